@@ -1,0 +1,76 @@
+// Small helpers for text: joining pieces, numbers, case, glob-free matching and escaping.
+#pragma once
+
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace glia {
+
+namespace text_detail {
+
+inline void append_piece(std::string& out, std::string_view piece) { out += piece; }
+inline void append_piece(std::string& out, char piece) { out += piece; }
+template <class T>
+  requires std::integral<T> || std::floating_point<T>
+void append_piece(std::string& out, T number) {
+  char digits[40];
+  const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+  out.append(digits, end);
+}
+inline void append_piece(std::string& out, bool value) { out += value ? "true" : "false"; }
+
+}  // namespace text_detail
+
+// cat("port ", 70000, " is above ", 65535): the pieces, one after the other.
+template <class... Pieces>
+std::string cat(const Pieces&... pieces) {
+  std::string out;
+  (text_detail::append_piece(out, pieces), ...);
+  return out;
+}
+
+// A whole decimal number without sign, spaces or leading plus; nothing if it does not fit.
+std::optional<uint64_t> parse_decimal(std::string_view text);
+
+constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+std::string to_lower(std::string_view text);
+// ASCII letters compare without case; the rest byte by byte.
+bool equal_no_case(std::string_view a, std::string_view b);
+std::string_view trim(std::string_view text, std::string_view drop = " \t");
+
+// `text` as the inside of a JSON string: quotes, backslashes and control bytes escaped, bytes that
+// are not UTF-8 as \u00XX, so that a log line is always one line of valid JSON (checklist B23).
+void append_json_escaped(std::string& out, std::string_view text);
+
+// The candidate that is closest to `word` by edit distance, if it is close enough to be what was
+// meant; for "did you mean" sentences.
+std::optional<std::string_view> closest(std::string_view word,
+                                        std::initializer_list<std::string_view> candidates);
+template <class Range>
+std::optional<std::string_view> closest_of(std::string_view word, const Range& candidates);
+// Steps to turn `a` into `b`: insert, delete, replace or swap neighbours.
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+template <class Range>
+std::optional<std::string_view> closest_of(std::string_view word, const Range& candidates) {
+  std::optional<std::string_view> best;
+  std::size_t best_distance = word.size() / 3 + 2;
+  for (const auto& candidate : candidates) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+inline std::optional<std::string_view> closest(std::string_view word,
+                                               std::initializer_list<std::string_view> candidates) {
+  return closest_of(word, candidates);
+}
+
+}  // namespace glia

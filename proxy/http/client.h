@@ -1,0 +1,95 @@
+// Client: one upstream connection, HTTP/1.1 (one call at a time) or HTTP/2 (many).
+//
+// A call is the response's body: it owns the upstream stream and the task that pumps the request. So
+// dropping a response resets its call, and nothing else has to be remembered.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "proxy/http/message.h"
+#include "proxy/http/server.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/stream.h"
+
+namespace glia {
+
+// Counts of one cluster on one worker.
+struct HttpClientStats {
+  uint64_t connections = 0, connections_active = 0, connect_failed = 0;
+  uint64_t requests = 0, requests_active = 0;
+  uint64_t protocol_errors = 0, resets_received = 0, resets_sent = 0;
+  uint64_t bytes_received = 0, bytes_sent = 0;
+};
+
+// One request on its way and its response coming back. Destroying it before its end resets the
+// stream (HTTP/2) or closes the connection (HTTP/1).
+class Call : public Body {
+ public:
+  // The awaitable below; woken when the head is there or the call broke.
+  virtual bool head_ready() const = 0;
+  virtual void wait_head(Waiter& waiter) = 0;
+  // Once head_ready(): the response, without its body (the caller puts this call there), or the
+  // error. Retry::kSafe if the peer certainly did not act on the request (REFUSED_STREAM, above
+  // GOAWAY's last stream, or a reused HTTP/1 connection that died before any byte of the answer
+  // and a request without body whose method is safe).
+  virtual Result<Response> take_head() = 0;
+};
+
+class ClientConnection : public Reapable {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // Handshake done; protocol() and capacity() are known.
+    virtual void on_connected(ClientConnection& connection) = 0;
+    // Room for calls appeared: a call ended, or the peer raised its limit.
+    virtual void on_capacity(ClientConnection& connection) = 0;
+    // The connection is over (or never opened: error says why); the owner reaps it. Its calls have
+    // been told already.
+    virtual void on_finished(ClientConnection& connection, const Error& error) = 0;
+  };
+  virtual Protocol protocol() const = 0;
+  virtual const ConnectionInfo& info() const = 0;
+  // Calls that may be started now: 0 or 1 on HTTP/1, up to the peer's limit on HTTP/2; 0 when
+  // draining or not yet open.
+  virtual std::size_t capacity() const = 0;
+  virtual std::size_t active_calls() const = 0;
+  virtual uint64_t calls_started() const = 0;
+  // Sends `request` (which lives until the call is destroyed) and pumps its body.
+  // Needs capacity() > 0.
+  virtual std::unique_ptr<Call> start(Request& request) = 0;
+  // No new calls; ends when the last one has.
+  virtual void drain() = 0;
+};
+
+// co_await call.head
+class CallHead {
+ public:
+  explicit CallHead(Call& call) : call_(call) {}
+  bool await_ready() const { return call_.head_ready(); }
+  void await_suspend(std::coroutine_handle<> sleeper) {
+    waiter_.sleeper(sleeper);
+    call_.wait_head(waiter_);
+  }
+  Result<Response> await_resume() { return call_.take_head(); }
+
+ private:
+  Call& call_;
+  Waiter waiter_;
+};
+inline CallHead head_of(Call& call) { return CallHead(call); }
+
+struct ClientOptions {
+  // kAuto: by ALPN, HTTP/1 without TLS.
+  Codec codec = Codec::kHttp1;
+  HttpLimits limits;
+};
+
+// Takes over a stream that is opening. `owner`, `stats` and `options` outlive the connection.
+std::unique_ptr<ClientConnection> connect_http(EventLoop& loop, std::unique_ptr<Stream> stream,
+                                               const ClientOptions& options,
+                                               ClientConnection::Owner& owner,
+                                               HttpClientStats& stats);
+
+}  // namespace glia

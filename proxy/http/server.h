@@ -1,0 +1,99 @@
+// Server: serves HTTP/1.1 or HTTP/2 on one accepted stream, one task a request.
+//
+// The protocol is told by ALPN, by the configured codec, or by the first bytes (the HTTP/2 preface).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "proxy/http/message.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/stream.h"
+
+namespace glia {
+
+enum class Codec : uint8_t { kAuto, kHttp1, kHttp2 };
+
+// Every limit is on by default; docs/limits.md says what reaching each of them does.
+struct HttpLimits {
+  uint32_t header_bytes = 60 * 1024;      // Decoded names and values of one message, 60 KiB as Envoy.
+  uint32_t header_fields = 100;           // Fields of one message.
+  uint32_t streams = 100;                 // Concurrent HTTP/2 streams a connection.
+  uint32_t stream_window = 256 * 1024;    // bytes, HTTP/2 receive window of a stream
+  uint32_t connection_window = 1024 * 1024;  // bytes, of a connection; above stream_window
+  uint32_t write_buffer = 64 * 1024;      // bytes queued for one stream before its pump sleeps
+  Duration header_time = 10s;             // From the first byte of a request head to its last.
+  Duration idle_time = 3600s;             // A connection without streams.
+  uint32_t requests_per_connection = 0;   // 0: no limit.
+};
+
+// How a downstream message ended.
+struct Sent {
+  uint64_t bytes = 0;     // Body bytes handed to the codec.
+  bool complete = false;  // false: the upstream broke off or the downstream went away.
+  std::optional<Error> error;
+};
+
+// One request on a connection, as the service sees it. Lives until its task is destroyed.
+class ServerStream {
+ public:
+  virtual ~ServerStream() = default;
+  virtual Request& request() = 0;
+  virtual Protocol protocol() const = 0;
+  virtual const ConnectionInfo& connection() const = 0;
+  virtual const ArenaRef& arena() const = 0;
+  virtual EventLoop& loop() = 0;
+  virtual TimePoint began() const = 0;            // When the first byte of the head arrived.
+  virtual uint64_t request_bytes() const = 0;     // Body bytes received so far.
+  virtual uint64_t response_bytes() const = 0;    // Body bytes sent so far.
+  // Sends the response and carries its body. May be called once. If the response's body breaks off
+  // after the head was sent, the stream is reset (HTTP/2) or the connection closed (HTTP/1).
+  virtual Task<Sent> respond(Response response) = 0;
+  // The connection must not serve another request after this one (HTTP/1 "connection: close").
+  virtual void close_after() = 0;
+};
+
+// What serves requests. A request's task is destroyed, wherever it sleeps, when the client resets the
+// stream or the connection dies.
+class Service {
+ public:
+  virtual ~Service() = default;
+  virtual Task<void> serve(ServerStream& stream) = 0;
+};
+
+// Counts that the owner of the connections shows; plain numbers of one worker.
+struct HttpServerStats {
+  uint64_t connections = 0, connections_active = 0;
+  uint64_t http1_connections = 0, http2_connections = 0;
+  uint64_t requests = 0, requests_active = 0;
+  uint64_t protocol_errors = 0, resets_received = 0, resets_sent = 0;
+  uint64_t bytes_received = 0, bytes_sent = 0;
+};
+
+class ServerConnection : public Reapable {
+ public:
+  // Told once, from the top of the loop, when the connection is over; the owner reaps it.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void on_finished(ServerConnection& connection) = 0;
+  };
+  // No new requests: GOAWAY, or "connection: close" on the next response. Ends when the last
+  // request has ended.
+  virtual void drain() = 0;
+  virtual std::size_t active_requests() const = 0;
+};
+
+struct ServerOptions {
+  Codec codec = Codec::kAuto;
+  HttpLimits limits;
+};
+
+// Serves `stream`. `service`, `owner`, `stats` and `options` outlive the connection.
+std::unique_ptr<ServerConnection> serve_http(EventLoop& loop, std::unique_ptr<Stream> stream,
+                                             const ServerOptions& options, Service& service,
+                                             ServerConnection::Owner& owner,
+                                             HttpServerStats& stats);
+
+}  // namespace glia

@@ -1,0 +1,47 @@
+// Address: where a connection goes or comes from: IPv4, IPv6 or a UNIX socket path.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "proxy/base/result.h"
+
+namespace glia {
+
+class Address {
+ public:
+  Address() = default;
+  // "127.0.0.1" or "::1" (no brackets, no names; names are the resolver's) and a port.
+  static Result<Address> ip(std::string_view text, uint16_t port);
+  static Result<Address> unix_path(std::string_view path);
+  // "127.0.0.1:80", "[::1]:80" or "unix:/path".
+  static Result<Address> parse(std::string_view text);
+  static Address from(const sockaddr* address, socklen_t length);
+
+  const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t raw_size() const { return size_; }
+  int family() const { return storage_.plain.sa_family; }
+  bool is_unix() const { return family() == AF_UNIX; }
+  bool is_loopback() const;
+  uint16_t port() const;                        // 0 for a UNIX socket
+  Address with_port(uint16_t port) const;       // IP only
+  std::string ip_text() const;                  // "" for a UNIX socket
+  std::string text() const;                     // The form that parse() takes.
+
+  friend bool operator==(const Address& a, const Address& b);
+  friend bool operator<(const Address& a, const Address& b);
+
+ private:
+  union {
+    sockaddr plain;
+    sockaddr_storage any;
+    sockaddr_un local;
+  } storage_ = {};
+  socklen_t size_ = 0;
+};
+
+}  // namespace glia

@@ -1,0 +1,123 @@
+// Stream: bytes both ways between this process and one peer. TCP, UNIX socket, TLS over either, and
+// the simulated pipe of test/sim are the implementations.
+//
+// A stream never blocks and never calls back from inside read() or write(). Its watcher is told, from
+// the top of the loop, that it opened, that there is something to read, or that there is room to
+// write again after a short write. Callbacks only record and queue: they must not destroy the stream
+// (give it to EventLoop::reap).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/base/result.h"
+#include "proxy/base/task.h"
+#include "proxy/net/address.h"
+
+namespace glia {
+
+// What a TLS handshake established. Empty for clear text.
+struct TlsInfo {
+  std::string alpn;          // Negotiated protocol, "" if none.
+  std::string server_name;   // SNI as sent by the client.
+  std::string version;       // "TLSv1.3"
+  std::string cipher;        // "TLS_AES_128_GCM_SHA256"
+  bool resumed = false;
+  // The peer's certificate, if it sent one and it was verified.
+  bool peer_certificate = false;
+  std::vector<std::string> peer_uri_sans;
+  std::vector<std::string> peer_dns_sans;
+  std::string peer_subject;            // RFC 2253 text.
+  std::string peer_certificate_sha256; // Lower-case hex of the DER form.
+  std::string peer_certificate_pem_url_encoded;  // For XFCC Cert=.
+  std::vector<std::string> local_uri_sans;       // Of the certificate that we showed.
+};
+
+struct ConnectionInfo {
+  Address local;
+  Address remote;
+  const TlsInfo* tls = nullptr;  // Lives as long as the stream; null for clear text.
+};
+
+struct IoResult {
+  enum class State {
+    kDone,   // `bytes` were moved (at least one).
+    kWait,   // Nothing can be moved now; the watcher will be told.
+    kEnd,    // read: the peer ended its side in an orderly way.
+    kError,  // The stream is broken; see Stream::error().
+  };
+  State state;
+  std::size_t bytes = 0;
+};
+
+class Stream {
+ public:
+  class Watcher {
+   public:
+    virtual ~Watcher() = default;
+    // Connected and, for TLS, shaken hands; info() is complete. Called exactly once for a stream,
+    // unless on_broken() comes instead.
+    virtual void on_open() = 0;
+    // read() may return something else than kWait. Level-triggered: repeated each turn until the
+    // bytes are read or reading is paused.
+    virtual void on_readable() = 0;
+    // There is room again after write() returned kWait or moved less than it was given.
+    virtual void on_writable() = 0;
+    // The stream broke before it opened, or while reading was paused. error() says why.
+    virtual void on_broken() = 0;
+  };
+
+  virtual ~Stream() = default;
+  // Who is told; set once, right after creation, before the loop's next turn.
+  virtual void watch(Watcher& watcher) = 0;
+  // Moves at most `into.size()` bytes.
+  virtual IoResult read(std::span<char> into) = 0;
+  // Gathers the pieces in order; may move fewer bytes than given.
+  virtual IoResult write(std::span<const std::string_view> pieces) = 0;
+  // Ends our side once what was written has left (FIN, close_notify).
+  virtual void finish_writing() = 0;
+  // While paused on_readable is not called; the kernel's buffer fills and the peer slows down.
+  virtual void pause_reading(bool paused) = 0;
+  virtual const ConnectionInfo& info() const = 0;
+  // Why the last operation returned kError, or why on_broken was called; one sentence, with the
+  // fault set to that of the peer's side (kUpstream for connecting streams, else kDownstream).
+  virtual Error error() const = 0;
+};
+
+// A socket that accepts. Destroying it stops accepting.
+class Acceptor {
+ public:
+  virtual ~Acceptor() = default;
+  virtual const Address& address() const = 0;  // With the real port.
+  virtual void pause(bool paused) = 0;
+};
+
+class AcceptHandler {
+ public:
+  virtual ~AcceptHandler() = default;
+  // An accepted stream that has not opened yet. Called from the top of the loop.
+  virtual void on_accept(std::unique_ptr<Stream> stream) = 0;
+};
+
+struct ListenOptions {
+  bool reuse_port = false;  // Several workers listen on the same port.
+  int backlog = 1024;       // connections
+};
+
+// The door to other machines; one a loop. The real one uses sockets, the simulated one pipes.
+class Network {
+ public:
+  virtual ~Network() = default;
+  // A stream on its way to `to`; on_open or on_broken follows.
+  virtual std::unique_ptr<Stream> connect(const Address& to) = 0;
+  virtual Result<std::unique_ptr<Acceptor>> listen(const Address& at, const ListenOptions& options,
+                                                   AcceptHandler& handler) = 0;
+  // All addresses of `host`, with `port`. Names go to the system's resolver, off the loop's thread.
+  virtual Task<Result<std::vector<Address>>> resolve(std::string host, uint16_t port) = 0;
+};
+
+}  // namespace glia
