@@ -26,6 +26,13 @@ void Wire::on_open() {
   mark();
 }
 
+void Wire::opened_before(Slice already_read) {
+  on_open();
+  if (already_read.empty() || broken_) return;
+  bytes_read_ += already_read.size();
+  wire_input(std::move(already_read));
+}
+
 void Wire::on_readable() {
   for (int i = 0; i < kReadsPerTurn && !paused_ && !broken_ && !ended_; ++i) {
     Block& block = loop_.read_block(read_size_);

@@ -26,6 +26,10 @@ class Wire : public Flushable, private Stream::Watcher {
   // After a flush: the queue shrank, so what waits for room may go on.
   virtual void wire_flushed() = 0;
 
+  // Instead of waiting for the stream to open: somebody else saw it open and read `already_read`
+  // (perhaps nothing). Calls wire_opened() and wire_input().
+  void opened_before(Slice already_read);
+
   ByteQueue& out() { return out_; }
   Stream& stream() { return *stream_; }
   EventLoop& loop() const { return loop_; }

@@ -72,7 +72,8 @@ class Stream {
   };
 
   virtual ~Stream() = default;
-  // Who is told; set once, right after creation, before the loop's next turn.
+  // Who is told; set right after creation, before the loop's next turn. A watcher may name its
+  // successor from inside its own callback (protocol detection); the rest goes to that one.
   virtual void watch(Watcher& watcher) = 0;
   // Moves at most `into.size()` bytes.
   virtual IoResult read(std::span<char> into) = 0;

@@ -1,0 +1,130 @@
+#include "proxy/http/server.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "proxy/http/codecs.h"
+
+namespace glia {
+namespace {
+
+// RFC 9113 section 3.4. No HTTP/1.1 request begins so: PRI is reserved for this.
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
+
+// Holds a stream until its protocol is known, then owns the codec that got the stream and only
+// passes on what the owner asks. What was read to find out goes to the codec as the slice it is.
+class DetectingServer final : public ServerConnection,
+                              private Stream::Watcher,
+                              private ServerConnection::Owner,
+                              private Timer {
+ public:
+  DetectingServer(EventLoop& loop, std::unique_ptr<Stream> stream, const ServerOptions& options,
+                  Service& service, ServerConnection::Owner& owner, HttpServerStats& stats)
+      : Timer(loop),
+        stream_(std::move(stream)),
+        options_(options),
+        service_(service),
+        owner_(owner),
+        stats_(stats) {
+    ++stats_.connections;
+    ++stats_.connections_active;
+    stream_->watch(*this);
+  }
+  ~DetectingServer() override {
+    if (codec_ == nullptr) --stats_.connections_active;
+  }
+
+  void drain() override {
+    if (codec_ != nullptr) return codec_->drain();
+    draining_ = true;
+    start(Duration::zero());  // Nothing was asked yet: end, but not inside the owner's call.
+  }
+  std::size_t active_requests() const override {
+    return codec_ != nullptr ? codec_->active_requests() : 0;
+  }
+
+ private:
+  void on_open() override {
+    if (finished_ || draining_) return;
+    const TlsInfo* const tls = stream_->info().tls;
+    if (tls != nullptr && tls->alpn == "h2") return hand_over(Protocol::kHttp2, {});
+    if (tls != nullptr && !tls->alpn.empty()) return hand_over(Protocol::kHttp1, {});
+    start(options_.limits.idle_time);
+  }
+
+  void on_readable() override {
+    if (finished_ || draining_) return;
+    Block& block = loop_.read_block(kFirstRead);
+    const std::size_t room = std::min(kFirstRead, block.capacity());
+    const IoResult got = stream_->read({block.data(), room});
+    if (got.state == IoResult::State::kWait) return;
+    if (got.state != IoResult::State::kDone) return finish();
+    Slice input(&block, block.data(), got.bytes);
+    if (!begun_.empty()) {  // Rare: the preface came in pieces.
+      begun_ += input.view();
+      input = Slice::copy(begun_);
+    }
+    const std::size_t known = std::min(input.size(), kPreface.size());
+    if (input.view().substr(0, known) != kPreface.substr(0, known)) {
+      return hand_over(Protocol::kHttp1, std::move(input));
+    }
+    if (known == kPreface.size()) return hand_over(Protocol::kHttp2, std::move(input));
+    if (begun_.empty()) start(options_.limits.header_time);
+    begun_ = input.view();
+  }
+
+  void on_writable() override {}
+  void on_broken() override { finish(); }
+  void fire() override { finish(); }
+  // The codec has ended.
+  void on_finished(ServerConnection&) override { owner_.on_finished(*this); }
+
+  void finish() {
+    if (finished_) return;
+    finished_ = true;
+    stop();
+    stream_->pause_reading(true);
+    owner_.on_finished(*this);
+  }
+
+  void hand_over(Protocol protocol, Slice already_read) {
+    stop();
+    --stats_.connections;  // The codec counts itself.
+    --stats_.connections_active;
+    const auto serve = protocol == Protocol::kHttp2 ? serve_http2 : serve_http1;
+    codec_ = serve(loop_, std::move(stream_), options_, service_, *this, stats_);
+    codec_->take_over(std::move(already_read));
+  }
+
+  std::unique_ptr<Stream> stream_;
+  const ServerOptions& options_;
+  Service& service_;
+  ServerConnection::Owner& owner_;
+  HttpServerStats& stats_;
+  std::string begun_;  // The start of a preface that is not complete yet.
+  std::unique_ptr<ServerCodec> codec_;
+  bool finished_ = false;
+  bool draining_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ServerConnection> serve_http(EventLoop& loop, std::unique_ptr<Stream> stream,
+                                             const ServerOptions& options, Service& service,
+                                             ServerConnection::Owner& owner,
+                                             HttpServerStats& stats) {
+  switch (options.codec) {
+    case Codec::kHttp1:
+      return serve_http1(loop, std::move(stream), options, service, owner, stats);
+    case Codec::kHttp2:
+      return serve_http2(loop, std::move(stream), options, service, owner, stats);
+    case Codec::kAuto:
+      break;
+  }
+  return std::make_unique<DetectingServer>(loop, std::move(stream), options, service, owner, stats);
+}
+
+}  // namespace glia
