@@ -1,0 +1,65 @@
+// ClusterConfig: the frozen side of an upstream service (envoy.config.cluster.v3 and endpoint.v3).
+// The live side, with connections and load, is mesh/cluster.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/base/time.h"
+#include "proxy/http/server.h"
+#include "proxy/net/address.h"
+#include "proxy/net/tls.h"
+
+namespace glia {
+
+enum class Health : uint8_t { kHealthy, kUnhealthy, kDraining };
+
+struct EndpointConfig {
+  Address address;        // Unset for a STRICT_DNS name that is not resolved yet.
+  std::string host;       // STRICT_DNS: the name to resolve; else "".
+  uint16_t port = 0;      // With host.
+  uint32_t weight = 1;    // At least 1.
+  Health health = Health::kHealthy;
+  std::string locality;   // "region/zone/sub_zone"
+};
+
+// envoy.config.endpoint.v3.ClusterLoadAssignment; a resource of its own when it comes by EDS.
+struct EndpointSet {
+  std::string name;
+  std::string version;  // Of the resource; "" if static.
+  std::vector<EndpointConfig> endpoints;
+};
+
+struct CircuitLimits {
+  uint32_t connections = 1024;
+  uint32_t pending_requests = 1024;
+  uint32_t requests = 1024;
+};
+
+struct ClusterConfig {
+  enum class Discovery : uint8_t { kStatic, kStrictDns, kEds };
+  enum class Balancing : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+  std::string name;
+  std::string version;             // Of the resource; "" if static.
+  std::string stat_name;           // alt_stat_name, or the name.
+  Discovery discovery = Discovery::kStatic;
+  std::string eds_service_name;    // kEds: the resource to ask for.
+  Balancing balancing = Balancing::kRoundRobin;
+  uint32_t least_request_choices = 2;
+  Duration connect_timeout = 5s;
+  Duration dns_refresh = 5s;
+  // How many endpoints must be healthy before the unhealthy ones are used as well, in percent.
+  uint32_t panic_threshold_percent = 50;
+  CircuitLimits limits;
+  Codec codec = Codec::kHttp1;     // What is spoken to the endpoints; kAuto: by ALPN.
+  HttpLimits http;
+  uint32_t requests_per_connection = 0;  // 0: no limit
+  Duration pool_idle_time = 3600s;       // A pooled connection without calls.
+  std::shared_ptr<const TlsContext> tls; // Null: clear text.
+  std::shared_ptr<const EndpointSet> endpoints;  // Null while EDS has not answered.
+};
+
+}  // namespace glia

@@ -1,0 +1,120 @@
+// Routes: which request goes where, with inheritance already resolved (envoy.config.route.v3).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/base/time.h"
+#include "proxy/mesh/matcher.h"
+
+namespace glia {
+
+struct ClusterConfig;
+struct RbacConfig;
+
+struct PathMatch {
+  enum class Kind : uint8_t { kPrefix, kExact, kPathSeparatedPrefix, kRegex };
+  Kind kind = Kind::kPrefix;
+  TextMatcher text = TextMatcher::exact("/");  // kPathSeparatedPrefix: the prefix without final '/'.
+  bool ignore_case = false;
+};
+
+struct QueryMatch {
+  std::string name;
+  std::optional<TextMatcher> value;  // Nothing: the parameter must be there.
+};
+
+struct RouteMatch {
+  PathMatch path;
+  std::vector<HeaderMatcher> headers;
+  std::vector<QueryMatch> query;
+  bool grpc = false;  // Only gRPC requests.
+};
+
+struct HeaderAddition {
+  std::string name;   // Lower case.
+  std::string value;  // Literal; "%%" was resolved.
+  enum class Action : uint8_t { kAppend, kAddIfAbsent, kOverwrite, kOverwriteIfPresent };
+  Action action = Action::kAppend;
+};
+
+// What is done to the fields of a request on its way up and of a response on its way down.
+struct HeaderMutation {
+  std::vector<HeaderAddition> add;
+  std::vector<std::string> remove;  // Lower case.
+  bool empty() const { return add.empty() && remove.empty(); }
+};
+
+struct WeightedCluster {
+  std::string cluster;
+  uint32_t weight = 1;
+  HeaderMutation request_headers, response_headers;
+};
+
+// Envoy's RouteAction.
+struct ForwardAction {
+  std::vector<WeightedCluster> clusters;  // At least one.
+  uint64_t total_weight = 0;              // Sum of the weights, above zero.
+  Duration timeout = 15s;                 // From the end of the request to the end of the response; 0: none.
+  std::optional<Duration> idle_timeout;   // Without progress in either direction; 0: none; unset: the manager's.
+  std::string prefix_rewrite;             // "" leaves the path.
+  std::string host_rewrite;               // "" leaves the authority.
+};
+struct DirectAction {
+  int status = 200;
+  std::string body;
+};
+struct RedirectAction {
+  int status = 301;
+  std::string scheme, host, path, prefix;  // "" keeps that part.
+  std::optional<uint16_t> port;
+  bool strip_query = false;
+};
+
+struct Route {
+  std::string name;  // As configured, or "<virtual host>[<index>]".
+  RouteMatch match;
+  std::optional<ForwardAction> forward;   // Exactly one of the three is set.
+  std::optional<DirectAction> direct;
+  std::optional<RedirectAction> redirect;
+  // Of the route, its virtual host and its table, in the order in which they are applied.
+  std::vector<HeaderMutation> request_headers, response_headers;
+  // The route's own configuration of a filter, by the filter's name; replaces the listener's.
+  std::map<std::string, std::shared_ptr<const RbacConfig>> rbac;
+};
+
+struct VirtualHost {
+  std::string name;
+  std::vector<std::string> domains;  // "a.com", "*.a.com", "a.*", "*"; lower case.
+  std::vector<Route> routes;
+};
+
+// envoy.config.route.v3.RouteConfiguration, finished for look-up.
+class RouteTable {
+ public:
+  RouteTable(std::string name, std::string version, std::vector<VirtualHost> hosts);
+  // Exact domain, then longest suffix wildcard, longest prefix wildcard, "*". A port in `authority`
+  // is part of the domain, as in Envoy.
+  const VirtualHost* host_for(std::string_view authority) const;
+  // The first route whose match holds; null if none.
+  const Route* route_for(const Request& request) const;
+  const std::string& name() const { return name_; }
+  const std::string& version() const { return version_; }
+  const std::vector<VirtualHost>& hosts() const { return hosts_; }
+
+ private:
+  std::string name_;
+  std::string version_;  // Of the resource that it came from; "" if static.
+  std::vector<VirtualHost> hosts_;
+  std::map<std::string, const VirtualHost*, std::less<>> exact_;
+  std::vector<std::pair<std::string, const VirtualHost*>> suffixes_, prefixes_;  // Longest first.
+  const VirtualHost* any_ = nullptr;
+};
+
+bool matches(const RouteMatch& match, const Request& request);
+
+}  // namespace glia

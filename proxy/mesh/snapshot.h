@@ -1,0 +1,96 @@
+// Snapshot: the frozen drawing of everything a worker needs. Built on the main thread by xds/freeze,
+// shared by all workers, never changed. A worker swaps one pointer; exchanges that began on the old
+// drawing finish on it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/http/server.h"
+#include "proxy/mesh/cluster_config.h"
+#include "proxy/mesh/rbac.h"
+#include "proxy/mesh/route.h"
+#include "proxy/net/address.h"
+#include "proxy/net/tls.h"
+
+namespace glia {
+
+// What is done with x-forwarded-client-cert (Envoy's forward_client_cert_details).
+enum class ForwardClientCert : uint8_t {
+  kSanitize, kForwardOnly, kAppendForward, kSanitizeSet, kAlwaysForwardOnly
+};
+// Which parts are written besides By and Hash (set_current_client_cert_details).
+struct ClientCertDetails {
+  bool subject = false, cert = false, chain = false, dns = false, uri = false;
+};
+
+struct AccessLogConfig {
+  std::string path;  // A file, "/dev/stdout" or "/dev/stderr".
+  // Field -> format with Envoy's operators; empty: the fields of docs/access-log.md.
+  std::vector<std::pair<std::string, std::string>> json_format;
+};
+
+// One filter of a listener's chain, outermost first. The router is not in the list.
+struct FilterConfig {
+  std::string name;  // As configured: "envoy.filters.http.rbac".
+  std::shared_ptr<const RbacConfig> rbac;  // The only optional filter of this floor so far.
+};
+
+// envoy's HttpConnectionManager, one a filter chain.
+struct HttpManager {
+  std::string stat_prefix;
+  ServerOptions server;
+  Duration stream_idle_timeout = 300s;   // 0: none
+  Duration request_timeout = 0s;         // To receive the whole request; 0: none
+  Duration drain_timeout = 5s;
+  ForwardClientCert forward_client_cert = ForwardClientCert::kSanitize;
+  ClientCertDetails client_cert_details;
+  bool use_remote_address = false;       // Append the peer to x-forwarded-for.
+  bool generate_request_id = true;
+  std::string server_name = "glia";      // Value of `server` on responses the proxy makes.
+  std::vector<FilterConfig> filters;
+  std::vector<AccessLogConfig> access_logs;
+  std::shared_ptr<const RouteTable> routes;  // Null while RDS has not answered.
+};
+
+struct FilterChain {
+  std::string name;
+  // Which connections this chain takes; all empty: any. Envoy's order of precedence.
+  std::optional<uint16_t> destination_port;
+  std::vector<std::string> server_names;       // "a.com", "*.a.com"
+  std::string transport;                       // "tls", "raw_buffer" or "".
+  std::vector<std::string> application_protocols;
+  std::shared_ptr<const TlsContext> tls;       // Null: clear text.
+  Duration handshake_timeout = 15s;
+  HttpManager http;
+};
+
+struct ListenerConfig {
+  std::string name;
+  std::string version;      // Of the resource; "" if static.
+  Address address;
+  std::string direction;    // "INBOUND", "OUTBOUND" or ""
+  bool reuse_port = true;
+  std::vector<FilterChain> chains;       // In order of configuration.
+  // A hash of what cannot be changed in place; a listener whose key changed is made anew.
+  std::string socket_key;
+};
+
+struct Snapshot {
+  uint64_t number = 0;  // Counts up with each publish; for people.
+  // Shown in responses that the proxy makes and in the access log: version of the last accepted
+  // push of each kind, joined, or "static".
+  std::string version = "static";
+  std::string node_id;
+  std::string node_cluster;
+  std::map<std::string, std::shared_ptr<const ListenerConfig>, std::less<>> listeners;
+  std::map<std::string, std::shared_ptr<const ClusterConfig>, std::less<>> clusters;
+};
+
+using SnapshotRef = std::shared_ptr<const Snapshot>;
+
+}  // namespace glia
