@@ -1,0 +1,92 @@
+// The alphabet of HTTP: which bytes may stand in a name, a value, a path or a host, and which fields
+// belong to a hop, to framing or to identity.
+//
+// Both codecs ask here, so a message means the same on HTTP/1.1 and HTTP/2. Where an RFC leaves a
+// choice, the strict side is taken.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace glia {
+
+namespace syntax_detail {
+
+constexpr bool one_of(char c, std::string_view set) {
+  return set.find(c) != std::string_view::npos;
+}
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+constexpr bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+
+// Per byte: its lower-case form if it may stand in a field name (RFC 9110 section 5.6.2), else 0.
+constexpr std::array<char, 256> kNameBytes = [] {
+  std::array<char, 256> table{};
+  for (int i = 0; i < 128; ++i) {
+    const char c = static_cast<char>(i);
+    if (is_digit(c) || is_lower(c) || one_of(c, "!#$%&'*+-.^_`|~")) table[i] = c;
+    if (is_upper(c)) table[i] = static_cast<char>(c + 32);
+  }
+  return table;
+}();
+
+enum ByteClass : uint8_t { kInPath = 1, kInQuery = 2, kInHost = 4, kInMethod = 8 };
+
+// A path takes what RFC 3986 allows and the '|', '^', '[' and ']' that browsers send as they are; a
+// query also takes '\', '`', '{' and '}' (WHATWG URL, query percent-encode set). '#', '"', '<', '>',
+// space, control bytes and bytes above 0x7e never pass (checklist B15).
+constexpr std::array<uint8_t, 256> kByteClasses = [] {
+  std::array<uint8_t, 256> table{};
+  for (int i = 0x21; i < 0x7f; ++i) {
+    const char c = static_cast<char>(i);
+    uint8_t classes = 0;
+    if (!one_of(c, "\"<>\\`{}#")) classes |= kInPath;
+    if (!one_of(c, "\"<>#")) classes |= kInQuery;
+    if (is_digit(c) || is_upper(c) || is_lower(c) || one_of(c, "-._~")) classes |= kInHost;
+    if (is_upper(c) || c == '-') classes |= kInMethod;
+    table[i] = classes;
+  }
+  return table;
+}();
+
+}  // namespace syntax_detail
+
+// The lower-case form of a byte of a field name, or 0 if it may not stand there.
+inline char name_byte(char c) { return syntax_detail::kNameBytes[static_cast<uint8_t>(c)]; }
+
+// The first byte in [at, end) that may not stand in a field value: a control byte other than tab
+// (RFC 9110 section 5.5).
+const char* find_control(const char* at, const char* end);
+
+inline bool is_value(std::string_view text) {
+  return find_control(text.data(), text.data() + text.size()) == text.data() + text.size();
+}
+bool is_token(std::string_view text);
+
+// Methods are upper-case letters and '-', at most kLongestMethod bytes: "get" is not GET, and no
+// policy would match it.
+inline constexpr std::size_t kLongestMethod = 32;  // bytes
+bool is_method(std::string_view text);
+// Safe methods (RFC 9110 section 9.2.1) may be sent again when nobody acted on them.
+bool is_safe_method(std::string_view method);
+
+// Begins with '/', and each byte may stand in a path or, after '?', in a query.
+bool is_path(std::string_view text);
+// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port from 1 to 65535. No
+// user information, no empty host, no percent-encoding.
+bool is_authority(std::string_view text);
+
+// Fields about one connection: connection, keep-alive, proxy-connection, te, transfer-encoding,
+// upgrade, http2-settings (RFC 9110 section 7.6.1).
+bool is_hop_by_hop(std::string_view lower_name);
+// Fields that say who sends, to whom, or where the message ends. They cannot be made hop-by-hop with
+// Connection, spelled with '_' for '-', or sent as trailers (checklist A20, A35, B18).
+bool is_protected(std::string_view lower_name);
+// A trailer that is passed on: grpc-*, x-* and digests, unless protected.
+bool is_forwarded_trailer(std::string_view lower_name);
+// Whether `lower_name` with '-' for each '_' would be a protected or hop-by-hop name, as CGI-like
+// origins read it. Needs a name with at least one '_'.
+bool imitates_protected(std::string_view lower_name);
+
+}  // namespace glia
