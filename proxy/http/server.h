@@ -50,6 +50,10 @@ class ServerStream {
   // Sends the response and carries its body. May be called once. If the response's body breaks off
   // after the head was sent, the stream is reset (HTTP/2) or the connection closed (HTTP/1).
   virtual Task<Sent> respond(Response response) = 0;
+  // Breaks the stream off at once (a timeout): RST_STREAM, or the connection is closed. Its task is
+  // destroyed by the reaper at the end of the turn, as when the client resets the stream. May be
+  // called from anywhere on the loop's thread, also from the task itself.
+  virtual void abort() = 0;
   // The connection must not serve another request after this one (HTTP/1 "connection: close").
   virtual void close_after() = 0;
 };

@@ -1,0 +1,72 @@
+// Metrics: what is counted, gathered on demand.
+//
+// Workers count in plain members, which only they touch. A scrape asks each worker, on its own thread,
+// to write its numbers into a page; pages are added up on the main thread. So counting costs one add
+// and there is no registry to look names up in.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "proxy/base/time.h"
+
+namespace glia {
+
+// Upper bounds of the buckets, in milliseconds: Envoy's defaults, so that dashboards fit.
+inline constexpr std::array<double, 19> kLatencyBucketsMs = {
+    0.5,  1,    5,     10,    25,    50,     100,    250,     500,    1000,
+    2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000};
+
+// A latency histogram of one worker.
+class Histogram {
+ public:
+  void record(Duration value);
+  void add(const Histogram& other);
+  uint64_t count() const { return count_; }
+  double sum_ms() const { return sum_ms_; }
+  // Values at most kLatencyBucketsMs[i]; the last one counts all.
+  const std::array<uint64_t, kLatencyBucketsMs.size() + 1>& buckets() const { return buckets_; }
+  // Linear within the bucket; 0 when empty.
+  double quantile_ms(double q) const;
+
+ private:
+  std::array<uint64_t, kLatencyBucketsMs.size() + 1> buckets_ = {};  // Not cumulative.
+  uint64_t count_ = 0;
+  double sum_ms_ = 0;
+};
+
+// Name and value pairs in order: {{"envoy_cluster_name", "reco"}}.
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+// Numbers with names, added up where name and labels are the same.
+class MetricsPage {
+ public:
+  // `name` as Prometheus shows it, without the suffix of its kind: "envoy_cluster_upstream_rq_total".
+  void counter(std::string_view name, const Labels& labels, uint64_t value);
+  void gauge(std::string_view name, const Labels& labels, int64_t value);
+  void histogram(std::string_view name, const Labels& labels, const Histogram& value);
+  void add(const MetricsPage& other);
+
+  // Text exposition format 0.0.4, sorted, one TYPE line a name.
+  std::string prometheus() const;
+  // "name{labels}: value" lines, for people (/stats).
+  std::string text(std::string_view contains = {}) const;
+  std::string json(std::string_view contains = {}) const;
+
+ private:
+  enum class Kind : uint8_t { kCounter, kGauge, kHistogram };
+  struct Value {
+    Kind kind = Kind::kCounter;
+    int64_t number = 0;
+    Histogram histogram;
+  };
+  // Key: name, then the labels as Prometheus writes them.
+  std::map<std::pair<std::string, std::string>, Value> values_;
+};
+
+}  // namespace glia
