@@ -15,13 +15,17 @@ namespace text_detail {
 inline void append_piece(std::string& out, std::string_view piece) { out += piece; }
 inline void append_piece(std::string& out, char piece) { out += piece; }
 template <class T>
-  requires std::integral<T> || std::floating_point<T>
+  requires(std::integral<T> && !std::same_as<T, bool>) || std::floating_point<T>
 void append_piece(std::string& out, T number) {
   char digits[40];
   const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
   out.append(digits, end);
 }
-inline void append_piece(std::string& out, bool value) { out += value ? "true" : "false"; }
+// Only for bool itself: a string literal would rather become bool than string_view.
+template <std::same_as<bool> T>
+void append_piece(std::string& out, T value) {
+  out += value ? "true" : "false";
+}
 
 }  // namespace text_detail
 
