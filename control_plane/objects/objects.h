@@ -1,0 +1,282 @@
+// The mesh objects as plain values: what a person wrote in YAML, checked and with defaults filled in.
+//
+// Field names are those of the YAML in snake_case; docs/mesh-objects.md is the reference. Objects
+// never point at each other; object_set.h resolves names. `at` is where a part stands in its file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/base/time.h"
+
+namespace glia {
+
+// A place in a file; both count from 1, 0 is unknown. The file is that of the object's metadata.
+struct Position {
+  int line = 0, column = 0;
+};
+
+using Labels = std::map<std::string, std::string>;
+
+struct Metadata {
+  std::string name;
+  std::string ns = "default";  // metadata.namespace
+  Labels labels;
+  Labels annotations;
+  Position at;
+  std::string file;  // As it was given to load(); not in YAML.
+
+  // "name", or "namespace/name" outside of the namespace `default`; for sentences.
+  std::string display() const;
+  // "namespace/name"
+  std::string key() const;
+};
+
+// glia.dev/v1. Exactly one.
+struct Mesh {
+  static constexpr const char* kKind = "Mesh";
+  enum class Default : uint8_t { kAllow, kDeny };
+  struct Spec {
+    std::string trust_domain = "mesh.local";
+    Duration certificate_lifetime = std::chrono::hours(24);
+    Default default_authorization = Default::kAllow;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
+// glia.dev/v1. One running instance and its sidecar.
+struct Workload {
+  static constexpr const char* kKind = "Workload";
+  enum class Protocol : uint8_t { kHttp, kHttp2, kGrpc };
+  struct Port {
+    std::string name;
+    uint16_t port = 0;
+    Protocol protocol = Protocol::kHttp;
+    uint16_t app_port = 0;  // Filled in with `port` if it was not given.
+    Position at;
+  };
+  struct Outbound {
+    uint16_t port = 15001;
+  };
+  struct Admin {
+    uint16_t port = 15000;
+  };
+  struct Ready {
+    std::string path;
+    std::string port;  // Name of one of `ports`; filled in with the first if it was not given.
+    Position at;
+  };
+  struct Spec {
+    std::string identity;  // Filled in with metadata.name if it was not given.
+    std::string address;   // IPv4 or IPv6, without brackets.
+    std::vector<Port> ports;
+    std::string app_address = "127.0.0.1";
+    Outbound outbound;
+    Admin admin;
+    std::vector<std::string> command;  // Empty: `glia run` does not start it.
+    Labels env;
+    std::string working_directory = ".";  // Relative to the directory of metadata.file.
+    std::optional<Ready> ready;
+    Position at;
+  };
+  Metadata metadata;
+  Spec spec;
+
+  const Port* port(std::string_view name) const;  // Null if there is none.
+  std::string admin_address() const;  // spec.address when it is a loopback address, else 127.0.0.1.
+};
+
+// v1. Which workloads answer under one name.
+struct Service {
+  static constexpr const char* kKind = "Service";
+  // A name or a number of a Workload port.
+  struct Target {
+    std::string name;     // "" if it is a number.
+    uint16_t number = 0;
+  };
+  struct Port {
+    std::string name;  // "" only if the service has one port.
+    uint16_t port = 0;
+    std::optional<Target> target_port;  // Nothing: the number of `port`.
+    std::string app_protocol;  // "" if it was not given.
+    Position at;
+  };
+  struct Spec {
+    Labels selector;
+    std::vector<Port> ports;
+    Position at;
+  };
+  Metadata metadata;
+  Spec spec;
+  // Places in ObjectSet::workloads of those that the selector selects; not in YAML.
+  std::vector<std::size_t> members;
+
+  const Port* port(uint16_t number) const;  // Null if there is none.
+  // The port of `workload` behind `port`; null if it has no such port.
+  static const Workload::Port* target(const Port& port, const Workload& workload);
+};
+
+struct HeaderValue {
+  std::string name, value;
+  Position at;
+};
+
+// RequestHeaderModifier and ResponseHeaderModifier.
+struct HeaderEdit {
+  std::vector<HeaderValue> set, add;
+  std::vector<std::string> remove;
+};
+
+// The parts that HTTPRoute and GRPCRoute share (gateway.networking.k8s.io/v1).
+struct RouteParent {
+  std::string group;  // Only "".
+  std::string kind = "Service";
+  std::string ns;     // Filled in with the namespace of the route.
+  std::string name;
+  std::optional<uint16_t> port;  // Nothing: all ports.
+  Position at;
+};
+
+struct RouteBackend {
+  std::string group;
+  std::string kind = "Service";
+  std::string ns;  // Filled in with the namespace of the route.
+  std::string name;
+  uint16_t port = 0;
+  uint32_t weight = 1;
+  Position at;
+};
+
+// A condition on a header or a query parameter.
+struct NameCondition {
+  enum class Type : uint8_t { kExact, kRegularExpression };
+  Type type = Type::kExact;
+  std::string name, value;
+  Position at;
+};
+
+// Only the member that `type` names is set.
+struct RouteFilter {
+  enum class Type : uint8_t {
+    kRequestHeaderModifier, kResponseHeaderModifier, kRequestRedirect, kUrlRewrite
+  };
+  struct PathChange {
+    enum class Type : uint8_t { kReplaceFullPath, kReplacePrefixMatch };
+    Type type = Type::kReplacePrefixMatch;
+    std::optional<std::string> replace_full_path, replace_prefix_match;
+    Position at;
+  };
+  struct Redirect {
+    std::string scheme, hostname;
+    std::optional<PathChange> path;
+    std::optional<uint16_t> port;
+    uint16_t status_code = 302;
+    Position at;
+  };
+  struct UrlRewrite {
+    std::string hostname;
+    std::optional<PathChange> path;
+    Position at;
+  };
+  Type type = Type::kRequestHeaderModifier;
+  std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
+  std::optional<Redirect> request_redirect;
+  std::optional<UrlRewrite> url_rewrite;
+  Position at;
+};
+
+struct HttpRoute {
+  static constexpr const char* kKind = "HTTPRoute";
+  struct PathCondition {
+    enum class Type : uint8_t { kExact, kPathPrefix, kRegularExpression };
+    Type type = Type::kPathPrefix;
+    std::string value = "/";
+    Position at;
+  };
+  struct Match {
+    PathCondition path;
+    std::vector<NameCondition> headers, query_params;
+    std::string method;  // "": any.
+    Position at;
+  };
+  struct Timeouts {
+    std::optional<Duration> request;  // 0: none.
+  };
+  struct Rule {
+    std::string name;
+    std::vector<Match> matches;  // Empty: every request.
+    std::vector<RouteFilter> filters;
+    std::vector<RouteBackend> backend_refs;
+    Timeouts timeouts;
+    Position at;
+  };
+  struct Spec {
+    std::vector<RouteParent> parent_refs;
+    std::vector<Rule> rules;
+    Position at;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
+struct GrpcRoute {
+  static constexpr const char* kKind = "GRPCRoute";
+  struct MethodCondition {
+    NameCondition::Type type = NameCondition::Type::kExact;
+    std::string service, method;  // At least one is set.
+    Position at;
+  };
+  struct Match {
+    std::optional<MethodCondition> method;
+    std::vector<NameCondition> headers;
+    Position at;
+  };
+  struct Rule {
+    std::string name;
+    std::vector<Match> matches;  // Empty: every call.
+    std::vector<RouteFilter> filters;  // Only the two header modifiers.
+    std::vector<RouteBackend> backend_refs;
+    Position at;
+  };
+  struct Spec {
+    std::vector<RouteParent> parent_refs;
+    std::vector<Rule> rules;
+    Position at;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
+// glia.dev/v1. Who may call the workloads that it selects.
+struct AuthorizationPolicy {
+  static constexpr const char* kKind = "AuthorizationPolicy";
+  enum class Action : uint8_t { kAllow, kDeny };
+  struct From {
+    std::vector<std::string> identities;  // "name", "namespace/name", "spiffe://..." or "*".
+    Position at;
+  };
+  struct To {
+    std::vector<std::string> methods, paths, ports;  // Each empty: any.
+    Position at;
+  };
+  struct Rule {
+    std::vector<From> from;  // Empty: any caller.
+    std::vector<To> to;      // Empty: any request.
+    Position at;
+  };
+  struct Spec {
+    Labels selector;  // Empty: every Workload of the namespace.
+    Action action = Action::kAllow;
+    std::vector<Rule> rules;  // Empty: matches nothing.
+    Position at;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
+}  // namespace glia
