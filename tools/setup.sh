@@ -1,0 +1,184 @@
+# Brings a Debian 12 machine to where Glia builds: packages, cargo, maven, a Python environment.
+#
+# Sourced by ./dev. Works with bash, coreutils and apt alone, because a fresh machine has nothing
+# else. Every step first looks whether its work is done, so a run with nothing to do costs a
+# fraction of a second and an interrupted run is simply run again.
+
+GLIA_CACHE=${GLIA_CACHE:-${HOME:-/root}/.cache/glia}
+BAZEL=/usr/bin/bazel  # Debian's, whatever else is on the PATH: the WORKSPACE is written for it.
+APT_PACKAGES=third_party/apt-packages.txt
+OLDEST_CARGO=70  # 1.70: the first that fetches crates without a copy of the whole index.
+
+say() { printf '\033[2m[dev]\033[0m %s\n' "$*" >&2; }
+
+die() {
+  printf '[dev] error: %s\n' "$*" >&2
+  exit 1
+}
+
+# setup PART...: each part is build, test, bench, lint (groups of Debian packages), python or
+# python-test (requirement files, in one environment). Sets GLIA_PYTHON.
+setup() {
+  mkdir -p "$GLIA_CACHE"
+  local groups=() requirements=() part
+  for part in "$@"; do
+    case $part in
+      python) requirements+=(third_party/python/requirements.txt) ;;
+      python-*) requirements+=("third_party/python/requirements-${part#python-}.txt") ;;
+      *) groups+=("$part") ;;
+    esac
+  done
+  [ ${#requirements[@]} -eq 0 ] || groups+=(build)  # Python itself.
+  setup_debian "${groups[@]}"
+  setup_cargo
+  [ ${#requirements[@]} -eq 0 ] || setup_python "${requirements[@]}"
+}
+
+# --- Debian packages -------------------------------------------------------------------------
+
+# The upstream part of a Debian version: no epoch, no revision.
+upstream() {
+  local version=${1#*:}
+  echo "${version%-*}"
+}
+
+# Is a cargo that can fetch our crates on the PATH?
+has_cargo() {
+  local version
+  version=$(cargo --version 2>/dev/null) || return 1
+  version=${version#cargo 1.}
+  [ "${version%%.*}" -ge "$OLDEST_CARGO" ] 2>/dev/null
+}
+
+# Lines "package version rule" of the pinned packages of these groups that this machine lacks.
+missing_packages() {
+  local group package version rule have installed
+  declare -A installed
+  while read -r package version; do
+    installed[$package]=$version
+  done < <(dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package} ${Version}\n' 2>/dev/null |
+    sed -n 's/^ii *|//p' | sed 's/^\([^ :]*\):[a-z0-9]* /\1 /')
+  while read -r group package version rule; do
+    [[ " $* " == *" $group "* ]] || continue
+    have=${installed[$package]:-}
+    case $rule in
+      cargo) [ -z "$have" ] && ! has_cargo || continue ;;
+      mvn) [ -z "$have" ] && ! command -v mvn >/dev/null || continue ;;
+      any) [ -z "$have" ] || continue ;;
+      exact) [ -z "$have" ] || [ "$(upstream "$have")" != "$(upstream "$version")" ] || continue ;;
+      *) die "$APT_PACKAGES: $package has the rule '$rule'; use exact, any, cargo or mvn" ;;
+    esac
+    echo "$package $version $rule"
+  done < <(sed 's/#.*//; /^ *$/d' "$APT_PACKAGES")
+}
+
+# The version to install of a package, given the pinned one. Says so when it is not the same.
+choose_version() {
+  local package=$1 pinned=$2 rule=$3 offered
+  if apt-cache show "$package=$pinned" >/dev/null 2>&1; then
+    echo "$pinned"
+    return
+  fi
+  offered=$(apt-cache policy "$package" | sed -n 's/^ *Candidate: //p')
+  if [ -z "$offered" ] || [ "$offered" = "(none)" ]; then
+    die "Debian offers no package $package here: is this Debian 12 with the component 'main' in its apt sources?"
+  fi
+  if [ "$rule" = exact ] && [ "$(upstream "$offered")" != "$(upstream "$pinned")" ]; then
+    [ -n "${GLIA_ANY_VERSION:-}" ] ||
+      die "$package: Glia is pinned to $pinned, this machine offers $offered. Use Debian 12, or try your luck with GLIA_ANY_VERSION=1 ./dev ..."
+  fi
+  say "$package: found $offered instead of the pinned $pinned"
+  echo "$offered"
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "this needs root once: run as root: $*"
+  fi
+}
+
+setup_debian() {
+  local missing line names=() chosen
+  missing=$(missing_packages "$@")
+  [ -n "$missing" ] || return 0
+  say "installing Debian packages: $(cut -d' ' -f1 <<<"$missing" | sort -u | tr '\n' ' ')"
+  command -v apt-get >/dev/null ||
+    die "there is no apt-get here. Glia is built on Debian 12; install what $APT_PACKAGES names"
+  export DEBIAN_FRONTEND=noninteractive
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
+    die "apt-get update failed (see above): check the network and the apt sources, then run this again"
+  while read -r line; do
+    chosen=$(choose_version $line) || exit 1
+    names+=("${line%% *}=$chosen")
+  done < <(sort -u <<<"$missing")
+  # The servers among the peers of the benchmark must not start by themselves.
+  local quiet=()
+  [ -e /usr/sbin/policy-rc.d ] || quiet=(--policy)
+  as_root bash "$PWD/tools/apt_install.sh" "${quiet[@]}" "${names[@]}" ||
+    die "apt-get install failed (see above). After mending it run this again: it goes on where it stopped"
+}
+
+# Bazel calls `cargo` by name. Where an old one stands first on the PATH, Debian's cargo-web
+# goes before it.
+setup_cargo() {
+  has_cargo && return 0
+  [ -x /usr/bin/cargo ] || return 0  # Only the groups without a build come here.
+  mkdir -p "$GLIA_CACHE/bin"
+  ln -sf /usr/bin/cargo "$GLIA_CACHE/bin/cargo"
+  export PATH="$GLIA_CACHE/bin:$PATH"
+  has_cargo || die "cargo is older than 1.$OLDEST_CARGO: $(cargo --version 2>&1). Remove it, or put a newer one first on the PATH"
+}
+
+# --- Python ----------------------------------------------------------------------------------
+
+# One environment for each content of the requirement files, so clones at different commits do
+# not undo each other. ".complete" is written last: without it the directory is half made.
+setup_python() {
+  local hash directory
+  hash=$(cat "$@" | sha256sum | cut -c1-12)
+  directory=$GLIA_CACHE/python-$hash
+  GLIA_PYTHON=$directory/bin/python
+  export GLIA_PYTHON
+  if [ -e "$directory/.complete" ]; then
+    touch "$directory/.complete"
+    return
+  fi
+  local lock
+  exec {lock}>"$directory.lock"
+  if ! flock --nonblock "$lock"; then
+    say "waiting for another ./dev that sets up the same Python environment"
+    flock "$lock"
+  fi
+  if [ ! -e "$directory/.complete" ]; then
+    say "installing Python packages ($(cat "$@" | grep -c ==)) into $directory"
+    rm -rf "$directory"
+    /usr/bin/python3 -m venv "$directory" || die "python3 -m venv failed (see above)"
+    local files=() file
+    for file in "$@"; do files+=(-r "$file"); done
+    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+      --only-binary :all: --require-hashes "${files[@]}" ||
+      die "pip could not install $* (see above): check the network and run this again"
+    touch "$directory/.complete"
+    forget_old_environments
+  fi
+  exec {lock}>&-
+}
+
+# Environments that nobody used for a month.
+forget_old_environments() {
+  local mark
+  for mark in "$GLIA_CACHE"/python-*/.complete; do
+    [ -n "$(find "$mark" -mtime +30 2>/dev/null)" ] || continue
+    rm -rf "${mark%/.complete}" "${mark%/.complete}.lock"
+  done
+}
+
+# --- Bazel -----------------------------------------------------------------------------------
+
+bazel_build() {
+  "$BAZEL" build --ui_event_filters=-info --noshow_progress "$@" || die "the build failed (see above)"
+}
