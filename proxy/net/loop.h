@@ -11,7 +11,9 @@
 // the loop's thread, except post() and stop().
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -28,9 +30,10 @@ class EventLoop;
 class LoopBackend {
  public:
   virtual ~LoopBackend() = default;
-  // Waits until something happened, wake() was called, or `timeout` has passed (negative: no limit),
-  // and runs the callbacks of what happened.
+  // Waits until something happened, wake() was called, or `timeout` has passed (negative: no limit).
   virtual void wait(Duration timeout) = 0;
+  // Runs the callbacks of what happened. Apart from wait(), so that the loop can read the clock first.
+  virtual void dispatch() = 0;
   // Ends a wait() from any thread.
   virtual void wake() = 0;
   virtual const Clock& clock() const = 0;
@@ -58,6 +61,7 @@ class Timer {
   friend class EventLoop;
   static constexpr std::size_t kNotRunning = static_cast<std::size_t>(-1);
   TimePoint when_;
+  uint64_t order_ = 0;               // Timers of the same moment fire in the order of their start.
   std::size_t index_ = kNotRunning;  // Place in the loop's heap.
 };
 
@@ -86,7 +90,9 @@ class Flushable {
 
  private:
   friend class EventLoop;
-  EventLoop* marked_in_ = nullptr;
+  EventLoop* marked_in_ = nullptr;  // Set while in one of the loop's lists.
+  bool to_produce_ = false;
+  bool to_flush_ = false;
 };
 
 // Something that must not be destroyed inside its own callback.
@@ -117,6 +123,10 @@ class EventLoop {
   ReadyQueue& ready() { return ready_; }
   LoopBackend& backend() { return *backend_; }
 
+  // A turn ends after so many rounds of running, producing and writing, even if more is ready, so that
+  // two connections that feed each other cannot keep the rest waiting.
+  static constexpr int kRoundsPerTurn = 32;
+
   // A block for one read of up to `bytes`, kept by the loop and given out again unless a slice still
   // looks at it: an idle connection needs no buffer of its own.
   Block& read_block(std::size_t bytes);
@@ -129,10 +139,21 @@ class EventLoop {
  private:
   friend class Timer;
   friend class Flushable;
+  static constexpr std::size_t kReadBlockSizes[] = {4096, 16 * 1024, 64 * 1024, 256 * 1024};
+  // A block stays shared while its slices are on their way out; the next read takes another.
+  static constexpr std::size_t kBlocksPerSize = 4;
+
+  Duration before_wait(Duration longest);
   void run_posted();
   void fire_timers();
   void finish_turn();
+  void produce_marked();
+  void flush_produced();
+  void destroy_reaped();
   Duration time_to_next(Duration longest) const;
+  void start_timer(Timer& timer, Duration delay);
+  void stop_timer(Timer& timer);
+  static bool earlier(const Timer& a, const Timer& b);
   void heap_place(std::size_t index, Timer* timer);
   void heap_up(std::size_t index);
   void heap_down(std::size_t index);
@@ -140,14 +161,17 @@ class EventLoop {
   std::unique_ptr<LoopBackend> backend_;
   TimePoint now_;
   ReadyQueue ready_;
-  std::vector<Timer*> timers_;  // A binary heap by when_.
-  std::vector<Flushable*> marked_;   // To produce.
-  std::vector<Flushable*> produced_;  // To flush.
+  std::vector<Timer*> timers_;  // A binary heap by when_, then order_.
+  uint64_t timers_started_ = 0;
+  std::vector<Flushable*> marked_;    // To produce; null where one was forgotten.
+  std::vector<Flushable*> produced_;  // To flush; null where one was forgotten.
   std::vector<std::unique_ptr<Reapable>> reaped_;
-  std::vector<Block*> read_blocks_;  // One a size class; counted.
+  Block* read_blocks_[std::size(kReadBlockSizes)][kBlocksPerSize] = {};
+  std::size_t next_block_[std::size(kReadBlockSizes)] = {};
   std::mutex posted_mutex_;
   std::vector<std::function<void()>> posted_;  // Guarded by posted_mutex_.
   bool stopping_ = false;                      // Guarded by posted_mutex_.
+  bool waiting_ = false;                       // Guarded by posted_mutex_: a wake() is needed.
 };
 
 // co_await sleep_for(loop, 2s).

@@ -1,0 +1,155 @@
+#include "proxy/net/address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "proxy/base/text.h"
+
+namespace glia {
+namespace {
+
+const sockaddr_in& v4(const sockaddr* address) {
+  return *reinterpret_cast<const sockaddr_in*>(address);
+}
+const sockaddr_in6& v6(const sockaddr* address) {
+  return *reinterpret_cast<const sockaddr_in6*>(address);
+}
+
+constexpr std::string_view kUnixPrefix = "unix:";
+
+}  // namespace
+
+Result<Address> Address::ip(std::string_view text, uint16_t port) {
+  const std::string terminated(text.substr(0, text.find('\0')));
+  if (terminated.size() < text.size()) return invalid("an IP address cannot hold a zero byte");
+  Address address;
+  auto& four = reinterpret_cast<sockaddr_in&>(address.storage_);
+  if (inet_pton(AF_INET, terminated.c_str(), &four.sin_addr) == 1) {
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    address.size_ = sizeof four;
+    return address;
+  }
+  auto& six = reinterpret_cast<sockaddr_in6&>(address.storage_);
+  if (inet_pton(AF_INET6, terminated.c_str(), &six.sin6_addr) == 1) {
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    address.size_ = sizeof six;
+    return address;
+  }
+  return invalid(cat("\"", text, "\" is not an IP address; write it as 127.0.0.1 or ::1"));
+}
+
+Result<Address> Address::unix_path(std::string_view path) {
+  Address address;
+  auto& local = address.storage_.local;
+  // The path needs its terminating zero.
+  if (path.empty() || path.size() >= sizeof local.sun_path) {
+    return invalid(cat("UNIX socket path \"", path, "\" has ", path.size(),
+                       " bytes; the system takes 1 to ", sizeof local.sun_path - 1));
+  }
+  if (path.find('\0') != path.npos) return invalid("a UNIX socket path cannot hold a zero byte");
+  local.sun_family = AF_UNIX;
+  std::memcpy(local.sun_path, path.data(), path.size());
+  address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  return address;
+}
+
+Result<Address> Address::parse(std::string_view text) {
+  if (text.starts_with(kUnixPrefix)) return unix_path(text.substr(kUnixPrefix.size()));
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos) {
+    return invalid(cat("address \"", text, "\" has no port; write it as 127.0.0.1:80 or [::1]:80"));
+  }
+  const std::optional<uint64_t> port = parse_decimal(text.substr(colon + 1));
+  if (!port || *port > 65535) {
+    return invalid(cat("port \"", text.substr(colon + 1), "\" of address \"", text,
+                       "\" is not a number from 0 to 65535"));
+  }
+  std::string_view host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != host.npos) {
+    return invalid(cat("address \"", text, "\" needs brackets around its IPv6 part: [::1]:80"));
+  }
+  return ip(host, static_cast<uint16_t>(*port));
+}
+
+Address Address::from(const sockaddr* raw, socklen_t length) {
+  Address address;
+  address.size_ = std::min<socklen_t>(length, sizeof address.storage_);
+  std::memcpy(&address.storage_, raw, address.size_);
+  // The peer of a UNIX socket has no name of its own.
+  if (address.is_unix() && address.size_ < sizeof(sa_family_t) + 1) {
+    address.size_ = offsetof(sockaddr_un, sun_path) + 1;
+  }
+  return address;
+}
+
+bool Address::is_loopback() const {
+  switch (family()) {
+    case AF_UNIX: return true;
+    case AF_INET: return (ntohl(v4(raw()).sin_addr.s_addr) >> 24) == 127;
+    case AF_INET6: {
+      const in6_addr& six = v6(raw()).sin6_addr;
+      return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
+    }
+    default: return false;
+  }
+}
+
+uint16_t Address::port() const {
+  switch (family()) {
+    case AF_INET: return ntohs(v4(raw()).sin_port);
+    case AF_INET6: return ntohs(v6(raw()).sin6_port);
+    default: return 0;
+  }
+}
+
+Address Address::with_port(uint16_t port) const {
+  CHECK(family() == AF_INET || family() == AF_INET6);
+  Address copy = *this;
+  if (family() == AF_INET) {
+    reinterpret_cast<sockaddr_in&>(copy.storage_).sin_port = htons(port);
+  } else {
+    reinterpret_cast<sockaddr_in6&>(copy.storage_).sin6_port = htons(port);
+  }
+  return copy;
+}
+
+std::string Address::ip_text() const {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (family() == AF_INET) inet_ntop(AF_INET, &v4(raw()).sin_addr, text, sizeof text);
+  if (family() == AF_INET6) inet_ntop(AF_INET6, &v6(raw()).sin6_addr, text, sizeof text);
+  return text;
+}
+
+std::string Address::text() const {
+  switch (family()) {
+    case AF_UNIX: return cat(kUnixPrefix, storage_.local.sun_path);
+    case AF_INET: return cat(ip_text(), ":", port());
+    case AF_INET6: return cat("[", ip_text(), "]:", port());
+    default: return "(no address)";
+  }
+}
+
+bool operator==(const Address& a, const Address& b) { return !(a < b) && !(b < a); }
+
+// Field by field: the kernel does not promise anything about padding, flow label and scope.
+bool operator<(const Address& a, const Address& b) {
+  if (a.family() != b.family()) return a.family() < b.family();
+  if (a.is_unix()) return std::strcmp(a.storage_.local.sun_path, b.storage_.local.sun_path) < 0;
+  int order = 0;
+  if (a.family() == AF_INET) {
+    order = std::memcmp(&v4(a.raw()).sin_addr, &v4(b.raw()).sin_addr, sizeof(in_addr));
+  } else if (a.family() == AF_INET6) {
+    order = std::memcmp(&v6(a.raw()).sin6_addr, &v6(b.raw()).sin6_addr, sizeof(in6_addr));
+  }
+  return order != 0 ? order < 0 : a.port() < b.port();
+}
+
+}  // namespace glia
