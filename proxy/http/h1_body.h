@@ -1,0 +1,94 @@
+// Takes the body of an HTTP/1.1 message out of the bytes of its connection (RFC 9112 sections 6, 7).
+//
+// Data is handed on as slices of the block it was read into. Chunk lines are read byte by byte and
+// strictly: hexadecimal digits, an optional short extension that is dropped, CR LF.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "proxy/base/bytes.h"
+#include "proxy/http/h1_parser.h"
+
+namespace glia {
+
+// Slices in order, waiting for whoever pulls the body. Empty, it owns no memory.
+class SliceQueue {
+ public:
+  bool empty() const { return next_ == slices_.size(); }
+  std::size_t size() const { return bytes_; }  // bytes
+  // A slice of at most ByteQueue::kCopyBelow bytes is copied, so that it does not keep the large
+  // block it was read into.
+  void push(Slice slice);
+  Slice pop();
+  void clear();
+
+ private:
+  std::vector<Slice> slices_;
+  std::size_t next_ = 0;
+  std::size_t bytes_ = 0;
+};
+
+class H1BodyDecoder {
+ public:
+  enum class State : uint8_t { kMore, kEnd, kError };
+
+  // `limits` outlives the decoder.
+  explicit H1BodyDecoder(const HttpLimits& limits) : trailer_parser_(limits) {}
+
+  // The next message; its trailers go into `arena`.
+  void begin(const H1Framing& framing, ArenaRef arena);
+  // Takes what belongs to the message off the front of `input`; its data goes to `out`.
+  State decode(Slice& input, SliceQueue& out);
+  // The peer ended its side: kEnd if that is how this message ends, else kError.
+  State end_of_input();
+
+  bool ended() const { return stage_ == Stage::kEnd; }
+  // Bytes still to come, if the message announced them.
+  std::optional<uint64_t> left() const;
+  // After kError: a sentence that lives for ever.
+  std::string_view reason() const { return reason_; }
+  // After kEnd: the trailers that may be passed on, if there were any.
+  std::optional<Headers> take_trailers();
+
+  static constexpr int kLongestSize = 16;         // hexadecimal digits of a chunk size
+  static constexpr int kLongestExtension = 256;   // bytes a chunk
+
+ private:
+  enum class Stage : uint8_t {
+    kData,       // left_ bytes of the body, or of the chunk
+    kUntilClose,
+    kSize,       // Digits of a chunk size.
+    kExtension,
+    kSizeLf,
+    kDataCr,     // After a chunk's data.
+    kDataLf,
+    kTrailers,
+    kEnd,
+    kError,
+  };
+
+  void fail(std::string_view reason) {
+    stage_ = Stage::kError;
+    reason_ = reason;
+  }
+  void take_data(Slice& input, SliceQueue& out);
+  void take_byte(char c);
+  void size_byte(char c);
+  void size_complete();
+  void take_trailer_bytes(Slice& input);
+
+  H1TrailerParser trailer_parser_;
+  ArenaRef arena_;
+  std::optional<Headers> trailers_;
+  std::string_view reason_;
+  uint64_t left_ = 0;
+  int digits_ = 0;
+  int extension_ = 0;
+  bool chunked_ = false;
+  Stage stage_ = Stage::kEnd;
+};
+
+}  // namespace glia
