@@ -1,0 +1,177 @@
+#include "proxy/http/h2_fields.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
+
+namespace glia {
+namespace {
+
+constexpr std::size_t kPseudoFields = 4;
+constexpr std::size_t kAddedFields = 2;  // content-length, te
+
+// Room for a field list of known size, filled from the front.
+class NvList {
+ public:
+  NvList(Arena& arena, std::size_t room) : list_(arena.array<nghttp2_nv>(room)) {}
+  void add(std::string_view name, std::string_view value, uint8_t flags = 0) {
+    list_[size_++] = nghttp2_nv{
+        reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+        reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())),
+        name.size(),
+        value.size(),
+        static_cast<uint8_t>(flags | NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE),
+    };
+  }
+  void add(const Headers& headers) {
+    for (const Field& field : headers.fields()) {
+      // Never in the table: what is a secret, and what is never the same twice.
+      const bool kept_out = field.unique || field.name == "authorization";
+      add(field.name, field.value, kept_out ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE);
+    }
+  }
+  void add_length(const std::optional<uint64_t>& length, Arena& arena) {
+    if (!length) return;
+    const std::span<char> digits = arena.array<char>(20);
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), *length).ptr;
+    add("content-length", {digits.data(), static_cast<std::size_t>(end - digits.data())});
+  }
+  std::span<const nghttp2_nv> done() const { return list_.first(size_); }
+
+ private:
+  std::span<nghttp2_nv> list_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace
+
+bool FieldBudget::take(std::string_view name, std::string_view value) {
+  const std::size_t bytes = name.size() + value.size() + kFieldOverhead;
+  if (spent_ || fields_left_ == 0 || bytes > bytes_left_) {
+    spent_ = true;
+    return false;
+  }
+  --fields_left_;
+  bytes_left_ -= bytes;
+  return true;
+}
+
+void RequestDecoder::add(std::string_view name, std::string_view value) {
+  if (!budget_.take(name, value)) return;
+  if (name.front() == ':') return add_pseudo(name, value);
+  Headers& headers = request_.headers;
+  if (name == "host") {
+    host_ = headers.arena().copy(value);
+  } else if (name == "te") {
+    request_.trailers_accepted = true;  // nghttp2 lets no other value through.
+  } else if (name == "content-length") {
+    content_length_ = parse_decimal(value);
+  } else if (name == "expect" && equal_no_case(value, "100-continue")) {
+    expects_continue_ = true;
+  } else {
+    // On HTTP/1 an origin may read x_y as x-y (checklist A20).
+    if (name.find('_') != std::string_view::npos && imitates_protected(name)) malformed_ = true;
+    cookies_ += name == "cookie";
+    headers.add(name, value);
+  }
+}
+
+void RequestDecoder::add_pseudo(std::string_view name, std::string_view value) {
+  const std::string_view kept = request_.headers.arena().copy(value);
+  if (name == ":method") request_.method = kept;
+  if (name == ":scheme") request_.scheme = kept;
+  if (name == ":authority") request_.authority = kept;
+  if (name == ":path") request_.path = kept;
+}
+
+FieldFault RequestDecoder::finish() {
+  if (budget_.spent()) return FieldFault::kTooLarge;
+  if (request_.method == "CONNECT") return FieldFault::kNotAllowed;
+  if (request_.scheme != "http" && request_.scheme != "https") return FieldFault::kMalformed;
+  if (malformed_ || !is_method(request_.method)) return FieldFault::kMalformed;
+  const bool asterisk = request_.path == "*" && request_.method == "OPTIONS";
+  if (!asterisk && !is_path(request_.path)) return FieldFault::kMalformed;
+  // One authority: policy and upstream must not see different ones.
+  if (request_.authority.empty()) request_.authority = host_;
+  if (!host_.empty() && host_ != request_.authority) return FieldFault::kMalformed;
+  if (!is_authority(request_.authority)) return FieldFault::kMalformed;
+  if (cookies_ > 1) join_cookies();
+  return FieldFault::kNone;
+}
+
+// RFC 9113 section 8.2.3: crumbs are one field again before anyone else sees them.
+void RequestDecoder::join_cookies() {
+  Headers& headers = request_.headers;
+  std::size_t bytes = 0;
+  for (const Field& field : headers.fields()) {
+    if (field.name == "cookie") bytes += field.value.size() + 2;
+  }
+  const std::span<char> joined = headers.arena().array<char>(bytes);
+  std::size_t used = 0;
+  headers.remove_if([&](const Field& field) {
+    if (field.name != "cookie") return false;
+    if (used > 0) {
+      joined[used++] = ';';
+      joined[used++] = ' ';
+    }
+    used += field.value.copy(joined.data() + used, field.value.size());
+    return true;
+  });
+  headers.add_kept("cookie", {joined.data(), used});
+}
+
+void ResponseDecoder::add(std::string_view name, std::string_view value) {
+  if (!budget_.take(name, value)) return;
+  if (name == ":status") {
+    response_.status = static_cast<int>(parse_decimal(value).value_or(0));
+  } else if (name == "content-length") {
+    content_length_ = parse_decimal(value);
+  } else if (name.front() != ':' && name != "te") {
+    response_.headers.add(name, value);
+  }
+}
+
+FieldFault ResponseDecoder::finish() const {
+  if (budget_.spent()) return FieldFault::kTooLarge;
+  return response_.status >= 100 && response_.status <= 599 ? FieldFault::kNone
+                                                            : FieldFault::kMalformed;
+}
+
+bool is_forbidden_trailer(std::string_view name) {
+  return is_protected(name) || is_hop_by_hop(name) || name == "content-type" ||
+         name == "content-encoding" || name == "set-cookie" || name == "expect" ||
+         name == "trailer";
+}
+
+std::span<const nghttp2_nv> encode(const Request& request, Arena& arena) {
+  NvList list(arena, request.headers.size() + kPseudoFields + kAddedFields);
+  list.add(":method", request.method);
+  list.add(":scheme", request.scheme);
+  if (!request.authority.empty()) list.add(":authority", request.authority);
+  list.add(":path", request.path);
+  list.add(request.headers);
+  if (request.trailers_accepted) list.add("te", "trailers");
+  if (request.body != nullptr) list.add_length(request.body->length(), arena);
+  return list.done();
+}
+
+std::span<const nghttp2_nv> encode(const Response& response, Arena& arena) {
+  NvList list(arena, response.headers.size() + kPseudoFields + kAddedFields);
+  const std::span<char> status = arena.array<char>(3);
+  CHECK(response.status >= 100 && response.status <= 999);
+  std::to_chars(status.data(), status.data() + status.size(), response.status);
+  list.add(":status", {status.data(), status.size()});
+  list.add(response.headers);
+  if (response.body != nullptr) list.add_length(response.body->length(), arena);
+  return list.done();
+}
+
+std::span<const nghttp2_nv> encode(const Headers& trailers, Arena& arena) {
+  NvList list(arena, trailers.size());
+  list.add(trailers);
+  return list.done();
+}
+
+}  // namespace glia

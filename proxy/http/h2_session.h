@@ -1,0 +1,145 @@
+// H2Session: one HTTP/2 connection over nghttp2, what server and client share.
+//
+// nghttp2's callbacks only record, copy and wake; tasks run later, from the ready queue. Output is
+// made once a turn, in produce(), and never more than kOutputLimit ahead of what the socket takes.
+// Received bytes give their window back when a body's reader takes them, never before: that is the
+// whole back-pressure chain.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <optional>
+#include <string_view>
+
+#include "proxy/http/h2_stream.h"
+#include "proxy/http/server.h"
+#include "proxy/http/wire.h"
+
+namespace glia {
+
+class H2Session : public Wire {
+ public:
+  enum class Side : uint8_t { kServer, kClient };
+
+  const HttpLimits& limits() const { return limits_; }
+  nghttp2_session* nghttp2() const { return nghttp2_; }
+  ReadyQueue& ready() const { return loop().ready(); }
+  // Something was submitted to nghttp2; it leaves at the end of the turn.
+  void mark_output() { mark(); }
+  // What nghttp2 asks for the body of `stream`.
+  static nghttp2_data_provider2 provider(H2Stream& stream);
+  void list(H2Stream& stream);
+  void unlist(H2Stream& stream);
+
+  // Bytes of output that may wait for the socket, D10 of the checklist of attacks; one frame more.
+  static constexpr std::size_t kOutputLimit = 64 * 1024;
+  // Rates of what a peer may do without being useful, of a token bucket: nghttp2's own figures,
+  // written down so that they are ours. 1000 at once, then 33 a second.
+  static constexpr uint64_t kResetBurst = 1000, kResetRate = 33;
+  static constexpr uint64_t kGlitchBurst = 1000, kGlitchRate = 33;
+  static constexpr std::size_t kUnsentAcks = 1000;     // PING and SETTINGS answers waiting to leave
+  static constexpr std::size_t kSettingsEntries = 32;  // of one SETTINGS frame
+  static constexpr std::size_t kContinuations = 8;     // of one header block
+  // How long a peer may take to read our GOAWAY and close, and a round trip of a drain.
+  static constexpr Duration kLinger = 1s;
+
+ protected:
+  H2Session(Side side, EventLoop& loop, std::unique_ptr<Stream> stream, const HttpLimits& limits,
+            uint64_t& protocol_errors);
+  ~H2Session() override;
+
+  // The side's part. Those up to ping_answered() are called from nghttp2.
+  virtual void head_began(const nghttp2_frame& frame) = 0;
+  virtual void field(H2Stream& stream, std::string_view name, std::string_view value) = 0;
+  virtual void head_ended(H2Stream& stream) = 0;
+  virtual void end_was_sent(H2Stream& stream) = 0;
+  virtual void input_complete(H2Stream&) {}
+  virtual void reset_was_sent() {}
+  virtual void reset_was_received() {}
+  virtual void goaway_received() {}
+  virtual void goaway_sent() {}
+  virtual void settings_received() {}
+  virtual void ping_answered() {}
+  virtual void session_opened() {}
+  // From the top of the loop, where no task is on the stack.
+  virtual void before_output() = 0;
+  // Something to do at a later moment; returns when to look again.
+  virtual std::optional<TimePoint> check_deadline(TimePoint) { return {}; }
+  // The connection is over. Called once, from the top of the loop; nothing calls back afterwards.
+  virtual void session_over(const Error& error) = 0;
+  // False while the side still needs the connection object although no stream is left.
+  virtual bool may_end() const { return true; }
+
+  // A stream as nghttp2's callbacks name it.
+  H2Stream* find(int32_t id) const;
+  // `stream` gets its number; nghttp2 now holds the count that it was made with.
+  void opened(H2Stream& stream, int32_t id);
+  // GOAWAY with `code` for everything, then the end.
+  void terminate(uint32_t code);
+  // Every stream is told `error`; nothing moves any more.
+  void die(const Error& error);
+  void look_again_at(TimePoint when);
+  // What fits into the peer's windows will leave without its help.
+  bool fits_windows(int32_t id, std::size_t bytes) const;
+  bool dead() const { return dead_; }
+  bool opened() const { return opened_; }
+  std::size_t open_streams() const { return open_streams_; }
+  void broken_by_peer() { ++protocol_errors_; }
+  Fault peer_fault() const { return side_ == Side::kServer ? Fault::kDownstream : Fault::kUpstream; }
+
+ private:
+  class Deadline final : public Timer {
+   public:
+    explicit Deadline(H2Session& session) : Timer(session.loop()), session_(session) {}
+
+   private:
+    void fire() override { session_.deadline(); }
+    H2Session& session_;
+  };
+  friend struct H2Callbacks;
+
+  void wire_opened() override;
+  void wire_input(Slice input) override;
+  void wire_ended() override;
+  void wire_broken(const Error& error) override;
+  void wire_flushed() override;
+  void produce() override;
+
+  void pull_output();
+  void end_if_done();
+  void finish();
+  void deadline();
+  Error lost(std::string_view why) const;
+
+  // Called by H2Callbacks.
+  void data_received(int32_t id, std::string_view data);
+  void frame_received(const nghttp2_frame& frame);
+  void frame_invalid(const nghttp2_frame& frame, int code);
+  void frame_sent(const nghttp2_frame& frame);
+  void stream_closed(int32_t id, uint32_t code);
+  nghttp2_ssize read_output(H2Stream& stream, std::size_t most, uint32_t& flags);
+  int send_output(H2Stream& stream, const uint8_t* frame_head, std::size_t bytes);
+
+  const Side side_;
+  const HttpLimits& limits_;
+  uint64_t& protocol_errors_;
+  nghttp2_session* nghttp2_ = nullptr;
+  const Slice* input_ = nullptr;  // What nghttp2 is reading.
+  H2Stream* streams_ = nullptr;
+  std::size_t open_streams_ = 0;
+  TimePoint idle_since_;
+  std::optional<TimePoint> head_began_;  // A head that is not complete.
+  std::optional<TimePoint> linger_until_;
+  std::optional<Error> error_;
+  Deadline deadline_;
+  TimePoint deadline_at_;
+  int trouble_ = 0;  // nghttp2's code for what the peer did wrong.
+  bool opened_ = false;
+  bool settings_seen_ = false;
+  bool terminated_ = false;
+  bool dead_ = false;  // No stream is left; what is queued may still be written.
+  bool over_ = false;  // Nothing is left to do but to tell the side.
+  bool told_ = false;
+};
+
+}  // namespace glia

@@ -1,0 +1,181 @@
+#include "proxy/http/h2_stream.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/http/h2_fields.h"
+#include "proxy/http/h2_session.h"
+
+namespace glia {
+namespace {
+
+// Taken slices that may stand before the first; then the rest moves down.
+constexpr std::size_t kTakenAtMost = 32;
+
+}  // namespace
+
+void SliceQueue::append(Slice slice) {
+  if (slice.empty()) return;
+  if (slice.size() <= ByteQueue::kCopyBelow) return append_copy(slice.view());
+  size_ += slice.size();
+  slices_.push_back(std::move(slice));
+}
+
+void SliceQueue::append_copy(std::string_view text) {
+  if (tail_ == nullptr || tail_->capacity() - tail_used_ < text.size()) {
+    // The first piece gets a block of its size: mostly it is the only one.
+    const std::size_t room = empty() ? text.size() : ByteQueue::kGatherBlock;
+    if (tail_ != nullptr) tail_->release();
+    tail_ = Block::create(room);
+    tail_used_ = 0;
+  }
+  char* const to = tail_->data() + tail_used_;
+  std::memcpy(to, text.data(), text.size());
+  tail_used_ += text.size();
+  const bool continues = !empty() && slices_.back().data() + slices_.back().size() == to;
+  size_ += text.size();
+  if (!continues) {
+    slices_.emplace_back(tail_, to, text.size());
+    return;
+  }
+  Slice& last = slices_.back();
+  last = Slice(tail_, last.data(), last.size() + text.size());
+}
+
+Slice SliceQueue::take(std::size_t most) {
+  Slice& front = slices_[first_];
+  if (front.size() > most) {
+    size_ -= most;
+    return front.take_front(most);
+  }
+  Slice whole = std::move(front);
+  ++first_;
+  size_ -= whole.size();
+  if (size_ == 0) {
+    clear();
+  } else if (first_ > kTakenAtMost) {
+    slices_.erase(slices_.begin(), slices_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+  return whole;
+}
+
+void SliceQueue::clear() {
+  slices_.clear();
+  first_ = size_ = 0;
+  if (tail_ != nullptr) std::exchange(tail_, nullptr)->release();
+}
+
+H2Stream::H2Stream(H2Session& session, ArenaRef arena)
+    : session_(&session), arena_(std::move(arena)) {
+  session.list(*this);
+}
+
+H2Stream::~H2Stream() {
+  discard();
+  if (session_ != nullptr) session_->unlist(*this);
+}
+
+bool H2Stream::full() const {
+  return !open_ || output_ended_ || output_.size() >= session_->limits().write_buffer;
+}
+
+void H2Stream::write(Slice data) {
+  if (!open_ || output_ended_) return;
+  bytes_out_ += data.size();
+  output_.append(std::move(data));
+  resume();
+}
+
+void H2Stream::end(const Headers* trailers) {
+  if (!open_ || output_ended_) return;
+  output_ended_ = true;
+  if (trailers != nullptr && !trailers->empty()) {
+    // A copy: the body that owns them may be gone before its last byte has left.
+    trailers_out_.emplace(arena_);
+    for (const Field& field : trailers->fields()) trailers_out_->add(field.name, field.value);
+  }
+  resume();
+}
+
+void H2Stream::resume() {
+  if (deferred_) {
+    deferred_ = false;
+    nghttp2_session_resume_data(session_->nghttp2(), id_);
+  }
+  session_->mark_output();
+}
+
+void H2Stream::reset(uint32_t code, std::optional<Error> why) {
+  if (why) fail(std::move(*why));
+  if (!open_ || aborted_) return;
+  aborted_ = true;
+  output_ended_ = true;
+  output_.clear();
+  nghttp2_submit_rst_stream(session_->nghttp2(), NGHTTP2_FLAG_NONE, id_, code);
+  session_->mark_output();
+}
+
+Body::Piece H2Stream::poll() {
+  if (!input_.empty()) {
+    Slice piece = input_.take(input_.size());
+    consume(piece.size());
+    return {Body::State::kData, std::move(piece)};
+  }
+  if (input_ended_) return {Body::State::kEnd, {}};
+  if (error_ || !open_) return {Body::State::kError, {}};
+  return {Body::State::kPending, {}};
+}
+
+Error H2Stream::error() const {
+  if (error_) return *error_;
+  return Error(ErrorKind::kReset, Fault::kSelf, "the HTTP/2 stream is closed");
+}
+
+void H2Stream::consume(std::size_t bytes) {
+  if (session_ == nullptr || bytes == 0) return;
+  nghttp2_session_consume(session_->nghttp2(), id_, bytes);
+  session_->mark_output();
+}
+
+void H2Stream::discard() {
+  input_discarded_ = true;
+  const std::size_t bytes = input_.size();
+  input_.clear();
+  if (session_ == nullptr || bytes == 0) return;
+  // Only the connection's window: it belongs to the neighbours too. The stream's stays shut.
+  nghttp2_session_consume_connection(session_->nghttp2(), bytes);
+  session_->mark_output();
+}
+
+void H2Stream::receive(Slice data) {
+  bytes_in_ += data.size();
+  if (input_discarded_) {
+    nghttp2_session_consume_connection(session_->nghttp2(), data.size());
+    return;
+  }
+  input_.append(std::move(data));
+  arrived_.wake(session_->ready());
+}
+
+void H2Stream::receive_end() {
+  input_ended_ = true;
+  arrived_.wake(session_->ready());
+}
+
+bool H2Stream::receive_trailer(std::string_view name, std::string_view value) {
+  if (!trailers_in_) {
+    trailers_in_.emplace(arena_);
+    trailers_budget_.emplace(session_->limits());
+  }
+  if (!trailers_budget_->take(name, value)) return false;
+  if (!is_forbidden_trailer(name)) trailers_in_->add(name, value);
+  return true;
+}
+
+void H2Stream::wake_all() {
+  arrived_.wake(session_->ready());
+  drained_.wake(session_->ready());
+}
+
+}  // namespace glia
