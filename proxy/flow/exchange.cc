@@ -1,0 +1,257 @@
+#include "proxy/flow/exchange.h"
+
+#include "proxy/base/text.h"
+#include "proxy/flow/forwarded.h"
+#include "proxy/flow/rescue.h"
+#include "proxy/http/grpc.h"
+#include "proxy/mesh/route.h"
+
+namespace glia {
+
+// Tells that the route's time ran out, or that nothing moved for too long. One timer serves both: it
+// is set to the nearer moment and looks at the counts of bytes when it fires, so that moving bytes
+// costs nothing.
+class Exchange::Watch final : public Alarm {
+ public:
+  explicit Watch(Exchange& exchange) : Alarm(exchange.loop()), exchange_(exchange) {
+    const HttpManager& manager = exchange.manager();
+    idle_ = manager.stream_idle_timeout;
+    if (exchange.route_ != nullptr && exchange.route_->forward) {
+      idle_ = exchange.route_->forward->idle_timeout.value_or(idle_);
+      timeout_ = exchange.route_->forward->timeout;
+    }
+    idle_at_ = loop_.now() + idle_;
+    if (exchange.request().body == nullptr) return request_ended();
+    restart();
+  }
+  // The route's timeout counts from the end of the request.
+  void request_ended() {
+    if (timeout_ > 0s) deadline_ = loop_.now() + timeout_;
+    restart();
+  }
+  bool idle() const { return idle_rang_; }
+  Duration limit() const { return idle_rang_ ? idle_ : timeout_; }
+
+ private:
+  void restart() {
+    TimePoint at = TimePoint::max();
+    if (idle_ > 0s) at = idle_at_;
+    if (deadline_) at = std::min(at, *deadline_);
+    if (at != TimePoint::max()) start(at - loop_.now());
+  }
+  void fire() override {
+    const TimePoint now = loop_.now();
+    if (deadline_ && now >= *deadline_) return ring();
+    const uint64_t moved = exchange_.stream_.request_bytes() + exchange_.stream_.response_bytes();
+    if (moved == moved_ && now >= idle_at_) {
+      idle_rang_ = true;
+      return ring();
+    }
+    moved_ = moved;
+    idle_at_ = now + idle_;
+    restart();
+  }
+  // The head is gone already: all that is left is to break the stream off.
+  void rung_late() override {
+    exchange_.flag(idle_rang_ ? ResponseFlag::kIdleTimeout : ResponseFlag::kUpstreamTimeout);
+    exchange_.details_ = idle_rang_ ? "stream_idle_timeout" : "response_timeout";
+    ++exchange_.site_.stats_.timeouts;
+    exchange_.stream_.abort();
+  }
+
+  Exchange& exchange_;
+  Duration idle_{0}, timeout_{0};
+  TimePoint idle_at_;
+  std::optional<TimePoint> deadline_;
+  uint64_t moved_ = 0;
+  bool idle_rang_ = false;
+};
+
+// The request's body, watched for its end.
+class Exchange::WatchedBody final : public Body {
+ public:
+  WatchedBody(Exchange& exchange, std::unique_ptr<Body> body)
+      : exchange_(exchange), body_(std::move(body)) {}
+  Piece poll() override {
+    Piece piece = body_->poll();
+    if (piece.state == State::kEnd && !ended_) {
+      ended_ = true;
+      exchange_.watch_->request_ended();
+    }
+    return piece;
+  }
+  void wait(Waiter& waiter) override { body_->wait(waiter); }
+  const Headers* trailers() const override { return body_->trailers(); }
+  std::optional<uint64_t> length() const override { return body_->length(); }
+  Error error() const override { return body_->error(); }
+
+ private:
+  Exchange& exchange_;
+  std::unique_ptr<Body> body_;
+  bool ended_ = false;
+};
+
+Task<Reply> Next::operator()(Exchange& exchange) const {
+  exchange.filters_left_ = rest_.size();
+  return rest_.front()->handle(exchange, Next(rest_.subspan(1)));
+}
+
+Exchange::Exchange(ServerStream& stream, Site& site)
+    : stream_(stream), site_(site), state_(site.state()) {
+  place_ = site_.exchanges_.insert(site_.exchanges_.end(), this);
+  ++site_.stats_.requests_active;
+}
+
+Exchange::~Exchange() {
+  site_.exchanges_.erase(place_);
+  --site_.stats_.requests_active;
+  log();
+}
+
+Task<void> Exchange::run() {
+  request_id_ = write_forwarded_fields(*this);
+  if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
+  watch_ = std::make_unique<Watch>(*this);
+  if (request().body != nullptr) {
+    request().body = std::make_unique<WatchedBody>(*this, std::move(request().body));
+  }
+  std::optional<Reply> reply = co_await until(*watch_, Next(state_->filters)(*this));
+  co_await answer(reply ? std::move(*reply) : timed_out());
+}
+
+Reply Exchange::timed_out() {
+  ++site_.stats_.timeouts;
+  if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
+  if (watch_->idle()) {
+    return Error(ErrorKind::kTimeout, Fault::kDownstream,
+                 cat("nothing moved for ", to_ms(watch_->limit()), " ms (stream idle timeout)"));
+  }
+  return Error(ErrorKind::kTimeout, Fault::kUpstream,
+               cat("cluster ", upstream_.cluster, " did not answer within ", to_ms(watch_->limit()),
+                   " ms (timeout of route ", route_->name, ")"));
+}
+
+Task<void> Exchange::answer(Reply reply) {
+  Response response = reply ? std::move(*reply) : refuse(reply.error());
+  status_ = response.status;
+  const Sent sent = co_await stream_.respond(std::move(response));
+  answered_ = sent.complete;
+  if (sent.complete) co_return;
+  flag(ResponseFlag::kUpstreamReset);
+  if (sent.error) details_ = sent.error->message();
+}
+
+// A response of our own: it names the reason, the hop, the route or policy and the configuration.
+Response Exchange::refuse(const Error& error) {
+  const Rescue rescue = rescue_for(error);
+  if (rescue.flag) flag(*rescue.flag);
+  details_ = error.message();
+  Response response(arena());
+  Headers& headers = response.headers;
+  if (request().is_grpc()) {
+    response.status = 200;
+    headers.add_kept("content-type", "application/grpc");
+    headers.add("grpc-status", cat(rescue.grpc_status));
+    headers.add("grpc-message", encode_grpc_message(error.message()));
+    upstream_.grpc_status = cat(rescue.grpc_status);
+  } else {
+    response.status = rescue.status;
+    headers.add_kept("content-type", "text/plain; charset=utf-8");
+  }
+  headers.add_kept("server", manager().server_name);
+  headers.add_kept("x-glia-reason", rescue.reason);
+  describe_refusal(error, response);
+  return response;
+}
+
+void Exchange::describe_refusal(const Error& error, Response& response) {
+  Headers& headers = response.headers;
+  std::string body = cat(error.message(), "\n");
+  const auto say = [&](std::string_view field, std::string_view word, std::string_view value) {
+    if (value.empty()) return;
+    headers.add(field, value);
+    body += cat(word, ": ", value, "\n");
+  };
+  say("x-glia-hop", "hop", snapshot().node_id);
+  say("x-glia-listener", "listener", state_->listener->name);
+  if (route_ != nullptr) say("x-glia-route", "route", route_->name);
+  say("x-glia-policy", "policy", policy_);
+  say("x-glia-cluster", "cluster", upstream_.cluster);
+  say("x-glia-config", "configuration", snapshot().version);
+  if (!request_id_.empty()) body += cat("request id: ", request_id_, "\n");
+  if (response.status != 200) response.body = std::make_unique<TextBody>(Slice::copy(body));
+}
+
+std::string_view Exchange::peer_identity() const {
+  const TlsInfo* tls = connection().tls;
+  if (tls == nullptr || !tls->peer_certificate || tls->peer_uri_sans.empty()) return {};
+  return tls->peer_uri_sans.front();
+}
+
+std::string Exchange::describe() const {
+  return cat(request().method, " ", request().authority, path_of(request()), ", at filter ",
+             state_->filters.size() - filters_left_ + 1, " of ", state_->filters.size(),
+             ", status ", status_, ", upstream ",
+             upstream_.cluster.empty() ? "none yet" : upstream_.cluster);
+}
+
+void Exchange::log() {
+  SiteStats& stats = site_.stats_;
+  const Duration duration = loop().clock().now() - began();
+  ++stats.by_class[status_ / 100];
+  stats.time.record(duration);
+  if (!answered_ && flags_.empty()) {
+    flag(ResponseFlag::kDownstreamGone);
+    ++stats.downstream_gone;
+  }
+  if (state_->log == nullptr) return;
+  const TlsInfo* tls = connection().tls;
+  const std::string flags = flags_.text();
+  const std::string upstream_address =
+      upstream_.attempts > 0 && upstream_.address.raw_size() > 0 ? upstream_.address.text() : "";
+  const std::string downstream_address = connection().remote.text();
+  const std::string listener_address = connection().local.text();
+  const auto field = [&](std::string_view name) {
+    return request().headers.get(name).value_or(std::string_view());
+  };
+  AccessRecord record;
+  record.start = loop().clock().wall_now() - duration;
+  record.method = request().method;
+  record.path = request().path;
+  record.authority = request().authority;
+  record.scheme = request().scheme;
+  record.protocol = name_of(protocol());
+  record.status = status_;
+  record.response_flags = flags;
+  record.response_details = !details_.empty() ? std::string_view(details_)
+                            : upstream_.head_after ? "via_upstream"
+                                                   : "";
+  record.bytes_received = stream_.request_bytes();
+  record.bytes_sent = stream_.response_bytes();
+  record.duration = duration;
+  record.upstream_duration = upstream_.head_after.value_or(Duration::zero());
+  if (route_ != nullptr) record.route = route_->name;
+  record.cluster = upstream_.cluster;
+  record.upstream_address = upstream_address;
+  record.downstream_address = downstream_address;
+  record.listener_address = listener_address;
+  record.peer_identity = peer_identity();
+  record.upstream_identity = upstream_.identity;
+  if (tls != nullptr) {
+    if (!tls->local_uri_sans.empty()) record.local_identity = tls->local_uri_sans.front();
+    record.tls_version = tls->version;
+    record.requested_server_name = tls->server_name;
+  }
+  record.request_id = request_id_;
+  record.user_agent = field("user-agent");
+  record.forwarded_for = field("x-forwarded-for");
+  record.referer = field("referer");
+  record.grpc_status = upstream_.grpc_status;
+  record.policy = policy_;
+  record.config_version = snapshot().version;
+  record.node_id = snapshot().node_id;
+  record.attempts = upstream_.attempts;
+  state_->log->write(record);
+}
+
+}  // namespace glia

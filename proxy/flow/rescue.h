@@ -1,0 +1,22 @@
+// Rescue: what the proxy answers when a request cannot be served: one table from the kind of error to
+// status, gRPC code, response flag and words.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "proxy/base/result.h"
+#include "proxy/flow/flags.h"
+
+namespace glia {
+
+struct Rescue {
+  int status;                        // HTTP
+  int grpc_status;                   // https://grpc.io/docs/guides/status-codes/
+  std::optional<ResponseFlag> flag;
+  std::string_view reason;           // Value of x-glia-reason: one word, stable, searchable.
+};
+
+Rescue rescue_for(const Error& error);
+
+}  // namespace glia

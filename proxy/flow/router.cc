@@ -1,0 +1,191 @@
+#include "proxy/flow/router.h"
+
+#include "proxy/base/text.h"
+#include "proxy/flow/exchange.h"
+#include "proxy/mesh/cluster.h"
+
+namespace glia {
+namespace {
+
+void apply_additions(const HeaderMutation& mutation, Headers& headers) {
+  for (const std::string& name : mutation.remove) headers.remove(name);
+  for (const HeaderAddition& addition : mutation.add) {
+    using enum HeaderAddition::Action;
+    const bool present = headers.has(addition.name);
+    if (addition.action == kAddIfAbsent && present) continue;
+    if (addition.action == kOverwriteIfPresent && !present) continue;
+    if (addition.action == kAppend || !present) {
+      headers.add_kept(addition.name, addition.value);
+    } else {
+      headers.set(addition.name, addition.value);
+    }
+  }
+}
+
+const WeightedCluster& choose(const ForwardAction& action, Random& random) {
+  if (action.clusters.size() == 1) return action.clusters.front();
+  uint64_t place = random.below(action.total_weight);
+  for (const WeightedCluster& cluster : action.clusters) {
+    if (place < cluster.weight) return cluster;
+    place -= cluster.weight;
+  }
+  return action.clusters.back();
+}
+
+// The upstream's body with what must end when it does: the endpoint's count, the cluster's figures.
+class UpstreamBody final : public Body {
+ public:
+  UpstreamBody(Exchange& exchange, std::unique_ptr<Call> call, Lease lease, TimePoint began,
+               int status)
+      : exchange_(exchange),
+        lease_(std::move(lease)),
+        call_(std::move(call)),
+        began_(began),
+        status_(status) {}
+  ~UpstreamBody() override {
+    Cluster& cluster = lease_.endpoint().cluster();
+    cluster.stats().time.record(exchange_.loop().clock().now() - began_);
+    ++cluster.stats().by_class[status_ / 100];
+    ++(status_ < 500 ? lease_.endpoint().stats().requests_ok
+                     : lease_.endpoint().stats().requests_failed);
+  }
+
+  Piece poll() override {
+    Piece piece = call_->poll();
+    if (piece.state == State::kEnd && call_->trailers() != nullptr) {
+      if (const auto status = call_->trailers()->get("grpc-status")) {
+        exchange_.upstream().grpc_status = *status;
+      }
+    }
+    return piece;
+  }
+  void wait(Waiter& waiter) override { call_->wait(waiter); }
+  const Headers* trailers() const override { return call_->trailers(); }
+  std::optional<uint64_t> length() const override { return call_->length(); }
+  Error error() const override { return call_->error(); }
+
+ private:
+  Exchange& exchange_;
+  Lease lease_;                 // Ends after the call.
+  std::unique_ptr<Call> call_;
+  TimePoint began_;
+  int status_;
+};
+
+void report_endpoint(Exchange& exchange, const Lease& lease) {
+  UpstreamReport& upstream = exchange.upstream();
+  upstream.address = lease.endpoint().config().address;
+  const TlsInfo* tls = lease.connection().info().tls;
+  if (tls != nullptr && !tls->peer_uri_sans.empty()) upstream.identity = tls->peer_uri_sans.front();
+}
+
+void rewrite(const ForwardAction& action, const Route& route, Exchange& exchange) {
+  Request& request = exchange.request();
+  if (!action.host_rewrite.empty()) request.authority = action.host_rewrite;
+  if (action.prefix_rewrite.empty()) return;
+  const std::size_t matched = route.match.path.kind == PathMatch::Kind::kExact
+                                  ? path_of(request).size()
+                                  : route.match.path.text.pattern().size();
+  request.path = exchange.arena()->copy(cat(action.prefix_rewrite, request.path.substr(matched)));
+}
+
+Response direct(const DirectAction& action, Exchange& exchange) {
+  Response response(exchange.arena());
+  response.status = action.status;
+  if (!action.body.empty()) {
+    response.headers.add_kept("content-type", "text/plain");
+    response.body = std::make_unique<TextBody>(Slice::copy(action.body));
+  }
+  return response;
+}
+
+Response redirect(const RedirectAction& action, const Route& route, Exchange& exchange) {
+  const Request& request = exchange.request();
+  std::string_view path = request.path;
+  if (action.strip_query) path = path_of(request);
+  std::string target(path);
+  if (!action.path.empty()) target = action.path;
+  if (!action.prefix.empty()) {
+    target = cat(action.prefix, path.substr(route.match.path.text.pattern().size()));
+  }
+  std::string_view host = action.host.empty() ? request.authority : std::string_view(action.host);
+  if (action.port || !action.scheme.empty()) host = host.substr(0, host.rfind(':'));
+  const std::string_view scheme = action.scheme.empty() ? request.scheme : action.scheme;
+  Response response(exchange.arena());
+  response.status = action.status;
+  response.headers.add("location", cat(scheme, "://", host, action.port ? cat(":", *action.port) : "",
+                                       target));
+  return response;
+}
+
+// Sends the request to one endpoint of `cluster`.
+Task<Reply> attempt(Exchange& exchange, Cluster& cluster) {
+  ++exchange.upstream().attempts;
+  const TimePoint began = exchange.loop().clock().now();
+  Result<Lease> lease = co_await cluster.lease();
+  if (!lease) co_return std::move(lease).error();
+  report_endpoint(exchange, *lease);
+  std::unique_ptr<Call> call = lease->connection().start(exchange.request());
+  Reply response = co_await head_of(*call);
+  if (!response) {
+    ++lease->endpoint().stats().requests_failed;
+    if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
+    // A body that was begun is gone; only a request without one can be sent again.
+    if (exchange.request().body == nullptr) co_return response;
+    const Error& error = response.error();
+    co_return Error(error.kind(), error.fault(), error.message(), Retry::kNo);
+  }
+  exchange.upstream().head_after = exchange.loop().clock().now() - began;
+  const int status = response->status;
+  response->body = std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease),
+                                                  began, status);
+  co_return response;
+}
+
+Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
+  const WeightedCluster& chosen = choose(action, exchange.site().context().random);
+  exchange.upstream().cluster = chosen.cluster;
+  rewrite(action, *exchange.route(), exchange);
+  for (const HeaderMutation& mutation : exchange.route()->request_headers) {
+    apply_additions(mutation, exchange.request().headers);
+  }
+  apply_additions(chosen.request_headers, exchange.request().headers);
+  for (;;) {
+    // Looked up each time: the cluster may have been replaced while an attempt waited.
+    Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
+    if (cluster == nullptr) {
+      co_return Error(ErrorKind::kNoCluster, Fault::kSelf,
+                      cat("route ", exchange.route()->name, " names cluster ", chosen.cluster,
+                          ", which is not configured"));
+    }
+    Reply reply = co_await attempt(exchange, *cluster);
+    const bool again = !reply && reply.error().retry() == Retry::kSafe &&
+                       exchange.upstream().attempts < Router::kAttempts;
+    if (!again) {
+      if (reply) apply_additions(chosen.response_headers, reply->headers);
+      co_return reply;
+    }
+  }
+}
+
+}  // namespace
+
+Task<Reply> Router::handle(Exchange& exchange, Next) {
+  const Route* route = exchange.route();
+  if (route == nullptr) {
+    co_return Error(ErrorKind::kNoRoute, Fault::kDownstream,
+                    cat("no route for ", exchange.request().method, " ", exchange.request().authority,
+                        path_of(exchange.request())));
+  }
+  Reply reply = route->direct     ? Reply(direct(*route->direct, exchange))
+                : route->redirect ? Reply(redirect(*route->redirect, *route, exchange))
+                                  : co_await forward(exchange, *route->forward);
+  if (reply) {
+    for (const HeaderMutation& mutation : route->response_headers) {
+      apply_additions(mutation, reply->headers);
+    }
+  }
+  co_return reply;
+}
+
+}  // namespace glia

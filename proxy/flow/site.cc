@@ -1,0 +1,43 @@
+#include "proxy/flow/site.h"
+
+#include "proxy/base/text.h"
+#include "proxy/flow/exchange.h"
+
+namespace glia {
+
+Task<void> Site::serve(ServerStream& stream) {
+  Exchange exchange(stream, *this);
+  co_await exchange.run();
+}
+
+void Site::collect(MetricsPage& page) const {
+  const Labels labels = {{"envoy_http_conn_manager_prefix", state_->chain->http.stat_prefix}};
+  const auto counter = [&](std::string_view name, uint64_t value) {
+    page.counter(cat("envoy_http_downstream_", name), labels, value);
+  };
+  const HttpServerStats& server = stats_.server;
+  counter("cx_total", server.connections);
+  counter("cx_http1_total", server.http1_connections);
+  counter("cx_http2_total", server.http2_connections);
+  counter("cx_protocol_error", server.protocol_errors);
+  counter("cx_rx_bytes_total", server.bytes_received);
+  counter("cx_tx_bytes_total", server.bytes_sent);
+  counter("rq_total", server.requests);
+  counter("rq_rx_reset", server.resets_received);
+  counter("rq_tx_reset", server.resets_sent);
+  counter("rq_timeout", stats_.timeouts);
+  counter("cx_destroy_remote_active_rq", stats_.downstream_gone);
+  page.gauge("envoy_http_downstream_cx_active", labels,
+             static_cast<int64_t>(server.connections_active));
+  page.gauge("envoy_http_downstream_rq_active", labels,
+             static_cast<int64_t>(stats_.requests_active));
+  for (int digit = 1; digit <= 5; ++digit) {
+    Labels with_class = labels;
+    with_class.emplace_back("envoy_response_code_class", cat(digit));
+    page.counter("envoy_http_downstream_rq_xx", with_class, stats_.by_class[digit]);
+  }
+  page.histogram("envoy_http_downstream_rq_time", labels, stats_.time);
+  for (const auto& filter : state_->filters) filter->collect(page);
+}
+
+}  // namespace glia

@@ -1,0 +1,71 @@
+// Site: one filter chain of one listener on one worker, where requests become exchanges.
+//
+// It outlives changes of configuration: each drawing brings a SiteState, new exchanges pin the newest,
+// and those that run keep theirs.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/flow/filter.h"
+#include "proxy/http/server.h"
+#include "proxy/mesh/cluster.h"
+#include "proxy/mesh/snapshot.h"
+#include "proxy/telemetry/access_log.h"
+#include "proxy/telemetry/metrics.h"
+
+namespace glia {
+
+class Exchange;
+
+// Where finished requests are written; one a site.
+class RequestLog {
+ public:
+  virtual ~RequestLog() = default;
+  virtual void write(const AccessRecord& record) = 0;
+};
+
+struct SiteState {
+  SnapshotRef snapshot;
+  std::shared_ptr<const ListenerConfig> listener;
+  const FilterChain* chain = nullptr;             // In listener.
+  std::vector<std::unique_ptr<Filter>> filters;   // Outermost first; the router is the last.
+  std::unique_ptr<RequestLog> log;                // Null: no access log.
+};
+
+// Counts of one HTTP connection manager on one worker.
+struct SiteStats {
+  HttpServerStats server;
+  uint64_t requests_active = 0;
+  uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none was sent.
+  uint64_t downstream_gone = 0, timeouts = 0;
+  Histogram time;             // From the first byte of the request to the last of the answer.
+};
+
+class Site final : public Service {
+ public:
+  Site(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
+  void update(std::shared_ptr<const SiteState> state) { state_ = std::move(state); }
+
+  Task<void> serve(ServerStream& stream) override;
+
+  const std::shared_ptr<const SiteState>& state() const { return state_; }
+  MeshContext& context() { return context_; }
+  ClusterMap& clusters() { return clusters_; }
+  SiteStats& stats() { return stats_; }
+  // The exchanges in flight, oldest first (/exchanges).
+  const std::list<Exchange*>& exchanges() const { return exchanges_; }
+  void collect(MetricsPage& page) const;
+
+ private:
+  friend class Exchange;
+  MeshContext& context_;
+  ClusterMap& clusters_;
+  std::shared_ptr<const SiteState> state_;
+  SiteStats stats_;
+  std::list<Exchange*> exchanges_;
+};
+
+}  // namespace glia

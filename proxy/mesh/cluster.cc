@@ -1,0 +1,243 @@
+#include "proxy/mesh/cluster.h"
+
+#include <algorithm>
+#include <set>
+
+#include "proxy/base/log.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+
+Cluster::Cluster(ClusterMap& map, MeshContext& context, std::shared_ptr<const ClusterConfig> config)
+    : map_(map), context_(context) {
+  update(std::move(config));
+}
+
+Cluster::~Cluster() {
+  dns_.cancel();
+  for (auto& [address, endpoint] : endpoints_) endpoint->drain();
+}
+
+void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
+  const bool same_security = config_ != nullptr && config_->tls == config->tls &&
+                             config_->codec == config->codec;
+  config_ = std::move(config);
+  balancer_ = Balancer::create(*config_);
+  // Connections made under another certificate, authority or protocol finish and are replaced.
+  if (!same_security) set_endpoints({});
+  dns_.cancel();
+  if (config_->discovery == ClusterConfig::Discovery::kStrictDns) {
+    resolved_ = !endpoints_.empty();
+    dns_ = refresh_dns();
+    dns_.start();
+    return;
+  }
+  resolved_ = true;
+  set_endpoints(config_->endpoints ? config_->endpoints->endpoints : std::vector<EndpointConfig>());
+}
+
+void Cluster::set_endpoints(const std::vector<EndpointConfig>& wanted) {
+  std::set<Address> kept;
+  for (const EndpointConfig& config : wanted) {
+    kept.insert(config.address);
+    auto& endpoint = endpoints_[config.address];
+    if (endpoint == nullptr) {
+      endpoint = std::make_unique<Endpoint>(*this, config);
+    } else {
+      endpoint->config(config);
+    }
+  }
+  for (auto place = endpoints_.begin(); place != endpoints_.end();) {
+    if (kept.contains(place->first)) {
+      ++place;
+      continue;
+    }
+    Endpoint& gone = *place->second;
+    leaving_.push_back(std::move(place->second));
+    place = endpoints_.erase(place);
+    gone.drain();
+    if (gone.idle()) on_endpoint_idle(gone);
+  }
+  rebuild_usable();
+}
+
+void Cluster::rebuild_usable() {
+  usable_.clear();
+  std::vector<Endpoint*> all;
+  for (const auto& [address, endpoint] : endpoints_) {
+    all.push_back(endpoint.get());
+    if (endpoint->config().health == Health::kHealthy) usable_.push_back(endpoint.get());
+  }
+  // Panic: with too few healthy endpoints, the rest is likely better than overloading those.
+  if (usable_.size() * 100 < all.size() * config_->panic_threshold_percent) usable_ = all;
+}
+
+Result<Endpoint*> Cluster::pick() {
+  if (!usable_.empty()) return &balancer_->pick(usable_, context_.random);
+  ++stats_.no_endpoint;
+  std::string why = cat("cluster ", config_->name, " has no usable endpoint");
+  if (config_->discovery == ClusterConfig::Discovery::kEds && config_->endpoints == nullptr) {
+    why += ": the control plane has not sent its endpoints yet";
+  } else if (!endpoints_.empty()) {
+    why += cat(": all ", endpoints_.size(), " are unhealthy or draining");
+  }
+  return Error(ErrorKind::kNoEndpoint, Fault::kUpstream, std::move(why));
+}
+
+namespace {
+
+// A waiter's place in the list of those that wait for DNS; leaves it when its task is cancelled.
+class DnsWait {
+ public:
+  explicit DnsWait(std::list<WaitSlot*>& list) : list_(list), place_(list.insert(list.end(), &slot)) {}
+  ~DnsWait() { list_.erase(place_); }
+  WaitSlot slot;
+
+ private:
+  std::list<WaitSlot*>& list_;
+  std::list<WaitSlot*>::iterator place_;
+};
+
+}  // namespace
+
+Task<Result<Lease>> Cluster::lease() {
+  if (!resolved_) {
+    DnsWait wait(waiting_for_dns_);
+    while (!resolved_) co_await wait_in(wait.slot);
+  }
+  if (stats_.requests_active >= config_->limits.requests) {
+    ++stats_.requests_overflow;
+    co_return Error(ErrorKind::kOverflow, Fault::kSelf,
+                    cat("cluster ", config_->name, " has ", stats_.requests_active,
+                        " requests, its limit (max_requests)"));
+  }
+  Result<Endpoint*> endpoint = pick();
+  if (!endpoint) co_return std::move(endpoint).error();
+  if (std::optional<Lease> lease = (*endpoint)->try_lease()) co_return std::move(*lease);
+  co_return co_await (*endpoint)->wait_lease();
+}
+
+Task<void> Cluster::refresh_dns() {
+  for (;;) {
+    std::vector<EndpointConfig> found;
+    bool failed = false;
+    const auto config = config_;
+    for (const EndpointConfig& wanted : config->endpoints->endpoints) {
+      auto addresses = co_await context_.network.resolve(wanted.host, wanted.port);
+      if (!addresses) {
+        LOG(warning, "cluster ", config->name, ": ", addresses.error().message());
+        failed = true;
+        continue;
+      }
+      for (const Address& address : *addresses) {
+        EndpointConfig one = wanted;
+        one.address = address;
+        found.push_back(std::move(one));
+      }
+    }
+    // A failed look-up keeps what was known: names come back, and old addresses may still answer.
+    if (!failed || !found.empty()) set_endpoints(found);
+    resolved_ = true;
+    for (WaitSlot* slot : waiting_for_dns_) slot->wake(context_.loop.ready());
+    co_await sleep_for(context_.loop, config->dns_refresh);
+  }
+}
+
+void Cluster::retire() {
+  retired_ = true;
+  dns_.cancel();
+  resolved_ = true;
+  for (WaitSlot* slot : waiting_for_dns_) slot->wake(context_.loop.ready());
+  set_endpoints({});
+  if (idle()) map_.on_idle(*this);
+}
+
+bool Cluster::idle() const {
+  return endpoints_.empty() && leaving_.empty() && waiting_for_dns_.empty();
+}
+
+void Cluster::on_endpoint_idle(Endpoint& endpoint) {
+  const auto place =
+      std::ranges::find_if(leaving_, [&](const auto& owned) { return owned.get() == &endpoint; });
+  if (place == leaving_.end()) return;
+  loop().reap(std::move(*place));
+  leaving_.erase(place);
+  if (retired_ && idle()) map_.on_idle(*this);
+}
+
+void Cluster::collect(MetricsPage& page, bool shared_facts) const {
+  const Labels labels = {{"envoy_cluster_name", config_->stat_name}};
+  const auto counter = [&](std::string_view name, uint64_t value) {
+    page.counter(cat("envoy_cluster_", name), labels, value);
+  };
+  const auto gauge = [&](std::string_view name, uint64_t value) {
+    page.gauge(cat("envoy_cluster_", name), labels, static_cast<int64_t>(value));
+  };
+  counter("upstream_cx_total", stats_.connections);
+  gauge("upstream_cx_active", stats_.connections_active);
+  counter("upstream_cx_connect_fail", stats_.connect_failed);
+  counter("upstream_rq_total", stats_.requests);
+  gauge("upstream_rq_active", stats_.requests_active);
+  gauge("upstream_rq_pending_active", stats_.pending_active);
+  counter("upstream_rq_pending_overflow", stats_.pending_overflow + stats_.requests_overflow);
+  counter("upstream_rq_timeout", stats_.timeouts);
+  counter("upstream_rq_rx_reset", stats_.resets);
+  counter("upstream_cx_none_healthy", stats_.no_endpoint);
+  counter("upstream_cx_rx_bytes_total", http_stats_.bytes_received);
+  counter("upstream_cx_tx_bytes_total", http_stats_.bytes_sent);
+  counter("upstream_cx_protocol_error", http_stats_.protocol_errors);
+  for (int digit = 1; digit <= 5; ++digit) {
+    Labels with_class = labels;
+    with_class.emplace_back("envoy_response_code_class", cat(digit));
+    page.counter("envoy_cluster_upstream_rq_xx", with_class, stats_.by_class[digit]);
+  }
+  page.histogram("envoy_cluster_upstream_rq_time", labels, stats_.time);
+  if (!shared_facts) return;
+  gauge("membership_total", endpoints_.size());
+  gauge("membership_healthy",
+        static_cast<uint64_t>(std::ranges::count_if(endpoints_, [](const auto& entry) {
+          return entry.second->config().health == Health::kHealthy;
+        })));
+}
+
+ClusterMap::~ClusterMap() = default;
+
+void ClusterMap::apply(const Snapshot& snapshot) {
+  for (const auto& [name, config] : snapshot.clusters) {
+    auto& cluster = clusters_[name];
+    if (cluster == nullptr) {
+      cluster = std::make_unique<Cluster>(*this, context_, config);
+    } else if (cluster->config_ref() != config) {
+      cluster->update(config);
+    }
+  }
+  for (auto place = clusters_.begin(); place != clusters_.end();) {
+    if (snapshot.clusters.contains(place->first)) {
+      ++place;
+      continue;
+    }
+    Cluster& gone = *place->second;
+    retired_.push_back(std::move(place->second));
+    place = clusters_.erase(place);
+    gone.retire();
+  }
+}
+
+Cluster* ClusterMap::find(std::string_view name) const {
+  const auto found = clusters_.find(name);
+  return found == clusters_.end() ? nullptr : found->second.get();
+}
+
+void ClusterMap::collect(MetricsPage& page, bool shared_facts) const {
+  for (const auto& [name, cluster] : clusters_) cluster->collect(page, shared_facts);
+}
+
+void ClusterMap::on_idle(Cluster& cluster) {
+  const auto place =
+      std::ranges::find_if(retired_, [&](const auto& owned) { return owned.get() == &cluster; });
+  if (place == retired_.end()) return;
+  context_.loop.reap(std::move(*place));
+  retired_.erase(place);
+}
+
+}  // namespace glia

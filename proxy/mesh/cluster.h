@@ -1,0 +1,106 @@
+// Cluster: the live side of an upstream service on one worker: endpoints with their load and
+// connections. Keyed by name, it survives a change of configuration; only what changed is replaced.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/base/random.h"
+#include "proxy/mesh/balancer.h"
+#include "proxy/mesh/cluster_config.h"
+#include "proxy/mesh/endpoint.h"
+#include "proxy/mesh/snapshot.h"
+#include "proxy/telemetry/metrics.h"
+
+namespace glia {
+
+// What clusters need of their worker.
+struct MeshContext {
+  EventLoop& loop;
+  Network& network;
+  Random& random;
+};
+
+struct ClusterStats {
+  uint64_t connections = 0, connections_active = 0, connect_failed = 0;
+  uint64_t requests = 0, requests_active = 0;
+  uint64_t pending_active = 0, pending_overflow = 0, requests_overflow = 0;
+  uint64_t timeouts = 0, resets = 0, no_endpoint = 0;
+  uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
+  Histogram time;             // From the start of the attempt to the end of the response.
+};
+
+class ClusterMap;
+
+class Cluster : public Reapable {
+ public:
+  Cluster(ClusterMap& map, MeshContext& context, std::shared_ptr<const ClusterConfig> config);
+  Cluster(const Cluster&) = delete;
+  ~Cluster() override;
+
+  const ClusterConfig& config() const { return *config_; }
+  const std::shared_ptr<const ClusterConfig>& config_ref() const { return config_; }
+  EventLoop& loop() const { return context_.loop; }
+  Network& network() const { return context_.network; }
+  ClusterStats& stats() { return stats_; }
+  HttpClientStats& http_stats() { return http_stats_; }
+  const std::map<Address, std::unique_ptr<Endpoint>>& endpoints() const { return endpoints_; }
+
+  // Takes the new drawing: endpoints that stay keep their connections.
+  void update(std::shared_ptr<const ClusterConfig> config);
+  // An endpoint for one request. Waits for the first answer of DNS, if that has not come yet.
+  // Errors: kNoEndpoint, kOverflow.
+  Task<Result<Lease>> lease();
+  // The cluster is no longer configured: it ends with its last request.
+  void retire();
+  // `shared_facts`: also what is the same on every worker and must not be added up.
+  void collect(MetricsPage& page, bool shared_facts) const;
+
+ private:
+  friend class Endpoint;
+  void set_endpoints(const std::vector<EndpointConfig>& wanted);
+  void rebuild_usable();
+  Task<void> refresh_dns();
+  Result<Endpoint*> pick();
+  void on_endpoint_idle(Endpoint& endpoint);
+  bool idle() const;
+
+  ClusterMap& map_;
+  MeshContext& context_;
+  std::shared_ptr<const ClusterConfig> config_;
+  std::unique_ptr<Balancer> balancer_;
+  ClusterStats stats_;
+  HttpClientStats http_stats_;
+  std::map<Address, std::unique_ptr<Endpoint>> endpoints_;
+  std::vector<std::unique_ptr<Endpoint>> leaving_;  // Removed, with requests still on them.
+  std::vector<Endpoint*> usable_;                   // What the balancer sees.
+  bool retired_ = false;
+  bool resolved_ = true;       // False until DNS answered once.
+  std::list<WaitSlot*> waiting_for_dns_;
+  Task<void> dns_;
+};
+
+// The clusters of one worker, by name.
+class ClusterMap {
+ public:
+  explicit ClusterMap(MeshContext context) : context_(context) {}
+  ~ClusterMap();
+  void apply(const Snapshot& snapshot);
+  // Null if no such cluster is configured. Valid until the next turn, or while a lease is held.
+  Cluster* find(std::string_view name) const;
+  const std::map<std::string, std::unique_ptr<Cluster>, std::less<>>& all() const { return clusters_; }
+  void collect(MetricsPage& page, bool shared_facts) const;
+
+ private:
+  friend class Cluster;
+  void on_idle(Cluster& cluster);
+  MeshContext context_;
+  std::map<std::string, std::unique_ptr<Cluster>, std::less<>> clusters_;
+  std::vector<std::unique_ptr<Cluster>> retired_;
+};
+
+}  // namespace glia

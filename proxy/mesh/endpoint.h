@@ -1,0 +1,97 @@
+// Endpoint: the live side of one address of a cluster on one worker: its load and its connections.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "proxy/base/random.h"
+#include "proxy/http/client.h"
+#include "proxy/mesh/cluster_config.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/stream.h"
+
+namespace glia {
+
+class Cluster;
+class Endpoint;
+
+// One request's place at an endpoint, counted from the pick to the end of the response.
+class Lease {
+ public:
+  Lease() = default;
+  Lease(Endpoint& endpoint, ClientConnection& connection);
+  Lease(Lease&& other) noexcept
+      : endpoint_(std::exchange(other.endpoint_, nullptr)), connection_(other.connection_) {}
+  Lease& operator=(Lease&& other) noexcept {
+    std::swap(endpoint_, other.endpoint_);
+    std::swap(connection_, other.connection_);
+    return *this;
+  }
+  ~Lease();
+
+  explicit operator bool() const { return endpoint_ != nullptr; }
+  Endpoint& endpoint() const { return *endpoint_; }
+  // To be used at once: the connection may be gone by the next turn.
+  ClientConnection& connection() const { return *connection_; }
+
+ private:
+  Endpoint* endpoint_ = nullptr;
+  ClientConnection* connection_ = nullptr;
+};
+
+// Counts of one endpoint on one worker (/clusters).
+struct EndpointStats {
+  uint64_t connections = 0, connections_active = 0, connect_failed = 0;
+  uint64_t requests = 0, requests_ok = 0, requests_failed = 0;
+};
+
+class Endpoint : public Reapable {
+ public:
+  Endpoint(Cluster& cluster, EndpointConfig config);
+  Endpoint(const Endpoint&) = delete;
+  ~Endpoint() override;
+
+  const EndpointConfig& config() const { return config_; }
+  void config(EndpointConfig config) { config_ = std::move(config); }
+  uint32_t active() const { return active_; }
+  EndpointStats& stats() { return stats_; }
+  const EndpointStats& stats() const { return stats_; }
+  Cluster& cluster() const { return cluster_; }
+
+  // A connection with room, if there is one now.
+  std::optional<Lease> try_lease();
+  // Waits for room or a new connection; kConnectFailed (safe to try elsewhere) or kOverflow.
+  Task<Result<Lease>> wait_lease();
+
+  // No new calls and no new connections; idle() once calls and connections have ended.
+  void drain();
+  bool idle() const;
+
+ private:
+  friend class Lease;
+  class Connection;
+  class Pending;
+
+  bool may_connect() const;
+  void connect();
+  void on_ready(Connection& connection);
+  void on_gone(Connection& connection, const Error& error, bool was_open);
+  void wake_pending();
+  void close_idle();
+  void released();
+
+  Cluster& cluster_;
+  EndpointConfig config_;
+  EndpointStats stats_;
+  uint32_t active_ = 0;
+  uint32_t connecting_ = 0;
+  bool draining_ = false;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<Connection*> ready_;  // Those that had room when last seen; used from the back.
+  std::list<Pending*> pending_;     // Oldest first.
+  CallbackTimer idle_timer_;
+};
+
+}  // namespace glia
