@@ -115,7 +115,7 @@ Task<void> Exchange::run() {
   if (request().body != nullptr) {
     request().body = std::make_unique<WatchedBody>(*this, std::move(request().body));
   }
-  std::optional<Reply> reply = co_await until(*watch_, Next(state_->filters)(*this));
+  std::optional<Reply> reply = co_await until(*watch_, Next(*state_->filters)(*this));
   co_await answer(reply ? std::move(*reply) : timed_out());
 }
 
@@ -190,7 +190,7 @@ std::string_view Exchange::peer_identity() const {
 
 std::string Exchange::describe() const {
   return cat(request().method, " ", request().authority, path_of(request()), ", at filter ",
-             state_->filters.size() - filters_left_ + 1, " of ", state_->filters.size(),
+             state_->filters->size() - filters_left_ + 1, " of ", state_->filters->size(),
              ", status ", status_, ", upstream ",
              upstream_.cluster.empty() ? "none yet" : upstream_.cluster);
 }
@@ -204,7 +204,7 @@ void Exchange::log() {
     flag(ResponseFlag::kDownstreamGone);
     ++stats.downstream_gone;
   }
-  if (state_->log == nullptr) return;
+  if (site_.log_ == nullptr) return;
   const TlsInfo* tls = connection().tls;
   const std::string flags = flags_.text();
   const std::string upstream_address =
@@ -251,7 +251,7 @@ void Exchange::log() {
   record.config_version = snapshot().version;
   record.node_id = snapshot().node_id;
   record.attempts = upstream_.attempts;
-  state_->log->write(record);
+  site_.log_->write(record);
 }
 
 }  // namespace glia

@@ -27,12 +27,14 @@ class RequestLog {
   virtual void write(const AccessRecord& record) = 0;
 };
 
+// Outermost first; the router is the last.
+using FilterList = std::vector<std::unique_ptr<Filter>>;
+
 struct SiteState {
   SnapshotRef snapshot;
   std::shared_ptr<const ListenerConfig> listener;
-  const FilterChain* chain = nullptr;             // In listener.
-  std::vector<std::unique_ptr<Filter>> filters;   // Outermost first; the router is the last.
-  std::unique_ptr<RequestLog> log;                // Null: no access log.
+  const FilterChain* chain = nullptr;         // In listener.
+  std::shared_ptr<const FilterList> filters;  // Kept from drawing to drawing while unchanged.
 };
 
 // Counts of one HTTP connection manager on one worker.
@@ -48,6 +50,8 @@ class Site final : public Service {
  public:
   Site(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
   void update(std::shared_ptr<const SiteState> state) { state_ = std::move(state); }
+  // Null: no access log. Exchanges in flight end in the newest.
+  void log(std::unique_ptr<RequestLog> log) { log_ = std::move(log); }
 
   Task<void> serve(ServerStream& stream) override;
 
@@ -64,6 +68,7 @@ class Site final : public Service {
   MeshContext& context_;
   ClusterMap& clusters_;
   std::shared_ptr<const SiteState> state_;
+  std::unique_ptr<RequestLog> log_;
   SiteStats stats_;
   std::list<Exchange*> exchanges_;
 };

@@ -32,12 +32,14 @@ struct AccessLogConfig {
   std::string path;  // A file, "/dev/stdout" or "/dev/stderr".
   // Field -> format with Envoy's operators; empty: the fields of docs/access-log.md.
   std::vector<std::pair<std::string, std::string>> json_format;
+  friend bool operator==(const AccessLogConfig&, const AccessLogConfig&) = default;
 };
 
 // One filter of a listener's chain, outermost first. The router is not in the list.
 struct FilterConfig {
   std::string name;  // As configured: "envoy.filters.http.rbac".
   std::shared_ptr<const RbacConfig> rbac;  // The only optional filter of this floor so far.
+  friend bool operator==(const FilterConfig&, const FilterConfig&) = default;
 };
 
 // envoy's HttpConnectionManager, one a filter chain.

@@ -1,0 +1,135 @@
+#include "proxy/server/listener_host.h"
+
+#include <algorithm>
+
+#include "filters/all.h"
+#include "proxy/base/text.h"
+#include "proxy/flow/exchange.h"
+#include "proxy/flow/router.h"
+#include "proxy/server/request_log.h"
+
+namespace glia {
+
+// An accepted connection; pins the drawing that it was accepted under, because its limits and its TLS
+// context are part of that.
+class ListenerHost::Connection final : public ServerConnection::Owner, public Reapable {
+ public:
+  Connection(ListenerHost& host, Site& site, std::unique_ptr<Stream> stream)
+      : host_(host), pinned_(site.state()) {
+    const FilterChain& chain = *pinned_->chain;
+    if (chain.tls != nullptr) {
+      stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout);
+    }
+    http_ = serve_http(host.context_.loop, std::move(stream), chain.http.server, site, *this,
+                       site.stats().server);
+    place = host.connections_.end();
+  }
+  ServerConnection& http() { return *http_; }
+  std::list<std::unique_ptr<Connection>>::iterator place;
+
+ private:
+  void on_finished(ServerConnection&) override {
+    auto self = std::move(*place);
+    host_.connections_.erase(place);
+    host_.context_.loop.reap(std::move(self));
+  }
+
+  ListenerHost& host_;
+  std::shared_ptr<const SiteState> pinned_;
+  std::unique_ptr<ServerConnection> http_;
+};
+
+ListenerHost::~ListenerHost() = default;
+
+void ListenerHost::update(const SnapshotRef& snapshot,
+                          std::shared_ptr<const ListenerConfig> config) {
+  config_ = std::move(config);
+  while (sites_.size() > config_->chains.size()) {
+    old_sites_.push_back(std::move(sites_.back()));
+    sites_.pop_back();
+  }
+  while (sites_.size() < config_->chains.size()) {
+    sites_.push_back(std::make_unique<Site>(context_, clusters_));
+  }
+  for (std::size_t i = 0; i < sites_.size(); ++i) {
+    update_site(*sites_[i], snapshot, config_->chains[i]);
+  }
+}
+
+void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain) {
+  const SiteState* before = site.state().get();
+  auto state = std::make_shared<SiteState>();
+  state->snapshot = snapshot;
+  state->listener = config_;
+  state->chain = &chain;
+  if (before != nullptr && before->chain->http.filters == chain.http.filters) {
+    state->filters = before->filters;
+  } else {
+    auto filters = std::make_shared<FilterList>();
+    for (const FilterConfig& filter : chain.http.filters) {
+      filters->push_back(make_filter(filter, chain.http));
+    }
+    filters->push_back(std::make_unique<Router>());
+    state->filters = std::move(filters);
+  }
+  if (before == nullptr || before->chain->http.access_logs != chain.http.access_logs) {
+    site.log(make_request_log(chain.http.access_logs, context_.loop));
+  }
+  site.update(std::move(state));
+}
+
+Result<void> ListenerHost::listen(const Address& address, const ListenOptions& options) {
+  TRY(acceptor_, context_.network.listen(address, options, *this));
+  return {};
+}
+
+Site* ListenerHost::site_for(const Stream& stream) const {
+  const uint16_t port = stream.info().local.port();
+  for (const auto& site : sites_) {
+    const FilterChain& chain = *site->state()->chain;
+    if (!chain.destination_port || *chain.destination_port == port) return site.get();
+  }
+  return nullptr;
+}
+
+void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
+  Site* site = site_for(*stream);
+  if (site == nullptr) return;  // No chain takes it; destroying the stream closes it.
+  auto connection = std::make_unique<Connection>(*this, *site, std::move(stream));
+  Connection& added = *connection;
+  added.place = connections_.insert(connections_.end(), std::move(connection));
+  if (discouraged_) added.http().drain();
+}
+
+void ListenerHost::discourage() {
+  discouraged_ = true;
+  for (const auto& connection : connections_) connection->http().drain();
+}
+
+void ListenerHost::drain(Duration limit) {
+  acceptor_.reset();
+  discourage();
+  cut_timer_ = std::make_unique<CallbackTimer>(context_.loop, [this] { cut(); });
+  cut_timer_->start(limit);
+}
+
+void ListenerHost::cut() {
+  for (auto& connection : connections_) context_.loop.reap(std::move(connection));
+  connections_.clear();
+}
+
+void ListenerHost::collect(MetricsPage& page) const {
+  for (const auto& site : sites_) site->collect(page);
+}
+
+void ListenerHost::describe_exchanges(std::vector<std::string>& out) const {
+  for (const auto* sites : {&sites_, &old_sites_}) {
+    for (const auto& site : *sites) {
+      for (const Exchange* exchange : site->exchanges()) {
+        out.push_back(cat(config_->name, ": ", exchange->describe()));
+      }
+    }
+  }
+}
+
+}  // namespace glia

@@ -1,0 +1,60 @@
+// ListenerHost: one listener on one worker: its socket, the sites of its filter chains and the
+// connections that they serve.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/flow/site.h"
+#include "proxy/http/server.h"
+#include "proxy/mesh/cluster.h"
+#include "proxy/mesh/snapshot.h"
+#include "proxy/net/stream.h"
+
+namespace glia {
+
+class ListenerHost final : public AcceptHandler {
+ public:
+  ListenerHost(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
+  ListenerHost(const ListenerHost&) = delete;
+  ~ListenerHost() override;
+
+  // Makes the sites follow `config`. New requests see it at once, also on old connections.
+  void update(const SnapshotRef& snapshot, std::shared_ptr<const ListenerConfig> config);
+  // Listens on `address`, which main has reserved.
+  Result<void> listen(const Address& address, const ListenOptions& options);
+  // Stops accepting and asks every connection to end; those that are left after `limit` are cut.
+  void drain(Duration limit);
+  // Asks connections to end with their next answer, while still accepting (graceful drain).
+  void discourage();
+  // Nothing is left to do: not listening, no connection.
+  bool finished() const { return acceptor_ == nullptr && connections_.empty(); }
+
+  const ListenerConfig& config() const { return *config_; }
+  std::size_t active_connections() const { return connections_.size(); }
+  void collect(MetricsPage& page) const;
+  void describe_exchanges(std::vector<std::string>& out) const;
+
+ private:
+  class Connection;
+  void on_accept(std::unique_ptr<Stream> stream) override;
+  void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
+  Site* site_for(const Stream& stream) const;
+  void cut();
+
+  MeshContext& context_;
+  ClusterMap& clusters_;
+  std::shared_ptr<const ListenerConfig> config_;
+  std::vector<std::unique_ptr<Site>> sites_;     // One a filter chain, by its place.
+  std::vector<std::unique_ptr<Site>> old_sites_;  // Of chains that are gone; their connections end.
+  std::unique_ptr<Acceptor> acceptor_;
+  std::list<std::unique_ptr<Connection>> connections_;
+  bool discouraged_ = false;
+  std::unique_ptr<CallbackTimer> cut_timer_;
+};
+
+}  // namespace glia

@@ -1,0 +1,120 @@
+#include "proxy/server/worker.h"
+
+#include "proxy/base/text.h"
+
+namespace glia {
+
+Worker::Worker(uint32_t index, EventLoop& loop, Network& network, uint64_t seed)
+    : index_(index),
+      loop_(loop),
+      random_(seed),
+      context_{loop, network, random_},
+      clusters_(context_) {}
+
+Worker::~Worker() {
+  listeners_.clear();
+  leaving_.clear();
+}
+
+std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddresses& addresses) {
+  std::vector<std::string> problems;
+  // Clusters first: a new route must find the cluster that it names.
+  clusters_.apply(*snapshot);
+  for (const auto& [name, config] : snapshot->listeners) {
+    auto& host = listeners_[name];
+    const bool moved = host != nullptr && host->config().socket_key != config->socket_key;
+    if (moved) {
+      host->drain(host->config().chains.front().http.drain_timeout);
+      leaving_.push_back(std::move(host));
+    }
+    if (host != nullptr) {
+      host->update(snapshot, config);
+      continue;
+    }
+    host = std::make_unique<ListenerHost>(context_, clusters_);
+    host->update(snapshot, config);
+    const auto address = addresses.find(name);
+    // A UNIX socket and a port that must not be shared have one listener.
+    const bool shared = config->reuse_port && !config->address.is_unix();
+    if (address == addresses.end() || draining_ || (!shared && index_ != 0)) continue;
+    const Result<void> listening = host->listen(address->second, {.reuse_port = true});
+    if (!listening) problems.push_back(cat("listener ", name, ": ", listening.error().message()));
+  }
+  for (auto place = listeners_.begin(); place != listeners_.end();) {
+    if (snapshot->listeners.contains(place->first)) {
+      ++place;
+      continue;
+    }
+    place->second->drain(place->second->config().chains.front().http.drain_timeout);
+    leaving_.push_back(std::move(place->second));
+    place = listeners_.erase(place);
+  }
+  snapshot_ = std::move(snapshot);
+  sweep();
+  return problems;
+}
+
+void Worker::sweep() {
+  std::erase_if(leaving_, [](const auto& host) { return host->finished(); });
+}
+
+void Worker::drain(Duration limit, bool inbound_only) {
+  draining_ = !inbound_only;
+  for (const auto& [name, host] : listeners_) {
+    if (!inbound_only || host->config().direction == "INBOUND") host->drain(limit);
+  }
+}
+
+bool Worker::drained() const {
+  for (const auto& [name, host] : listeners_) {
+    if (!host->finished()) return false;
+  }
+  for (const auto& host : leaving_) {
+    if (!host->finished()) return false;
+  }
+  return true;
+}
+
+void Worker::collect(MetricsPage& page) const {
+  for (const auto& [name, host] : listeners_) host->collect(page);
+  clusters_.collect(page, /*shared_facts=*/index_ == 0);
+}
+
+std::vector<EndpointRow> Worker::endpoints() const {
+  std::vector<EndpointRow> rows;
+  for (const auto& [name, cluster] : clusters_.all()) {
+    for (const auto& [address, endpoint] : cluster->endpoints()) {
+      const EndpointStats& stats = endpoint->stats();
+      const Health health = endpoint->config().health;
+      rows.push_back({.cluster = name,
+                      .address = address.text(),
+                      .health = health == Health::kHealthy    ? "healthy"
+                                : health == Health::kDraining ? "draining"
+                                                              : "unhealthy",
+                      .weight = endpoint->config().weight,
+                      .cx_active = stats.connections_active,
+                      .cx_total = stats.connections,
+                      .cx_connect_fail = stats.connect_failed,
+                      .rq_active = endpoint->active(),
+                      .rq_total = stats.requests,
+                      .rq_success = stats.requests_ok,
+                      .rq_error = stats.requests_failed});
+    }
+  }
+  return rows;
+}
+
+std::vector<std::string> Worker::exchanges() const {
+  std::vector<std::string> all;
+  for (const auto& [name, host] : listeners_) host->describe_exchanges(all);
+  for (const auto& host : leaving_) host->describe_exchanges(all);
+  return all;
+}
+
+std::size_t Worker::connections() const {
+  std::size_t count = 0;
+  for (const auto& [name, host] : listeners_) count += host->active_connections();
+  return count;
+}
+
+}  // namespace glia

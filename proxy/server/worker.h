@@ -1,0 +1,69 @@
+// Worker: one loop's share of the proxy: listeners, clusters and the current drawing. It shares
+// nothing mutable with other workers, so nothing in it is locked.
+//
+// The class does not know of threads: server/worker_thread runs one on a thread of its own, test/sim
+// runs several on one loop in virtual time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/base/random.h"
+#include "proxy/mesh/cluster.h"
+#include "proxy/mesh/snapshot.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/stream.h"
+#include "proxy/server/listener_host.h"
+#include "proxy/telemetry/metrics.h"
+
+namespace glia {
+
+// Where each listener listens, by its name, port 0 resolved.
+using ListenAddresses = std::map<std::string, Address>;
+
+// One row of /clusters.
+struct EndpointRow {
+  std::string cluster, address, health;
+  uint32_t weight = 0;
+  uint64_t cx_active = 0, cx_total = 0, cx_connect_fail = 0;
+  uint64_t rq_active = 0, rq_total = 0, rq_success = 0, rq_error = 0;
+};
+
+class Worker {
+ public:
+  // `index` 0 answers for what is the same on every worker.
+  Worker(uint32_t index, EventLoop& loop, Network& network, uint64_t seed);
+  Worker(const Worker&) = delete;
+  ~Worker();
+
+  // Takes a new drawing; returns what could not be done (a socket that cannot be opened), one
+  // sentence each. Everything else is in force when it returns.
+  std::vector<std::string> apply(SnapshotRef snapshot, const ListenAddresses& addresses);
+  // Stops accepting; connections end with their requests, or after `limit`. `inbound_only` leaves the
+  // others alone.
+  void drain(Duration limit, bool inbound_only = false);
+  // All listeners have ended.
+  bool drained() const;
+
+  void collect(MetricsPage& page) const;
+  std::vector<EndpointRow> endpoints() const;
+  std::vector<std::string> exchanges() const;
+  std::size_t connections() const;
+
+ private:
+  void sweep();
+
+  uint32_t index_;
+  EventLoop& loop_;
+  Random random_;
+  MeshContext context_;
+  ClusterMap clusters_;
+  SnapshotRef snapshot_;
+  std::map<std::string, std::unique_ptr<ListenerHost>, std::less<>> listeners_;
+  std::vector<std::unique_ptr<ListenerHost>> leaving_;
+  bool draining_ = false;
+};
+
+}  // namespace glia
