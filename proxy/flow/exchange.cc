@@ -8,65 +8,6 @@
 
 namespace glia {
 
-// Tells that the route's time ran out, or that nothing moved for too long. One timer serves both: it
-// is set to the nearer moment and looks at the counts of bytes when it fires, so that moving bytes
-// costs nothing.
-class Exchange::Watch final : public Alarm {
- public:
-  explicit Watch(Exchange& exchange) : Alarm(exchange.loop()), exchange_(exchange) {
-    const HttpManager& manager = exchange.manager();
-    idle_ = manager.stream_idle_timeout;
-    if (exchange.route_ != nullptr && exchange.route_->forward) {
-      idle_ = exchange.route_->forward->idle_timeout.value_or(idle_);
-      timeout_ = exchange.route_->forward->timeout;
-    }
-    idle_at_ = loop_.now() + idle_;
-    if (exchange.request().body == nullptr) return request_ended();
-    restart();
-  }
-  // The route's timeout counts from the end of the request.
-  void request_ended() {
-    if (timeout_ > 0s) deadline_ = loop_.now() + timeout_;
-    restart();
-  }
-  bool idle() const { return idle_rang_; }
-  Duration limit() const { return idle_rang_ ? idle_ : timeout_; }
-
- private:
-  void restart() {
-    TimePoint at = TimePoint::max();
-    if (idle_ > 0s) at = idle_at_;
-    if (deadline_) at = std::min(at, *deadline_);
-    if (at != TimePoint::max()) start(at - loop_.now());
-  }
-  void fire() override {
-    const TimePoint now = loop_.now();
-    if (deadline_ && now >= *deadline_) return ring();
-    const uint64_t moved = exchange_.stream_.request_bytes() + exchange_.stream_.response_bytes();
-    if (moved == moved_ && now >= idle_at_) {
-      idle_rang_ = true;
-      return ring();
-    }
-    moved_ = moved;
-    idle_at_ = now + idle_;
-    restart();
-  }
-  // The head is gone already: all that is left is to break the stream off.
-  void rung_late() override {
-    exchange_.flag(idle_rang_ ? ResponseFlag::kIdleTimeout : ResponseFlag::kUpstreamTimeout);
-    exchange_.details_ = idle_rang_ ? "stream_idle_timeout" : "response_timeout";
-    ++exchange_.site_.stats_.timeouts;
-    exchange_.stream_.abort();
-  }
-
-  Exchange& exchange_;
-  Duration idle_{0}, timeout_{0};
-  TimePoint idle_at_;
-  std::optional<TimePoint> deadline_;
-  uint64_t moved_ = 0;
-  bool idle_rang_ = false;
-};
-
 // The request's body, watched for its end.
 class Exchange::WatchedBody final : public Body {
  public:
@@ -76,7 +17,7 @@ class Exchange::WatchedBody final : public Body {
     Piece piece = body_->poll();
     if (piece.state == State::kEnd && !ended_) {
       ended_ = true;
-      exchange_.watch_->request_ended();
+      exchange_.watch_.request_ended();
     }
     return piece;
   }
@@ -97,37 +38,49 @@ Task<Reply> Next::operator()(Exchange& exchange) const {
 }
 
 Exchange::Exchange(ServerStream& stream, Site& site)
-    : stream_(stream), site_(site), state_(site.state()) {
-  place_ = site_.exchanges_.insert(site_.exchanges_.end(), this);
-  ++site_.stats_.requests_active;
+    : stream_(stream), site_(site), state_(site.state()), watch_(stream, *this) {
+  site_.enter(*this);
 }
 
 Exchange::~Exchange() {
-  site_.exchanges_.erase(place_);
-  --site_.stats_.requests_active;
+  site_.leave(*this);
   log();
 }
 
 Task<void> Exchange::run() {
   request_id_ = write_forwarded_fields(*this);
   if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
-  watch_ = std::make_unique<Watch>(*this);
+  watch_.begin(limits(), request().body == nullptr);
   if (request().body != nullptr) {
     request().body = std::make_unique<WatchedBody>(*this, std::move(request().body));
   }
-  std::optional<Reply> reply = co_await until(*watch_, Next(*state_->filters)(*this));
+  std::optional<Reply> reply = co_await until(watch_, Next(*state_->filters)(*this));
   co_await answer(reply ? std::move(*reply) : timed_out());
+}
+
+WatchLimits Exchange::limits() const {
+  const Duration idle = manager().stream_idle_timeout;
+  if (route_ == nullptr || !route_->forward) return {.idle = idle};
+  return {.response = route_->forward->timeout, .idle = route_->forward->idle_timeout.value_or(idle)};
+}
+
+void Exchange::on_late(Watch::Rang rang) {
+  const bool idle = rang == Watch::Rang::kIdle;
+  flag(idle ? ResponseFlag::kIdleTimeout : ResponseFlag::kUpstreamTimeout);
+  details_ = idle ? "stream_idle_timeout" : "response_timeout";
+  ++site_.stats_.timeouts;
+  stream_.abort();
 }
 
 Reply Exchange::timed_out() {
   ++site_.stats_.timeouts;
   if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
-  if (watch_->idle()) {
+  if (watch_.rang() == Watch::Rang::kIdle) {
     return Error(ErrorKind::kTimeout, Fault::kDownstream,
-                 cat("nothing moved for ", to_ms(watch_->limit()), " ms (stream idle timeout)"));
+                 cat("nothing moved for ", to_ms(watch_.limits().idle), " ms (stream idle timeout)"));
   }
   return Error(ErrorKind::kTimeout, Fault::kUpstream,
-               cat("cluster ", upstream_.cluster, " did not answer within ", to_ms(watch_->limit()),
+               cat("cluster ", upstream_.cluster, " did not answer within ", to_ms(watch_.limits().response),
                    " ms (timeout of route ", route_->name, ")"));
 }
 

@@ -4,16 +4,15 @@
 // its destructor is the one place that counts and logs.
 #pragma once
 
-#include <list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "proxy/flow/deadline.h"
 #include "proxy/flow/filter.h"
 #include "proxy/flow/flags.h"
 #include "proxy/flow/site.h"
+#include "proxy/flow/watch.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/snapshot.h"
 
@@ -29,12 +28,12 @@ struct UpstreamReport {
   int attempts = 0;
 };
 
-class Exchange {
+class Exchange final : private Watch::Owner {
  public:
   Exchange(ServerStream& stream, Site& site);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
-  ~Exchange();
+  ~Exchange();  // Counts and logs.
 
   // The table of contents.
   Task<void> run();
@@ -63,9 +62,11 @@ class Exchange {
 
  private:
   friend class Next;
-  class Watch;
+  friend class Site;
   class WatchedBody;
 
+  WatchLimits limits() const;
+  void on_late(Watch::Rang rang) override;
   Reply timed_out();
   Task<void> answer(Reply reply);
   Response refuse(const Error& error);
@@ -84,8 +85,9 @@ class Exchange {
   UpstreamReport upstream_;
   int status_ = 0;
   bool answered_ = false;  // The whole answer was handed to the codec.
-  std::list<Exchange*>::iterator place_;
-  std::unique_ptr<Watch> watch_;
+  Watch watch_;
+  Exchange* previous_ = nullptr;  // In the site's list.
+  Exchange* next_ = nullptr;
 };
 
 }  // namespace glia

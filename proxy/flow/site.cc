@@ -10,6 +10,25 @@ Task<void> Site::serve(ServerStream& stream) {
   co_await exchange.run();
 }
 
+void Site::enter(Exchange& exchange) {
+  ++stats_.requests_active;
+  exchange.next_ = newest_;
+  if (newest_ != nullptr) newest_->previous_ = &exchange;
+  newest_ = &exchange;
+}
+
+void Site::leave(Exchange& exchange) {
+  --stats_.requests_active;
+  (exchange.previous_ != nullptr ? exchange.previous_->next_ : newest_) = exchange.next_;
+  if (exchange.next_ != nullptr) exchange.next_->previous_ = exchange.previous_;
+}
+
+void Site::describe_exchanges(std::vector<std::string>& out) const {
+  for (const Exchange* exchange = newest_; exchange != nullptr; exchange = exchange->next_) {
+    out.push_back(exchange->describe());
+  }
+}
+
 void Site::collect(MetricsPage& page) const {
   const Labels labels = {{"envoy_http_conn_manager_prefix", state_->chain->http.stat_prefix}};
   const auto counter = [&](std::string_view name, uint64_t value) {

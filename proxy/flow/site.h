@@ -4,7 +4,6 @@
 // and those that run keep theirs.
 #pragma once
 
-#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,18 +58,21 @@ class Site final : public Service {
   MeshContext& context() { return context_; }
   ClusterMap& clusters() { return clusters_; }
   SiteStats& stats() { return stats_; }
-  // The exchanges in flight, oldest first (/exchanges).
-  const std::list<Exchange*>& exchanges() const { return exchanges_; }
+  // The exchanges in flight in a few words each, newest first (/exchanges).
+  void describe_exchanges(std::vector<std::string>& out) const;
   void collect(MetricsPage& page) const;
 
  private:
   friend class Exchange;
+  void enter(Exchange& exchange);
+  void leave(Exchange& exchange);
+
   MeshContext& context_;
   ClusterMap& clusters_;
   std::shared_ptr<const SiteState> state_;
   std::unique_ptr<RequestLog> log_;
   SiteStats stats_;
-  std::list<Exchange*> exchanges_;
+  Exchange* newest_ = nullptr;
 };
 
 }  // namespace glia

@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "filters/all.h"
-#include "proxy/base/text.h"
-#include "proxy/flow/exchange.h"
 #include "proxy/flow/router.h"
 #include "proxy/server/request_log.h"
 
@@ -38,6 +36,9 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   std::shared_ptr<const SiteState> pinned_;
   std::unique_ptr<ServerConnection> http_;
 };
+
+ListenerHost::ListenerHost(MeshContext& context, ClusterMap& clusters)
+    : context_(context), clusters_(clusters) {}
 
 ListenerHost::~ListenerHost() = default;
 
@@ -124,11 +125,7 @@ void ListenerHost::collect(MetricsPage& page) const {
 
 void ListenerHost::describe_exchanges(std::vector<std::string>& out) const {
   for (const auto* sites : {&sites_, &old_sites_}) {
-    for (const auto& site : *sites) {
-      for (const Exchange* exchange : site->exchanges()) {
-        out.push_back(cat(config_->name, ": ", exchange->describe()));
-      }
-    }
+    for (const auto& site : *sites) site->describe_exchanges(out);
   }
 }
 

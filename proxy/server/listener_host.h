@@ -19,7 +19,7 @@ namespace glia {
 
 class ListenerHost final : public AcceptHandler {
  public:
-  ListenerHost(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
+  ListenerHost(MeshContext& context, ClusterMap& clusters);
   ListenerHost(const ListenerHost&) = delete;
   ~ListenerHost() override;
 

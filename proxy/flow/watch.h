@@ -1,0 +1,53 @@
+// Watch: tells an exchange that its route's time ran out, or that nothing moved for too long.
+//
+// One timer serves both: it is set to the nearer moment and looks at the counts of bytes when it
+// fires, so that moving bytes costs nothing.
+#pragma once
+
+#include <optional>
+
+#include "proxy/flow/deadline.h"
+#include "proxy/http/server.h"
+
+namespace glia {
+
+struct WatchLimits {
+  Duration response{0};  // From the end of the request to the end of the response; 0: none.
+  Duration idle{0};      // Without a byte of body in either direction; 0: none.
+};
+
+class Watch final : public Alarm {
+ public:
+  enum class Rang : uint8_t { kNotYet, kResponse, kIdle };
+  // Told when the alarm rings while no until() is in progress: the head is on its way already.
+  class Owner {
+   public:
+    virtual void on_late(Rang rang) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  Watch(ServerStream& stream, Owner& owner) : Alarm(stream.loop()), stream_(stream), owner_(owner) {}
+  // The request's body, if it has one, is still on its way.
+  void begin(const WatchLimits& limits, bool request_ended);
+  // The response's time counts from here.
+  void request_ended();
+  Rang rang() const { return rang_; }
+  const WatchLimits& limits() const { return limits_; }
+
+ private:
+  void restart();
+  void fire() override;
+  void rung_late() override { owner_.on_late(rang_); }
+
+  ServerStream& stream_;
+  Owner& owner_;
+  WatchLimits limits_;
+  TimePoint idle_at_;
+  std::optional<TimePoint> deadline_;
+  uint64_t moved_ = 0;
+  Rang rang_ = Rang::kNotYet;
+};
+
+}  // namespace glia
