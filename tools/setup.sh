@@ -135,45 +135,49 @@ setup_cargo() {
 
 # --- Python ----------------------------------------------------------------------------------
 
-# One environment for each content of the requirement files, so clones at different commits do
-# not undo each other. ".complete" is written last: without it the directory is half made.
+# One environment for each content of requirements.txt, so clones at different commits do not undo
+# each other; the other files add to it. A mark in it says which file is all there.
 setup_python() {
-  local hash directory
-  hash=$(cat "$@" | sha256sum | cut -c1-12)
-  directory=$GLIA_CACHE/python-$hash
+  local file base=third_party/python/requirements.txt directory lock
+  directory=$GLIA_CACHE/python-$(content_hash "$base")
   GLIA_PYTHON=$directory/bin/python
   export GLIA_PYTHON
-  if [ -e "$directory/.complete" ]; then
-    touch "$directory/.complete"
-    return
-  fi
-  local lock
   exec {lock}>"$directory.lock"
   if ! flock --nonblock "$lock"; then
     say "waiting for another ./dev that sets up the same Python environment"
     flock "$lock"
   fi
-  if [ ! -e "$directory/.complete" ]; then
-    say "installing Python packages ($(cat "$@" | grep -c ==)) into $directory"
+  for file in "$@"; do
+    local mark="$directory/.has-$(basename "$file")-$(content_hash "$file")"
+    if [ ! -e "$mark" ]; then
+      say "installing Python packages ($(grep -c == "$file")) into $directory"
+      install_requirements "$directory" "$file"
+    fi
+    touch "$mark"
+  done
+  exec {lock}>&-
+}
+
+content_hash() { sha256sum <"$1" | cut -c1-12; }
+
+install_requirements() {
+  local directory=$1 file=$2
+  if [ ! -e "$directory/bin/pip" ]; then  # The last thing that venv makes.
     rm -rf "$directory"
     /usr/bin/python3 -m venv "$directory" || die "python3 -m venv failed (see above)"
-    local files=() file
-    for file in "$@"; do files+=(-r "$file"); done
-    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-      --only-binary :all: --require-hashes "${files[@]}" ||
-      die "pip could not install $* (see above): check the network and run this again"
-    touch "$directory/.complete"
     forget_old_environments
   fi
-  exec {lock}>&-
+  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    --only-binary :all: --require-hashes -r "$file" ||
+    die "pip could not install $file (see above): check the network and run this again"
 }
 
 # Environments that nobody used for a month.
 forget_old_environments() {
   local mark
-  for mark in "$GLIA_CACHE"/python-*/.complete; do
+  for mark in "$GLIA_CACHE"/python-*/.has-requirements.txt-*; do
     [ -n "$(find "$mark" -mtime +30 2>/dev/null)" ] || continue
-    rm -rf "${mark%/.complete}" "${mark%/.complete}.lock"
+    rm -rf "${mark%/.has-*}" "${mark%/.has-*}.lock"
   done
 }
 
