@@ -1,6 +1,7 @@
 #include "proxy/base/text.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace glia {
@@ -49,23 +50,63 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
+// One character beyond ASCII. Those that terminals obey (C1 controls) or that some readers take for
+// the end of a line (U+0085, U+2028, U+2029) are escaped.
+void append_character(std::string& out, std::string_view bytes) {
+  if (bytes[0] == '\xC2' && static_cast<unsigned char>(bytes[1]) < 0xA0) {
+    out += static_cast<unsigned char>(bytes[1]) < 0x90 ? "\\u008" : "\\u009";
+    out += "0123456789abcdef"[bytes[1] & 15];
+  } else if (bytes == "\xE2\x80\xA8") {
+    out += "\\u2028";
+  } else if (bytes == "\xE2\x80\xA9") {
+    out += "\\u2029";
+  } else {
+    out += bytes;
+  }
+}
+
+// Whether a byte stands in a JSON string as it is, and alone.
+bool is_plain(unsigned char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; }
+
+// The same for eight bytes at once. A subtraction borrows into a byte's high bit only where the test
+// of that byte, or of one below it in the same word, holds, so "any" is exact.
+bool all_plain(const char* eight) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
+  const auto has_zero = [](uint64_t word) { return (word - kOnes) & ~word & kHighs; };
+  uint64_t word;
+  std::memcpy(&word, eight, 8);
+  return ((word & kHighs) | ((word - kOnes * 0x20) & ~word & kHighs) |
+          has_zero(word ^ (kOnes * '"')) | has_zero(word ^ (kOnes * '\\')) |
+          has_zero(word ^ (kOnes * 0x7F))) == 0;
+}
+
 }  // namespace
+
+std::size_t json_plain_prefix(std::string_view text) {
+  std::size_t at = 0;
+  while (at + 8 <= text.size() && all_plain(text.data() + at)) at += 8;
+  // The last bytes together with some that were looked at already: most values are plain, and end here.
+  const bool short_rest = text.size() >= 8 && text.size() - at < 8;
+  if (short_rest && all_plain(text.data() + text.size() - 8)) return text.size();
+  while (at < text.size() && is_plain(static_cast<unsigned char>(text[at]))) ++at;
+  return at;
+}
 
 void append_json_escaped(std::string& out, std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
   for (std::size_t i = 0; i < text.size();) {
+    const std::size_t plain = json_plain_prefix(text.substr(i));
+    out += text.substr(i, plain);
+    i += plain;
+    if (i == text.size()) break;
     const auto c = static_cast<unsigned char>(text[i]);
     if (c >= 0x80) {
       const std::size_t length = utf8_length(text.substr(i));
       if (length > 0) {
-        out += text.substr(i, length);
+        append_character(out, text.substr(i, length));
         i += length;
         continue;
       }
-    } else if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7F) {
-      out += static_cast<char>(c);
-      ++i;
-      continue;
     }
     if (c == '"' || c == '\\') {
       out += '\\';

@@ -49,6 +49,8 @@ std::string_view trim(std::string_view text, std::string_view drop = " \t");
 // `text` as the inside of a JSON string: quotes, backslashes and control bytes escaped, bytes that
 // are not UTF-8 as \u00XX, so that a log line is always one line of valid JSON (checklist B23).
 void append_json_escaped(std::string& out, std::string_view text);
+// How many bytes at the start of `text` need no escape and are ASCII.
+std::size_t json_plain_prefix(std::string_view text);
 
 // The candidate that is closest to `word` by edit distance, if it is close enough to be what was
 // meant; for "did you mean" sentences.

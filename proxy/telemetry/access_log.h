@@ -1,17 +1,25 @@
-// AccessLog: one JSON line a request, to a file or a standard stream.
+// AccessRecord: what is known of a finished request, and its line in the access log.
 //
-// A worker formats into its own buffer, which is written in one call when it is large or old; so the
-// request path pays for the formatting only. Lines are whole: buffers are appended with O_APPEND.
+// The line is JSON, made so that no byte of a request can end it, break it or reach a terminal as a
+// control character. log_format.h makes the lines that somebody configured, log_writer.h writes both.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
-#include "proxy/base/result.h"
 #include "proxy/base/time.h"
 
 namespace glia {
+
+// Looks up a field of the request that the record has no member for.
+class FieldLookup {
+ public:
+  virtual ~FieldLookup() = default;
+  // `name` is lower case.
+  virtual std::optional<std::string_view> field(std::string_view name) const = 0;
+};
 
 // All that can be known of a finished request. Views live during the call to write().
 struct AccessRecord {
@@ -34,9 +42,17 @@ struct AccessRecord {
   std::string_view policy;              // Of a refusal, or the shadow verdict.
   std::string_view config_version, node_id;
   int64_t attempts = 0;                 // Upstream attempts.
+  const FieldLookup* request_fields = nullptr;  // For %REQ(...)%; null: such a field is absent.
 };
 
-// Appends the default line (docs/access-log.md lists its keys) with its line feed.
+// A longer value is cut, and "..." put after it, so that one request cannot fill the disk.
+inline constexpr std::size_t kLongestLogValue = 4096;  // bytes
+
+// Appends the default line (docs/access-log.md lists its keys) with its line feed. Values that are
+// not there are left out.
 void append_json_line(std::string& out, const AccessRecord& record);
+
+// "2026-11-22T16:45:30.123Z"
+void append_start_time(std::string& out, WallTime time);
 
 }  // namespace glia

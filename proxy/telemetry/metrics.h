@@ -29,13 +29,15 @@ class Histogram {
   void add(const Histogram& other);
   uint64_t count() const { return count_; }
   double sum_ms() const { return sum_ms_; }
-  // Values at most kLatencyBucketsMs[i]; the last one counts all.
+  // [i]: values above kLatencyBucketsMs[i - 1] and at most kLatencyBucketsMs[i]; the last one holds
+  // those above every bound. Not cumulative.
   const std::array<uint64_t, kLatencyBucketsMs.size() + 1>& buckets() const { return buckets_; }
-  // Linear within the bucket; 0 when empty.
+  // Linear within the bucket, and the largest bound for what lies above it; 0 when empty. `q` is
+  // from 0 to 1.
   double quantile_ms(double q) const;
 
  private:
-  std::array<uint64_t, kLatencyBucketsMs.size() + 1> buckets_ = {};  // Not cumulative.
+  std::array<uint64_t, kLatencyBucketsMs.size() + 1> buckets_ = {};
   uint64_t count_ = 0;
   double sum_ms_ = 0;
 };
@@ -43,7 +45,9 @@ class Histogram {
 // Name and value pairs in order: {{"envoy_cluster_name", "reco"}}.
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
-// Numbers with names, added up where name and labels are the same.
+// Numbers with names, added up where name and labels are the same. A name has one kind for ever;
+// breaking that is a bug of ours. Names and label names are ours and legal for Prometheus; label
+// values may come from anywhere.
 class MetricsPage {
  public:
   // `name` as Prometheus shows it, without the suffix of its kind: "envoy_cluster_upstream_rq_total".
@@ -54,17 +58,23 @@ class MetricsPage {
 
   // Text exposition format 0.0.4, sorted, one TYPE line a name.
   std::string prometheus() const;
-  // "name{labels}: value" lines, for people (/stats).
+  // "name{labels}: value" lines, for people (/stats). `contains` keeps the lines whose name or labels
+  // contain it.
   std::string text(std::string_view contains = {}) const;
+  // {"stats": [{"name", "type", "labels": {}, "value"}]}; a histogram has "count", "sum_ms" and
+  // "quantiles_ms" instead of "value".
   std::string json(std::string_view contains = {}) const;
 
  private:
   enum class Kind : uint8_t { kCounter, kGauge, kHistogram };
   struct Value {
     Kind kind = Kind::kCounter;
-    int64_t number = 0;
+    int64_t number = 0;    // A counter's, as unsigned.
+    Labels labels;
     Histogram histogram;
   };
+  Value& at(std::string_view name, const Labels& labels, Kind kind);
+
   // Key: name, then the labels as Prometheus writes them.
   std::map<std::pair<std::string, std::string>, Value> values_;
 };
