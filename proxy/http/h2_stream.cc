@@ -14,14 +14,14 @@ constexpr std::size_t kTakenAtMost = 32;
 
 }  // namespace
 
-void SliceQueue::append(Slice slice) {
+void GatherQueue::append(Slice slice) {
   if (slice.empty()) return;
   if (slice.size() <= ByteQueue::kCopyBelow) return append_copy(slice.view());
   size_ += slice.size();
   slices_.push_back(std::move(slice));
 }
 
-void SliceQueue::append_copy(std::string_view text) {
+void GatherQueue::append_copy(std::string_view text) {
   if (tail_ == nullptr || tail_->capacity() - tail_used_ < text.size()) {
     // The first piece gets a block of its size: mostly it is the only one.
     const std::size_t room = empty() ? text.size() : ByteQueue::kGatherBlock;
@@ -42,7 +42,7 @@ void SliceQueue::append_copy(std::string_view text) {
   last = Slice(tail_, last.data(), last.size() + text.size());
 }
 
-Slice SliceQueue::take(std::size_t most) {
+Slice GatherQueue::take(std::size_t most) {
   Slice& front = slices_[first_];
   if (front.size() > most) {
     size_ -= most;
@@ -60,7 +60,7 @@ Slice SliceQueue::take(std::size_t most) {
   return whole;
 }
 
-void SliceQueue::clear() {
+void GatherQueue::clear() {
   slices_.clear();
   first_ = size_ = 0;
   if (tail_ != nullptr) std::exchange(tail_, nullptr)->release();

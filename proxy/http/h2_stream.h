@@ -23,12 +23,12 @@ class H2Session;
 // small message passes through in one piece. Pieces of at most 1 KiB are copied, so that they do not
 // keep the block of a whole read alive, and gathered, so that a peer that sends single bytes cannot
 // make us hold a block for each.
-class SliceQueue {
+class GatherQueue {
  public:
-  SliceQueue() = default;
-  SliceQueue(const SliceQueue&) = delete;
-  SliceQueue& operator=(const SliceQueue&) = delete;
-  ~SliceQueue() { clear(); }
+  GatherQueue() = default;
+  GatherQueue(const GatherQueue&) = delete;
+  GatherQueue& operator=(const GatherQueue&) = delete;
+  ~GatherQueue() { clear(); }
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -122,8 +122,8 @@ class H2Stream : public Sink {
   void resume();
 
   ArenaRef arena_;
-  SliceQueue input_;
-  SliceQueue output_;
+  GatherQueue input_;
+  GatherQueue output_;
   uint64_t bytes_in_ = 0;
   uint64_t bytes_out_ = 0;
   uint32_t count_ = 1;  // nghttp2's
