@@ -1,0 +1,165 @@
+#include "proxy/server/server.h"
+
+#include <algorithm>
+
+#include "proxy/base/log.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+
+// How often a drain looks whether it is done.
+constexpr Duration kDrainCheck = 50ms;
+
+Server::Server(EventLoop& main, uint32_t workers) : main_(main), started_(main.clock().now()) {
+  for (uint32_t i = 0; i < workers; ++i) workers_.push_back(std::make_unique<WorkerThread>(i));
+}
+
+Server::~Server() { workers_.clear(); }
+
+Result<void> Server::publish(SnapshotRef snapshot) {
+  std::map<std::string, PortReservation> ports;
+  for (const auto& [name, listener] : snapshot->listeners) {
+    const auto held = ports_.find(name);
+    const bool same = held != ports_.end() && snapshot_ != nullptr &&
+                      snapshot_->listeners.contains(name) &&
+                      snapshot_->listeners.find(name)->second->socket_key == listener->socket_key;
+    if (same) continue;
+    Result<PortReservation> port = PortReservation::reserve(listener->address);
+    if (!port) return std::move(port).error().in(cat("listener[", name, "]"));
+    ports.emplace(name, std::move(*port));
+  }
+  for (auto& [name, port] : ports_) {
+    if (snapshot->listeners.contains(name)) ports.emplace(name, std::move(port));
+  }
+  ports_ = std::move(ports);
+  snapshot_ = snapshot;
+  if (state_ == State::kInitializing) state_ = State::kLive;
+  for (const auto& worker : workers_) {
+    worker->post([snapshot, addresses = addresses()](Worker& at) {
+      for (const std::string& problem : at.apply(snapshot, addresses)) LOG(error, problem);
+    });
+  }
+  return {};
+}
+
+ListenAddresses Server::addresses() const {
+  ListenAddresses all;
+  for (const auto& [name, port] : ports_) all.emplace(name, port.address());
+  return all;
+}
+
+namespace {
+
+// A question on its way through the workers; lives in the frame of the task that asks.
+template <class Answer>
+struct Asking {
+  std::vector<Answer> answers;
+  WaitSlot all_here;
+};
+
+}  // namespace
+
+void Server::deliver(uint64_t number, std::function<void(void*)> answer) {
+  const auto asking = questions_.find(number);
+  if (asking != questions_.end()) answer(asking->second);  // Else the task was cancelled.
+}
+
+template <class Answer>
+Task<std::vector<Answer>> Server::ask(std::function<Answer(Worker&)> question) {
+  Asking<Answer> asking;
+  const uint64_t number = ++last_question_;
+  questions_.emplace(number, &asking);
+  struct Forget {
+    std::map<uint64_t, void*>& questions;
+    uint64_t number;
+    ~Forget() { questions.erase(number); }
+  } const forget{questions_, number};
+  for (const auto& worker : workers_) {
+    worker->post([this, number, question](Worker& at) {
+      main_.post([this, number, answer = question(at)]() mutable {
+        deliver(number, [this, &answer](void* waiting) {
+          auto& to = *static_cast<Asking<Answer>*>(waiting);
+          to.answers.push_back(std::move(answer));
+          to.all_here.wake(main_.ready());
+        });
+      });
+    });
+  }
+  while (asking.answers.size() < workers_.size()) co_await wait_in(asking.all_here);
+  co_return std::move(asking.answers);
+}
+
+Task<void> Server::applied() {
+  // Posts are run in order, so an answer means that what was posted before is done.
+  co_await ask<bool>([](Worker&) { return true; });
+}
+
+Task<MetricsPage> Server::metrics() {
+  MetricsPage page;
+  const auto pages = co_await ask<MetricsPage>([](Worker& worker) {
+    MetricsPage own;
+    worker.collect(own);
+    return own;
+  });
+  for (const MetricsPage& one : pages) page.add(one);
+  page.gauge("envoy_server_uptime", {},
+             static_cast<int64_t>(to_seconds(main_.clock().now() - started_)));
+  page.gauge("envoy_server_live", {}, state_ == State::kLive ? 1 : 0);
+  page.gauge("envoy_server_concurrency", {}, workers());
+  page.gauge("envoy_server_state", {}, static_cast<int64_t>(state_));
+  if (snapshot_ != nullptr) {
+    page.gauge("envoy_listener_manager_total_listeners_active", {},
+               static_cast<int64_t>(snapshot_->listeners.size()));
+    page.gauge("envoy_cluster_manager_active_clusters", {},
+               static_cast<int64_t>(snapshot_->clusters.size()));
+  }
+  co_return page;
+}
+
+Task<std::vector<EndpointRow>> Server::endpoints() {
+  const auto answers = co_await ask<std::vector<EndpointRow>>(
+      [](Worker& worker) { return worker.endpoints(); });
+  std::map<std::pair<std::string, std::string>, EndpointRow> sums;
+  for (const auto& rows : answers) {
+    for (const EndpointRow& row : rows) {
+      const auto [place, added] = sums.try_emplace({row.cluster, row.address}, row);
+      if (added) continue;
+      EndpointRow& sum = place->second;
+      sum.cx_active += row.cx_active;
+      sum.cx_total += row.cx_total;
+      sum.cx_connect_fail += row.cx_connect_fail;
+      sum.rq_active += row.rq_active;
+      sum.rq_total += row.rq_total;
+      sum.rq_success += row.rq_success;
+      sum.rq_error += row.rq_error;
+    }
+  }
+  std::vector<EndpointRow> all;
+  for (auto& [key, row] : sums) all.push_back(std::move(row));
+  co_return all;
+}
+
+Task<std::vector<std::string>> Server::exchanges() {
+  std::vector<std::string> all;
+  const auto answers = co_await ask<std::vector<std::string>>(
+      [](Worker& worker) { return worker.exchanges(); });
+  for (const auto& part : answers) all.insert(all.end(), part.begin(), part.end());
+  co_return all;
+}
+
+void Server::drain(Duration limit, bool inbound_only) {
+  if (!inbound_only) state_ = State::kDraining;
+  for (const auto& worker : workers_) {
+    worker->post([limit, inbound_only](Worker& at) { at.drain(limit, inbound_only); });
+  }
+}
+
+Task<void> Server::drained() {
+  for (;;) {
+    const auto answers = co_await ask<bool>([](Worker& worker) { return worker.drained(); });
+    if (std::ranges::all_of(answers, [](bool done) { return done; })) co_return;
+    co_await sleep_for(main_, kDrainCheck);
+  }
+}
+
+}  // namespace glia

@@ -1,0 +1,64 @@
+// Server: the main thread's view of the running proxy: it hands drawings to the workers, asks them for
+// their numbers and ends them in order.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/base/task.h"
+#include "proxy/mesh/snapshot.h"
+#include "proxy/net/reservation.h"
+#include "proxy/server/worker_thread.h"
+
+namespace glia {
+
+class Server {
+ public:
+  enum class State : uint8_t { kInitializing, kLive, kDraining };
+
+  Server(EventLoop& main, uint32_t workers);
+  Server(const Server&) = delete;
+  // Ends the workers; what is still open is cut.
+  ~Server();
+
+  // Puts `snapshot` in force on every worker. An address that cannot be listened on is an error, and
+  // then nothing changes.
+  Result<void> publish(SnapshotRef snapshot);
+  // Ends when every worker runs the drawing that was published last.
+  Task<void> applied();
+  const SnapshotRef& snapshot() const { return snapshot_; }
+  State state() const { return state_; }
+  // Where each listener of the drawing listens, port 0 resolved.
+  ListenAddresses addresses() const;
+  uint32_t workers() const { return static_cast<uint32_t>(workers_.size()); }
+  TimePoint started() const { return started_; }
+
+  // Asks every worker, on its own thread; answers in no order.
+  Task<MetricsPage> metrics();
+  Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers.
+  Task<std::vector<std::string>> exchanges();
+
+  // Stops accepting; connections end with their requests, or are cut after `limit`.
+  void drain(Duration limit, bool inbound_only = false);
+  // Ends when nothing is left of a drain().
+  Task<void> drained();
+
+ private:
+  template <class Answer>
+  Task<std::vector<Answer>> ask(std::function<Answer(Worker&)> question);
+  void deliver(uint64_t number, std::function<void(void*)> answer);
+
+  EventLoop& main_;
+  TimePoint started_;
+  State state_ = State::kInitializing;
+  SnapshotRef snapshot_;
+  std::map<std::string, PortReservation> ports_;  // By listener, those of the drawing.
+  std::vector<std::unique_ptr<WorkerThread>> workers_;
+  uint64_t last_question_ = 0;
+  std::map<uint64_t, void*> questions_;  // Those that still wait; an Asking<Answer> each.
+};
+
+}  // namespace glia
