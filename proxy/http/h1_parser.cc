@@ -42,9 +42,10 @@ H1HeadParser::State H1HeadParser::feed(std::string_view& input) {
   const char* at = input.data();
   const char* const end = at + input.size();
   while (stage_ != Stage::kDone && at != end) {
+    const Stage stage = stage_;
     const char* const after = line(at, end);
     if (after == nullptr) break;
-    count(static_cast<std::size_t>(after - at));
+    count(static_cast<std::size_t>(after - at), stage);
     at = after;
     if (refused()) break;
   }
@@ -61,7 +62,7 @@ H1HeadParser::State H1HeadParser::finish_partial(std::string_view& input) {
   const std::size_t size =
       found == nullptr ? input.size()
                        : static_cast<std::size_t>(static_cast<const char*>(found) - input.data()) + 1;
-  count(size);
+  count(size, stage_);
   if (refused()) return State::kRefused;
   partial_.append(input.data(), size);
   input.remove_prefix(size);
@@ -73,10 +74,10 @@ H1HeadParser::State H1HeadParser::finish_partial(std::string_view& input) {
   return stage_ == Stage::kDone ? State::kDone : State::kMore;
 }
 
-void H1HeadParser::count(std::size_t bytes) {
+void H1HeadParser::count(std::size_t bytes, Stage stage) {
   bytes_ += bytes;
   if (bytes_ <= limits_.header_bytes) return;
-  if (stage_ == Stage::kStartLine) {
+  if (stage == Stage::kStartLine) {
     refuse(414, "the request line is longer than the limit for a head");
   } else {
     refuse(431, "the head is larger than the limit");

@@ -86,7 +86,8 @@ class H1HeadParser {
   const char* refuse_name(char stop, std::size_t name_size);
   void take_field(std::string_view name, std::string_view value);
   State finish_partial(std::string_view& input);
-  void count(std::size_t bytes);
+  // Counts `bytes` that were read in `stage` against the limit.
+  void count(std::size_t bytes, Stage stage);
 
   Headers* headers_ = nullptr;
   std::string partial_;  // A line that a read cut off.
