@@ -12,7 +12,6 @@ POST /classify {"text": "...", "transport": "rest" or "grpc"}
 import json
 import sys
 
-import grpc
 import numpy
 import tritonclient.grpc
 import tritonclient.utils
