@@ -1,0 +1,40 @@
+// RBAC: refuses with 403 what the policies do not let through, and says which policy decided.
+//
+// Envoy's envoy.filters.http.rbac. Shadow rules only count and log. A route may bring its own
+// configuration or switch the filter off. It runs before the request is changed in any way, on the
+// path and fields that routing looked at.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "filters/rbac_eval.h"
+#include "proxy/flow/filter.h"
+
+namespace glia {
+
+struct FilterConfig;
+
+class RbacFilter final : public Filter {
+ public:
+  // `before` (may be null) is the filter that this one replaces after a change of configuration; its
+  // counts go on.
+  RbacFilter(const FilterConfig& config, std::string stat_prefix, const RbacFilter* before);
+
+  Task<Reply> handle(Exchange& exchange, Next next) override;
+  void collect(MetricsPage& page) const override;
+
+ private:
+  struct Counts {
+    uint64_t allowed = 0, denied = 0, shadow_allowed = 0, shadow_denied = 0;
+  };
+  const RbacConfig* config_for(const Exchange& exchange) const;
+  void shadow(const RbacRules& rules, const RbacInput& input, Exchange& exchange);
+
+  std::string name_;  // As configured; routes override by it.
+  std::string stat_prefix_;
+  std::shared_ptr<const RbacConfig> config_;
+  Counts counts_;
+};
+
+}  // namespace glia

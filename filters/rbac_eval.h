@@ -1,0 +1,35 @@
+// The rules of RBAC applied to one request: pure functions, so that they can be compared with a
+// slow and obvious model (rbac_eval_test.cc). Deciding allocates nothing.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "proxy/http/message.h"
+#include "proxy/mesh/rbac.h"
+#include "proxy/net/stream.h"
+
+namespace glia {
+
+// What a policy can ask about. Views and references live during the call.
+struct RbacInput {
+  const Request& request;
+  const ConnectionInfo& connection;
+  std::string_view path;  // Without query: path_of(request).
+};
+
+struct RbacVerdict {
+  bool allowed = false;
+  const RbacPolicy* policy = nullptr;  // The first that matched; null if none did.
+};
+
+// Allow: what no policy matches is refused, also when there are no policies. Deny: the reverse.
+RbacVerdict evaluate(const RbacRules& rules, const RbacInput& input);
+
+// Which policy refused; if none matched, those that were looked at.
+std::string refusing_policy(const RbacRules& rules, const RbacVerdict& verdict);
+// Why, for the person who asked: names the caller, what was tried and the policies.
+std::string refusal_sentence(const RbacRules& rules, const RbacVerdict& verdict,
+                             const RbacInput& input);
+
+}  // namespace glia
