@@ -39,6 +39,8 @@ struct ObjectSet {
   const Service* service(std::string_view ns, std::string_view name) const;
   // "spiffe://<trustDomain>/ns/<namespace>/sa/<identity>"
   std::string spiffe_id(const Workload& workload) const;
+  // The same for an identity as a policy of namespace `ns` writes it; not for "*".
+  std::string spiffe_id(std::string_view identity, std::string_view ns) const;
   std::size_t size() const;  // Number of objects.
 };
 
@@ -70,6 +72,7 @@ inline constexpr std::size_t kMaxFiles = 1000;
 inline constexpr std::size_t kMaxObjects = 20'000;
 inline constexpr std::size_t kMaxYamlNodes = 1'000'000;  // A file, aliases expanded.
 inline constexpr int kMaxYamlDepth = 64;
-inline constexpr std::size_t kMaxProblems = 200;  // More are counted, not listed.
+inline constexpr std::size_t kMaxProblems = 200;  // More are counted, not listed,
+inline constexpr std::size_t kMaxProblemsHeld = 20'000;  // up to this many.
 
 }  // namespace glia

@@ -86,19 +86,23 @@ struct Workload {
   };
   Metadata metadata;
   Spec spec;
+  // Places in ObjectSet::policies of those that select it, in order; not in YAML.
+  std::vector<std::size_t> policies;
 
   const Port* port(std::string_view name) const;  // Null if there is none.
   std::string admin_address() const;  // spec.address when it is a loopback address, else 127.0.0.1.
 };
 
+// A name or a number of a Workload port.
+struct ServiceTarget {
+  std::string name;  // "" if it is a number.
+  uint16_t number = 0;
+};
+
 // v1. Which workloads answer under one name.
 struct Service {
   static constexpr const char* kKind = "Service";
-  // A name or a number of a Workload port.
-  struct Target {
-    std::string name;     // "" if it is a number.
-    uint16_t number = 0;
-  };
+  using Target = ServiceTarget;
   struct Port {
     std::string name;  // "" only if the service has one port.
     uint16_t port = 0;
@@ -113,8 +117,9 @@ struct Service {
   };
   Metadata metadata;
   Spec spec;
-  // Places in ObjectSet::workloads of those that the selector selects; not in YAML.
-  std::vector<std::size_t> members;
+  // Places in ObjectSet::workloads of those that the selector selects, and in http_routes and
+  // grpc_routes of those that have it as a parent, each in order; not in YAML.
+  std::vector<std::size_t> members, http_routes, grpc_routes;
 
   const Port* port(uint16_t number) const;  // Null if there is none.
   // The port of `workload` behind `port`; null if it has no such port.
@@ -161,31 +166,35 @@ struct NameCondition {
 };
 
 // Only the member that `type` names is set.
+struct PathChange {
+  enum class Type : uint8_t { kReplaceFullPath, kReplacePrefixMatch };
+  Type type = Type::kReplacePrefixMatch;
+  std::optional<std::string> replace_full_path, replace_prefix_match;
+  Position at;
+};
+
+struct RequestRedirect {
+  std::string scheme, hostname;  // "" leaves it.
+  std::optional<PathChange> path;
+  std::optional<uint16_t> port;
+  uint16_t status_code = 302;
+  Position at;
+};
+
+struct UrlRewrite {
+  std::string hostname;  // "" leaves it.
+  std::optional<PathChange> path;
+  Position at;
+};
+
+// Only the member that `type` names is set.
 struct RouteFilter {
   enum class Type : uint8_t {
     kRequestHeaderModifier, kResponseHeaderModifier, kRequestRedirect, kUrlRewrite
   };
-  struct PathChange {
-    enum class Type : uint8_t { kReplaceFullPath, kReplacePrefixMatch };
-    Type type = Type::kReplacePrefixMatch;
-    std::optional<std::string> replace_full_path, replace_prefix_match;
-    Position at;
-  };
-  struct Redirect {
-    std::string scheme, hostname;
-    std::optional<PathChange> path;
-    std::optional<uint16_t> port;
-    uint16_t status_code = 302;
-    Position at;
-  };
-  struct UrlRewrite {
-    std::string hostname;
-    std::optional<PathChange> path;
-    Position at;
-  };
   Type type = Type::kRequestHeaderModifier;
   std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
-  std::optional<Redirect> request_redirect;
+  std::optional<RequestRedirect> request_redirect;
   std::optional<UrlRewrite> url_rewrite;
   Position at;
 };
@@ -224,15 +233,16 @@ struct HttpRoute {
   Spec spec;
 };
 
+struct GrpcMethodCondition {
+  NameCondition::Type type = NameCondition::Type::kExact;
+  std::string service, method;  // At least one is set.
+  Position at;
+};
+
 struct GrpcRoute {
   static constexpr const char* kKind = "GRPCRoute";
-  struct MethodCondition {
-    NameCondition::Type type = NameCondition::Type::kExact;
-    std::string service, method;  // At least one is set.
-    Position at;
-  };
   struct Match {
-    std::optional<MethodCondition> method;
+    std::optional<GrpcMethodCondition> method;
     std::vector<NameCondition> headers;
     Position at;
   };

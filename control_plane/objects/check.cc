@@ -1,0 +1,219 @@
+#include "control_plane/objects/check.h"
+
+#include <algorithm>
+#include <map>
+
+#include "control_plane/objects/route_check.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+
+namespace {
+
+// Workloads by namespace and label, so that a selector looks at few of them.
+class LabelIndex {
+ public:
+  explicit LabelIndex(const std::vector<Workload>& workloads) : workloads_(workloads) {
+    for (std::size_t i = 0; i < workloads.size(); ++i) {
+      const Metadata& metadata = workloads[i].metadata;
+      places_[metadata.ns].push_back(i);
+      for (const auto& [key, value] : metadata.labels) {
+        places_[cat(metadata.ns, "/", key, "=", value)].push_back(i);
+      }
+    }
+  }
+
+  std::vector<std::size_t> select(const std::string& ns, const Labels& selector) const {
+    static const std::vector<std::size_t> kNone;
+    const std::vector<std::size_t>* fewest = find(ns);
+    for (const auto& [key, value] : selector) {
+      const auto* having = find(cat(ns, "/", key, "=", value));
+      if (!having) return {};
+      if (having->size() < fewest->size()) fewest = having;
+    }
+    std::vector<std::size_t> selected;
+    for (const std::size_t i : fewest ? *fewest : kNone) {
+      if (selects(selector, workloads_[i].metadata.labels)) selected.push_back(i);
+    }
+    return selected;
+  }
+
+ private:
+  const std::vector<std::size_t>* find(const std::string& key) const {
+    const auto found = places_.find(key);
+    return found == places_.end() ? nullptr : &found->second;
+  }
+
+  const std::vector<Workload>& workloads_;
+  std::map<std::string, std::vector<std::size_t>> places_;
+};
+
+std::string text_of(const Labels& labels) {
+  std::string out;
+  for (const auto& [key, value] : labels) out += cat(out.empty() ? "" : ", ", key, "=", value);
+  return out;
+}
+
+std::string socket_text(const std::string& address, uint16_t port) {
+  return address.find(':') == address.npos ? cat(address, ":", port) : cat("[", address, "]:", port);
+}
+
+class Checks {
+ public:
+  Checks(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems)
+      : objects_(objects), unread_(unread), problems_(problems), index_(objects.workloads) {}
+
+  void run() {
+    for (const Workload& workload : objects_.workloads) check_sockets(workload);
+    for (Service& service : objects_.services) check_service(service);
+    std::set<std::string> identities;
+    for (const Workload& workload : objects_.workloads) {
+      identities.insert(objects_.spiffe_id(workload));
+    }
+    for (std::size_t i = 0; i < objects_.policies.size(); ++i) check_policy(i, identities);
+  }
+
+ private:
+  template <class T>
+  void say(const T& object, Problem::Severity severity, Position at, std::string_view sentence) {
+    problems_.push_back({object.metadata.file, at.line, at.column,
+                         cat(T::kKind, " ", object.metadata.display(), ": ", sentence), severity});
+  }
+  template <class T>
+  void error(const T& object, Position at, std::string_view sentence) {
+    say(object, Problem::Severity::kError, at, sentence);
+  }
+  template <class T>
+  void warning(const T& object, Position at, std::string_view sentence) {
+    say(object, Problem::Severity::kWarning, at, sentence);
+  }
+
+  void take(const Workload& workload, const std::string& address, uint16_t port, Position at,
+            std::string what) {
+    const std::string socket = socket_text(address, port);
+    const std::string mine = cat(what, " of Workload ", workload.metadata.display());
+    const auto [taken, fresh] = sockets_.emplace(socket, mine);
+    if (fresh) return;
+    error(workload, at, cat(what, " is ", socket, ", which is already ", taken->second,
+                            "; choose another address or port"));
+  }
+
+  // Sockets of one machine are those on loopback addresses; elsewhere, two machines may have the
+  // same private ones, but not the same address for the mesh.
+  void check_sockets(const Workload& workload) {
+    const Workload::Spec& spec = workload.spec;
+    const bool loopback = workload.admin_address() == spec.address;
+    for (std::size_t i = 0; i < spec.ports.size(); ++i) {
+      const Workload::Port& port = spec.ports[i];
+      take(workload, spec.address, port.port, port.at, cat("spec.ports[", i, "].port"));
+      const auto here = spec.ports.begin() + static_cast<std::ptrdiff_t>(i);
+      const bool again = std::any_of(spec.ports.begin(), here, [&](const Workload::Port& p) {
+        return p.app_port == port.app_port;  // One socket may serve two ports.
+      });
+      if (!loopback || again) continue;
+      take(workload, spec.app_address, port.app_port, port.at, cat("spec.ports[", i, "].appPort"));
+    }
+    take(workload, spec.address, spec.outbound.port, spec.at, "spec.outbound.port");
+    if (loopback) take(workload, spec.address, spec.admin.port, spec.at, "spec.admin.port");
+  }
+
+  void check_service(Service& service) {
+    service.members = index_.select(service.metadata.ns, service.spec.selector);
+    if (service.members.empty() && !unread_.any()) {
+      warning(service, service.spec.at,
+              cat("spec.selector selects no Workload of namespace ", service.metadata.ns,
+                  ": none has the labels ", text_of(service.spec.selector)));
+    }
+    for (std::size_t i = 0; i < service.spec.ports.size(); ++i) check_target(service, i);
+  }
+
+  void check_target(const Service& service, std::size_t index) {
+    const Service::Port& port = service.spec.ports[index];
+    std::vector<const Workload*> without;
+    for (const std::size_t member : service.members) {
+      const Workload& workload = objects_.workloads[member];
+      if (!Service::target(port, workload)) without.push_back(&workload);
+    }
+    if (without.empty()) return;
+    const bool by_name = port.target_port && !port.target_port->name.empty();
+    const uint16_t number = port.target_port ? port.target_port->number : port.port;
+    std::string names;
+    for (const Workload::Port& p : without[0]->spec.ports) {
+      names += cat(names.empty() ? "" : ", ", p.name, " (", p.port, ")");
+    }
+    const std::string sentence =
+        cat("spec.ports[", index, "].targetPort is ", by_name ? port.target_port->name : cat(number),
+            ", which Workload ", without[0]->metadata.display(), " does not have; its ports are ",
+            names);
+    if (without.size() == service.members.size()) error(service, port.at, sentence);
+    else warning(service, port.at, sentence);
+  }
+
+  void check_policy(std::size_t place, const std::set<std::string>& identities) {
+    const AuthorizationPolicy& policy = objects_.policies[place];
+    const auto selected = index_.select(policy.metadata.ns, policy.spec.selector);
+    for (const std::size_t i : selected) objects_.workloads[i].policies.push_back(place);
+    if (unread_.any()) return;
+    if (selected.empty()) {
+      warning(policy, policy.spec.at,
+              cat("spec.selector selects no Workload of namespace ", policy.metadata.ns,
+                  ": the policy protects nothing"));
+    }
+    for (std::size_t r = 0; r < policy.spec.rules.size(); ++r) {
+      const AuthorizationPolicy::Rule& rule = policy.spec.rules[r];
+      for (std::size_t f = 0; f < rule.from.size(); ++f) {
+        for (const std::string& identity : rule.from[f].identities) {
+          check_identity(policy, identity, rule.from[f].at, cat("spec.rules[", r, "].from[", f, "]"),
+                         identities);
+        }
+      }
+      for (std::size_t t = 0; t < rule.to.size() && !selected.empty(); ++t) {
+        for (const std::string& port : rule.to[t].ports) {
+          check_port(policy, port, rule.to[t].at, cat("spec.rules[", r, "].to[", t, "]"), selected);
+        }
+      }
+    }
+  }
+
+  void check_identity(const AuthorizationPolicy& policy, const std::string& identity, Position at,
+                      std::string_view path, const std::set<std::string>& known) {
+    if (identity == "*") return;
+    const std::string id = objects_.spiffe_id(identity, policy.metadata.ns);
+    if (known.contains(id)) return;
+    if (!id.starts_with(cat("spiffe://", objects_.mesh.spec.trust_domain, "/"))) return;
+    warning(policy, at, cat(path, ".identities: no Workload has the identity ", identity, " (", id,
+                            ")"));
+  }
+
+  // A misspelt port in a Deny policy would leave a hole: an error.
+  void check_port(const AuthorizationPolicy& policy, const std::string& port, Position at,
+                  std::string_view path, const std::vector<std::size_t>& selected) {
+    std::set<std::string> names;
+    for (const std::size_t i : selected) {
+      for (const Workload::Port& p : objects_.workloads[i].spec.ports) names.insert(p.name);
+    }
+    if (names.contains(port)) return;
+    const auto meant = closest_of(port, names);
+    error(policy, at, cat(path, ".ports: ", port, " is not a port of a Workload that the policy "
+                          "selects", meant ? cat("; did you mean ", *meant, "?") : ""));
+  }
+
+  ObjectSet& objects_;
+  const Unread& unread_;
+  std::vector<Problem>& problems_;
+  LabelIndex index_;
+  std::map<std::string, std::string> sockets_;  // Address and port -> who listens there.
+};
+
+}  // namespace
+
+bool Unread::has(std::string_view kind, std::string_view ns, std::string_view name) const {
+  return unknown || keys.contains(cat(kind, " ", ns, "/", name));
+}
+
+void check_objects(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems) {
+  Checks(objects, unread, problems).run();
+  check_routes(objects, unread, problems);
+}
+
+}  // namespace glia

@@ -1,0 +1,25 @@
+// Checks between objects: what each of them alone cannot see.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control_plane/objects/object_set.h"
+
+namespace glia {
+
+// Objects that could not be read. What refers to them is not their referrer's mistake.
+struct Unread {
+  std::set<std::string> keys;  // "<kind> <namespace>/<name>"
+  bool unknown = false;        // Some had no kind or name that could be read.
+
+  bool any() const { return unknown || !keys.empty(); }
+  bool has(std::string_view kind, std::string_view ns, std::string_view name) const;
+};
+
+// Fills in the places that objects hold of each other (Service::members and so on) and appends what
+// is wrong. `objects` is sorted and without doubles.
+void check_objects(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems);
+
+}  // namespace glia

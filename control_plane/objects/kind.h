@@ -1,0 +1,77 @@
+// Kind: one kind of object, whole: its name, its fields, what the reference page says, how it is read.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control_plane/objects/object_set.h"
+#include "control_plane/objects/rules.h"
+#include "control_plane/objects/schema.h"
+
+namespace glia {
+
+// What was read so far, in the order of the files.
+struct Draft {
+  ObjectSet objects;
+  std::vector<Mesh> meshes;
+};
+
+struct Kind {
+  std::string name, api_version;
+  std::string documentation;  // A paragraph of Markdown.
+  std::string example;        // YAML of one object; a test reads it.
+  std::shared_ptr<const Shape> shape;
+  // Reads an object of this kind; adds it to the draft if nothing is wrong with it.
+  std::function<void(const YamlNode&, Reader&, Draft&)> read;
+};
+
+// In the order of the reference page.
+const std::vector<Kind>& kinds();
+
+Kind mesh_kind();
+Kind workload_kind();
+Kind service_kind();
+Kind http_route_kind();
+Kind grpc_route_kind();
+Kind authorization_policy_kind();
+
+// Leaves that several kinds use.
+Type<std::string> label_name(std::string what);
+Type<std::string> header_name();
+Type<uint16_t> port_number();
+Type<Labels> labels();
+
+// The shape of all kinds: apiVersion, kind, metadata, spec. `spec` is required unless
+// kOptionalSpec; `store` fills in defaults that depend on other fields and keeps the object.
+enum class SpecNeed : uint8_t { kRequired, kOptional };
+
+ObjectType<Metadata> metadata(TextCheck name_check);
+
+template <class T, class Spec>
+Kind make_kind(std::string api_version, TextCheck name_check, const Type<Spec>& spec, SpecNeed need,
+               std::function<void(T&&, Draft&)> store) {
+  ObjectType<T> object(T::kKind);
+  object.fixed("apiVersion", FieldShape::Support::kRequired, one_of({api_version}), "");
+  object.fixed("kind", FieldShape::Support::kRequired, one_of({T::kKind}), "");
+  object.required("metadata", &T::metadata, Type<Metadata>(metadata(std::move(name_check))), "");
+  if (need == SpecNeed::kRequired) object.required("spec", &T::spec, spec, "");
+  else object.optional("spec", &T::spec, spec, "");
+  object.not_yet({"status"}, "is written by Kubernetes and not read here; remove it");
+  const Type<T> type = object;
+  Kind kind;
+  kind.name = T::kKind;
+  kind.api_version = std::move(api_version);
+  kind.shape = type.shape;
+  kind.read = [type, store](const YamlNode& node, Reader& reader, Draft& draft) {
+    T value;
+    type.read(node, reader, value);
+    if (reader.errors() > 0) return;
+    value.metadata.file = reader.file();
+    store(std::move(value), draft);
+  };
+  return kind;
+}
+
+}  // namespace glia

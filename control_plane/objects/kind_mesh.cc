@@ -1,0 +1,246 @@
+// The kinds that say what runs: Mesh, Workload, Service.
+#include <set>
+
+#include "control_plane/objects/kind.h"
+
+namespace glia {
+
+namespace {
+
+constexpr Duration kMinCertificateLifetime = std::chrono::minutes(1);
+constexpr Duration kMaxCertificateLifetime = std::chrono::hours(24 * 365);
+constexpr std::size_t kMaxPorts = 64;
+
+// Says where two items of a list have the same value of `what`.
+template <class T, class Get>
+void unique(const std::vector<T>& items, std::string_view list, std::string_view what, Get get,
+            Reader& reader) {
+  std::set<decltype(get(items[0]))> seen;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (seen.insert(get(items[i])).second) continue;
+    reader.error_in(cat(list, "[", i, "].", what), items[i].at,
+                    cat("is ", get(items[i]), ", as is another; each must be different"));
+  }
+}
+
+void check_mesh(Mesh::Spec& spec, const YamlNode& node, Reader& reader) {
+  if (spec.certificate_lifetime >= kMinCertificateLifetime &&
+      spec.certificate_lifetime <= kMaxCertificateLifetime) {
+    return;
+  }
+  const YamlNode& value = *node.find("certificateLifetime");
+  reader.error_in("certificateLifetime", {value.line, value.column},
+                  cat("must be from 1m to 8760h, not ", value.text));
+}
+
+void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
+  unique(spec.ports, "ports", "name", [](const Workload::Port& p) { return p.name; }, reader);
+  unique(spec.ports, "ports", "port", [](const Workload::Port& p) { return p.port; }, reader);
+  for (std::size_t i = 0; i < spec.ports.size(); ++i) {
+    Workload::Port& port = spec.ports[i];
+    if (port.app_port == 0) port.app_port = port.port;
+    const bool own = port.app_port == port.port && spec.app_address == spec.address;
+    if (own) {
+      reader.error_in(cat("ports[", i, "].appPort"), port.at,
+                      cat("and port are both ", port.port, " on ", spec.address,
+                          ": sidecar and application cannot share it; choose another appPort or "
+                          "appAddress"));
+    }
+    if (port.port == spec.outbound.port || port.port == spec.admin.port) {
+      reader.error_in(cat("ports[", i, "].port"), port.at,
+                      cat("is ", port.port, ", which is the port of the ",
+                          port.port == spec.admin.port ? "admin" : "outbound", " listener"));
+    }
+  }
+  if (spec.outbound.port == spec.admin.port) {
+    reader.error_in("admin.port", spec.at, cat("is ", spec.admin.port,
+                                               ", which is the port of the outbound listener"));
+  }
+  if (!spec.ready) return;
+  if (spec.ready->port.empty()) spec.ready->port = spec.ports[0].name;
+  for (const Workload::Port& port : spec.ports) {
+    if (port.name == spec.ready->port) return;
+  }
+  reader.error_in("ready.port", spec.ready->at,
+                  cat("is ", spec.ready->port, ", which is not the name of a port of this workload"));
+}
+
+void check_service(Service::Spec& spec, const YamlNode&, Reader& reader) {
+  if (spec.selector.empty()) {
+    reader.error_in("selector", spec.at,
+                    "must have at least one label; a service without a selector is not supported "
+                    "yet");
+  }
+  unique(spec.ports, "ports", "port", [](const Service::Port& p) { return p.port; }, reader);
+  if (spec.ports.size() == 1) return;
+  unique(spec.ports, "ports", "name", [](const Service::Port& p) { return p.name; }, reader);
+  for (std::size_t i = 0; i < spec.ports.size(); ++i) {
+    if (!spec.ports[i].name.empty()) continue;
+    reader.error_in(cat("ports[", i, "].name"), spec.ports[i].at,
+                    "is missing; it may be left out only if the service has one port");
+  }
+}
+
+Type<std::string> port_name() {
+  return text("a port name", "^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", check_port_name);
+}
+
+Type<Workload::Port> workload_port() {
+  ObjectType<Workload::Port> type("a port of a Workload");
+  type.required("name", &Workload::Port::name, port_name(),
+                "Unique in the workload; Services and policies refer to it.")
+      .required("port", &Workload::Port::port, port_number(),
+                "The sidecar listens here, with mutual TLS.")
+      .optional("protocol", &Workload::Port::protocol,
+                enumeration<Workload::Protocol>({{"HTTP", Workload::Protocol::kHttp},
+                                                 {"HTTP2", Workload::Protocol::kHttp2},
+                                                 {"GRPC", Workload::Protocol::kGrpc}},
+                                                {"TCP", "TLS", "UDP"}),
+                "What the application speaks: HTTP is HTTP/1.1.", "HTTP")
+      .optional("appPort", &Workload::Port::app_port, port_number(),
+                "The application listens here, on appAddress.", "the number of `port`");
+  return type;
+}
+
+}  // namespace
+
+Kind mesh_kind() {
+  ObjectType<Mesh::Spec> spec("spec of a Mesh");
+  spec.optional("trustDomain", &Mesh::Spec::trust_domain,
+                text("a SPIFFE trust domain", "^[a-z0-9._-]{1,255}$", check_trust_domain),
+                "The first part of every identity: spiffe://trustDomain/ns/.../sa/...",
+                "mesh.local")
+      .optional("certificateLifetime", &Mesh::Spec::certificate_lifetime, duration(),
+                "How long a certificate of a sidecar is valid, from 1m to 8760h; it is renewed at "
+                "half of that.",
+                "24h")
+      .optional("defaultAuthorization", &Mesh::Spec::default_authorization,
+                enumeration<Mesh::Default>(
+                    {{"Allow", Mesh::Default::kAllow}, {"Deny", Mesh::Default::kDeny}}),
+                "What happens to calls of workloads that no AuthorizationPolicy with `action: "
+                "Allow` selects.",
+                "Allow")
+      .check(check_mesh);
+  Kind kind = make_kind<Mesh, Mesh::Spec>(
+      "glia.dev/v1", check_subdomain_name, spec, SpecNeed::kOptional,
+      [](Mesh&& mesh, Draft& draft) { draft.meshes.push_back(std::move(mesh)); });
+  kind.documentation = "The mesh itself. There is exactly one; all of `spec` may be left out.";
+  kind.example = R"(apiVersion: glia.dev/v1
+kind: Mesh
+metadata: {name: demo}
+spec:
+  trustDomain: demo.mesh
+  certificateLifetime: 1h
+  defaultAuthorization: Allow
+)";
+  return kind;
+}
+
+Kind workload_kind() {
+  using Spec = Workload::Spec;
+  ObjectType<Workload::Outbound> outbound("the outbound listener");
+  outbound.optional("port", &Workload::Outbound::port, port_number(),
+                    "On `address`; the application sends here what is for other services.",
+                    "15001");
+  ObjectType<Workload::Admin> admin("the admin listener");
+  admin.optional("port", &Workload::Admin::port, port_number(),
+                 "On `address` if that is a loopback address, else on 127.0.0.1.", "15000");
+  ObjectType<Workload::Ready> ready("how to ask whether the application is ready");
+  ready.required("path", &Workload::Ready::path,
+                 text("an absolute path", "^/", check_path), "Answered with 200 when ready.")
+      .optional("port", &Workload::Ready::port, port_name(),
+                "Name of a port; it is asked on its appPort.", "the first port");
+  ObjectType<Spec> spec("spec of a Workload");
+  spec.optional("identity", &Spec::identity, label_name("a name in lower case"),
+                "Last part of spiffe://trustDomain/ns/NAMESPACE/sa/IDENTITY.", "metadata.name")
+      .required("address", &Spec::address, text("an IP address", "", check_reachable_ip),
+                "Where the sidecar listens for the mesh. On one machine each workload takes its "
+                "own of 127.0.0.0/8.")
+      .required("ports", &Spec::ports, list(workload_port(), 1, kMaxPorts),
+                "What the application offers to the mesh.")
+      .optional("appAddress", &Spec::app_address, text("an IP address", "", check_ip),
+                "Where the application listens.", "127.0.0.1")
+      .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
+      .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
+      .optional("command", &Spec::command, list(text("an argument")),
+                "With this, `glia run` starts the application.")
+      .optional("env", &Spec::env, text_map("environment variables", check_variable_name, nullptr),
+                "Added to the environment of `command`.")
+      .optional("workingDirectory", &Spec::working_directory, text("a path"),
+                "Of `command`, relative to the directory of this file.", ".")
+      .optional("ready", &Spec::ready, Type<Workload::Ready>(ready),
+                "Without it, the application is ready when its first port accepts connections.")
+      .check(check_workload);
+  Kind kind = make_kind<Workload, Spec>(
+      "glia.dev/v1", check_label_name, spec, SpecNeed::kRequired,
+      [](Workload&& workload, Draft& draft) {
+        if (workload.spec.identity.empty()) workload.spec.identity = workload.metadata.name;
+        draft.objects.workloads.push_back(std::move(workload));
+      });
+  kind.documentation = "One running instance of an application and its sidecar.";
+  kind.example = R"(apiVersion: glia.dev/v1
+kind: Workload
+metadata:
+  name: classify-v1
+  labels: {app: classify, version: v1}
+spec:
+  identity: classify
+  address: 127.0.1.3
+  ports:
+  - {name: rest, port: 8080, protocol: HTTP, appPort: 18080}
+  - {name: grpc, port: 8081, protocol: GRPC, appPort: 18081}
+  command: [python3, server.py, --port, "18080"]
+  env: {MODEL: v1}
+  ready: {path: /v2/health/ready, port: rest}
+)";
+  return kind;
+}
+
+Kind service_kind() {
+  using Spec = Service::Spec;
+  ObjectType<Service::Port> port("a port of a Service");
+  port.optional("name", &Service::Port::name, label_name("a name in lower case"),
+                "Needed if there are several ports.")
+      .required("port", &Service::Port::port, port_number(), "The number that callers use.")
+      .optional("targetPort", &Service::Port::target_port, target_port(),
+                "The port of the workloads behind it.", "the number of `port`")
+      .optional("appProtocol", &Service::Port::app_protocol,
+                one_of({"http", "http2", "grpc", "kubernetes.io/h2c"}, {"tcp", "https", "tls"}),
+                "For people and other tools; sidecars speak HTTP/2 with each other anyway.")
+      .fixed("protocol", FieldShape::Support::kOptional, one_of({"TCP"}, {"UDP", "SCTP"}),
+             "Only TCP.")
+      .not_yet({"nodePort"});
+  ObjectType<Spec> spec("spec of a Service");
+  spec.required("selector", &Spec::selector, labels(),
+                "Workloads of the same namespace that have all of these labels are behind it.")
+      .required("ports", &Spec::ports, list(Type<Service::Port>(port), 1, kMaxPorts), "")
+      .fixed("type", FieldShape::Support::kOptional,
+             one_of({"ClusterIP"}, {"NodePort", "LoadBalancer", "ExternalName"}), "Only ClusterIP.")
+      .not_yet({"clusterIP", "clusterIPs", "externalIPs", "externalName", "externalTrafficPolicy",
+                "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "loadBalancerIP",
+                "loadBalancerClass", "loadBalancerSourceRanges", "allocateLoadBalancerNodePorts",
+                "healthCheckNodePort", "publishNotReadyAddresses", "sessionAffinity",
+                "sessionAffinityConfig", "trafficDistribution"})
+      .check(check_service);
+  Kind kind = make_kind<Service, Spec>(
+      "v1", check_service_name, spec, SpecNeed::kRequired, [](Service&& service, Draft& draft) {
+        draft.objects.services.push_back(std::move(service));
+      });
+  kind.documentation =
+      "A name under which workloads answer. An application uses it as host name at the outbound "
+      "listener of its sidecar: `NAME` (same namespace), `NAME.NAMESPACE`, `NAME.NAMESPACE.svc` or "
+      "`NAME.NAMESPACE.svc.cluster.local`, with `:PORT`; without, if the service has one port or "
+      "a port 80.";
+  kind.example = R"(apiVersion: v1
+kind: Service
+metadata: {name: classify}
+spec:
+  selector: {app: classify}
+  ports:
+  - {name: rest, port: 80, targetPort: rest, appProtocol: http}
+  - {name: grpc, port: 81, targetPort: grpc, appProtocol: grpc}
+)";
+  return kind;
+}
+
+}  // namespace glia

@@ -1,0 +1,40 @@
+#include "control_plane/objects/objects.h"
+
+#include "proxy/base/text.h"
+
+namespace glia {
+
+std::string Metadata::display() const { return ns == "default" ? name : key(); }
+std::string Metadata::key() const { return cat(ns, "/", name); }
+
+const Workload::Port* Workload::port(std::string_view name) const {
+  for (const Port& port : spec.ports) {
+    if (port.name == name) return &port;
+  }
+  return nullptr;
+}
+
+std::string Workload::admin_address() const {
+  const bool loopback = spec.address.starts_with("127.") || spec.address == "::1";
+  return loopback ? spec.address : "127.0.0.1";
+}
+
+const Service::Port* Service::port(uint16_t number) const {
+  for (const Port& port : spec.ports) {
+    if (port.port == number) return &port;
+  }
+  return nullptr;
+}
+
+const Workload::Port* Service::target(const Port& port, const Workload& workload) {
+  if (port.target_port && !port.target_port->name.empty()) {
+    return workload.port(port.target_port->name);
+  }
+  const uint16_t number = port.target_port ? port.target_port->number : port.port;
+  for (const Workload::Port& candidate : workload.spec.ports) {
+    if (candidate.port == number) return &candidate;
+  }
+  return nullptr;
+}
+
+}  // namespace glia
