@@ -12,4 +12,4 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 dpkg --configure -a  # What an interrupted run left half done.
 apt-get install -y -q -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
-  --no-install-recommends --no-remove "$@" | grep -E '^(The following|[0-9]+ upgraded|Need to get)' >&2
+  --no-install-recommends --no-remove "$@" | grep --line-buffered -E '^(The following|[0-9]+ upgraded|Need to get)' >&2
