@@ -220,8 +220,8 @@ void H1Server::fire() {
 }
 
 AfterThis H1Server::after_response(const H1ServerStream& stream) {
-  const bool unread = stream.awaits_continue() || decoder_.left().value_or(0) > kLongestDrain;
-  if (draining_ || stream.closes() || unread) keep_alive_ = false;
+  // A client that was not told to continue may send its body or not; nobody could tell.
+  if (draining_ || stream.closes() || stream.awaits_continue()) keep_alive_ = false;
   return keep_alive_ ? AfterThis::kKeepAlive : AfterThis::kClose;
 }
 

@@ -47,7 +47,10 @@ void SimStream::join(SimStream& peer) {
 IoResult SimStream::read(std::span<char> into) {
   if (state_ == State::kBroken) return {IoResult::State::kError};
   const std::size_t waiting = received_.size() - taken_;
-  if (waiting == 0) return {ended_ ? IoResult::State::kEnd : IoResult::State::kWait};
+  if (waiting == 0) {
+    end_read_ = ended_;
+    return {ended_ ? IoResult::State::kEnd : IoResult::State::kWait};
+  }
   std::size_t count = std::min(waiting, into.size());
   if (count == 0) return {IoResult::State::kWait};
   if (fabric_.chance(fabric_.faults_.short_read)) count = 1 + fabric_.random_.below(count);
@@ -211,7 +214,8 @@ void SimStream::plan() {
   if (!arrivals_.empty()) at(arrivals_.front().when);
   if (reset_at_ && state_ != State::kBroken) at(*reset_at_);
   if (state_ == State::kOpening || tell_broken_ || tell_writable_) at(now);
-  if (state_ == State::kOpen && !paused_ && taken_ < received_.size()) at(now + kTellAgain);
+  const bool unread = taken_ < received_.size() || (ended_ && !end_read_);
+  if (state_ == State::kOpen && !paused_ && unread) at(now + kTellAgain);
   if (next) {
     start(*next - now);
   } else {

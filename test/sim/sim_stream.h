@@ -69,6 +69,7 @@ class SimStream final : public Stream, private Timer {
   State state_;
   bool opened_ = false;
   bool ended_ = false;          // The peer's end has arrived.
+  bool end_read_ = false;       // ... and a read() has said so.
   bool finished_ = false;       // Our end was sent.
   bool wants_to_write_ = false;
   bool tell_writable_ = false;
