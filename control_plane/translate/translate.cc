@@ -1,0 +1,156 @@
+#include "control_plane/translate/translate.h"
+
+#include "control_plane/objects/digest.h"
+#include "control_plane/translate/outbound.h"
+#include "control_plane/translate/pack.h"
+#include "control_plane/translate/rbac.h"
+#include "control_plane/translate/routes.h"
+#include "envoy/extensions/filters/http/router/v3/router.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+
+namespace {
+
+namespace core = envoy::config::core::v3;
+namespace hcm = envoy::extensions::filters::network::http_connection_manager::v3;
+namespace tls = envoy::extensions::transport_sockets::tls::v3;
+using Cluster = envoy::config::cluster::v3::Cluster;
+using Listener = envoy::config::listener::v3::Listener;
+
+constexpr int kConnectTimeoutSeconds = 5;
+
+std::string inbound_name(const Workload::Port& port) { return cat("inbound:", port.name); }
+
+void set_address(const std::string& address, uint16_t port, core::Address& out) {
+  out.mutable_socket_address()->set_address(address);
+  out.mutable_socket_address()->set_port_value(port);
+}
+
+void add_router(hcm::HttpConnectionManager& manager) {
+  auto* router = manager.add_http_filters();
+  router->set_name("envoy.filters.http.router");
+  pack(envoy::extensions::filters::http::router::v3::Router(), *router->mutable_typed_config());
+}
+
+void add_manager(const hcm::HttpConnectionManager& manager,
+                 envoy::config::listener::v3::FilterChain& chain) {
+  auto* filter = chain.add_filters();
+  filter->set_name("envoy.filters.network.http_connection_manager");
+  pack(manager, *filter->mutable_typed_config());
+}
+
+hcm::HttpConnectionManager inbound_manager(const ObjectSet& objects, const Workload& workload,
+                                           const Workload::Port& port) {
+  hcm::HttpConnectionManager manager;
+  manager.set_codec_type(hcm::HttpConnectionManager::AUTO);
+  manager.set_stat_prefix(cat("inbound_", port.name));
+  // The application may trust this header: it says who called and nobody else can have written it.
+  manager.set_forward_client_cert_details(hcm::HttpConnectionManager::SANITIZE_SET);
+  manager.mutable_set_current_client_cert_details()->set_uri(true);
+  auto* table = manager.mutable_route_config();
+  table->set_name(inbound_name(port));
+  auto* host = table->add_virtual_hosts();
+  host->set_name(inbound_name(port));
+  host->add_domains("*");
+  auto* route = host->add_routes();
+  route->set_name(inbound_name(port));
+  route->mutable_match()->set_prefix("/");
+  route->mutable_route()->set_cluster(inbound_name(port));
+  route->mutable_route()->mutable_timeout()->set_seconds(0);  // The caller's side keeps the time.
+  for (HttpFilterMessage& filter : rbac_filters(objects, workload, port)) {
+    *manager.add_http_filters() = std::move(filter);
+  }
+  add_router(manager);
+  return manager;
+}
+
+Listener inbound_listener(const ObjectSet& objects, const Workload& workload,
+                          const Workload::Port& port, HopSecurity security) {
+  Listener listener;
+  listener.set_name(inbound_name(port));
+  listener.set_traffic_direction(core::INBOUND);
+  set_address(workload.spec.address, port.port, *listener.mutable_address());
+  auto* chain = listener.add_filter_chains();
+  add_manager(inbound_manager(objects, workload, port), *chain);
+  if (security == HopSecurity::kClearText) return listener;
+
+  tls::DownstreamTlsContext context;
+  context.mutable_require_client_certificate()->set_value(true);
+  use_mesh_secrets(*context.mutable_common_tls_context());
+  context.mutable_common_tls_context()->add_alpn_protocols("h2");
+  context.mutable_common_tls_context()->add_alpn_protocols("http/1.1");
+  chain->mutable_transport_socket()->set_name("envoy.transport_sockets.tls");
+  pack(context, *chain->mutable_transport_socket()->mutable_typed_config());
+  return listener;
+}
+
+Listener outbound_listener(const Workload& workload) {
+  hcm::HttpConnectionManager manager;
+  manager.set_codec_type(hcm::HttpConnectionManager::AUTO);
+  manager.set_stat_prefix(kOutboundName);
+  manager.mutable_rds()->set_route_config_name(kOutboundName);
+  manager.mutable_rds()->mutable_config_source()->mutable_ads();
+  manager.mutable_rds()->mutable_config_source()->set_resource_api_version(core::ApiVersion::V3);
+  add_router(manager);
+
+  Listener listener;
+  listener.set_name(kOutboundName);
+  listener.set_traffic_direction(core::OUTBOUND);
+  set_address(workload.spec.address, workload.spec.outbound.port, *listener.mutable_address());
+  add_manager(manager, *listener.add_filter_chains());
+  return listener;
+}
+
+Cluster static_cluster(std::string name) {
+  Cluster cluster;
+  cluster.set_type(Cluster::STATIC);
+  cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
+  cluster.mutable_load_assignment()->set_cluster_name(name);
+  cluster.set_name(std::move(name));
+  return cluster;
+}
+
+Cluster inbound_cluster(const Workload& workload, const Workload::Port& port) {
+  Cluster cluster = static_cluster(inbound_name(port));
+  *cluster.mutable_load_assignment()->add_endpoints()->add_lb_endpoints() =
+      lb_endpoint(workload.spec.app_address, port.app_port);
+  set_upstream_http(cluster, port.protocol == Workload::Protocol::kHttp ? UpstreamHttp::kHttp1
+                                                                        : UpstreamHttp::kHttp2);
+  return cluster;
+}
+
+template <class Message>
+std::string version_of(const std::vector<Message>& resources) {
+  std::string all;
+  for (const Message& resource : resources) {
+    const std::string bytes = serialize(resource);
+    all += cat(bytes.size(), "\n", bytes);
+  }
+  return digest(all);
+}
+
+}  // namespace
+
+Resources translate(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
+  Resources resources;
+  for (const Workload::Port& port : workload.spec.ports) {
+    resources.listeners.push_back(inbound_listener(objects, workload, port, security));
+    resources.clusters.push_back(inbound_cluster(workload, port));
+  }
+  resources.listeners.push_back(outbound_listener(workload));
+  add_outbound(objects, security, resources);
+  OutboundRoutes outbound = outbound_routes(objects, workload.metadata.ns);
+  for (std::string& missing : outbound.missing) {
+    resources.clusters.push_back(static_cluster(std::move(missing)));
+  }
+  resources.routes.push_back(std::move(outbound.table));
+  resources.listeners_version = version_of(resources.listeners);
+  resources.clusters_version = version_of(resources.clusters);
+  resources.routes_version = version_of(resources.routes);
+  resources.endpoints_version = version_of(resources.endpoints);
+  return resources;
+}
+
+}  // namespace glia
