@@ -57,9 +57,12 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
                                                ", which is the port of the outbound listener"));
   }
   if (!spec.ready) return;
-  if (spec.ready->port.empty()) spec.ready->port = spec.ports[0].name;
+  if (spec.ready->port.empty() && !spec.ports.empty()) spec.ready->port = spec.ports[0].name;
   for (const Workload::Port& port : spec.ports) {
     if (port.name == spec.ready->port) return;
+  }
+  if (spec.ports.empty()) {
+    return reader.error_in("ready", spec.ready->at, "asks a port, and this workload has no ports");
   }
   reader.error_in("ready.port", spec.ready->at,
                   cat("is ", spec.ready->port, ", which is not the name of a port of this workload"));
@@ -156,8 +159,8 @@ Kind workload_kind() {
       .required("address", &Spec::address, text("an IP address", "", check_reachable_ip),
                 "Where the sidecar listens for the mesh. On one machine each workload takes its "
                 "own of 127.0.0.0/8.")
-      .required("ports", &Spec::ports, list(workload_port(), 1, kMaxPorts),
-                "What the application offers to the mesh.")
+      .optional("ports", &Spec::ports, list(workload_port(), 1, kMaxPorts),
+                "What the application offers to the mesh.", "none: it only calls others")
       .optional("appAddress", &Spec::app_address, text("an IP address", "", check_ip),
                 "Where the application listens.", "127.0.0.1")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
