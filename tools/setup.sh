@@ -92,23 +92,21 @@ choose_version() {
 }
 
 as_root() {
-  if [ "$(id -u)" -eq 0 ]; then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    die "this needs root once: run as root: $*"
-  fi
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 setup_debian() {
   local missing line names=() chosen
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
-  say "installing Debian packages: $(cut -d' ' -f1 <<<"$missing" | sort -u | tr '\n' ' ')"
+  local wanted
+  wanted=$(cut -d' ' -f1 <<<"$missing" | sort -u | tr '\n' ' ')
   command -v apt-get >/dev/null ||
     die "there is no apt-get here. Glia is built on Debian 12; install what $APT_PACKAGES names"
-  export DEBIAN_FRONTEND=noninteractive
+  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+    die "Debian packages are missing. Run this as root, then this command again:
+  apt-get update && apt-get install -y --no-install-recommends $wanted"
+  say "installing Debian packages: $wanted"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
     die "apt-get update failed (see above): check the network and the apt sources, then run this again"
   while read -r line; do
