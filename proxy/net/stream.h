@@ -33,7 +33,9 @@ struct TlsInfo {
   std::vector<std::string> peer_dns_sans;
   std::string peer_subject;            // RFC 2253 text.
   std::string peer_certificate_sha256; // Lower-case hex of the DER form.
-  std::string peer_certificate_pem_url_encoded;  // For XFCC Cert=.
+  std::string peer_certificate_der;
+  // For XFCC Cert=; made when asked for, because few ask.
+  std::string peer_certificate_pem_url_encoded() const;
   std::vector<std::string> local_uri_sans;       // Of the certificate that we showed.
 };
 

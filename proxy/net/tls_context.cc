@@ -1,0 +1,229 @@
+#include "proxy/net/tls_context.h"
+
+#include <openssl/err.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+
+#include "proxy/base/text.h"
+#include "proxy/net/tls_stream.h"
+
+namespace glia {
+namespace {
+
+// TLS 1.2 with forward secrecy and authenticated encryption only (RFC 9325 4.2).
+constexpr char kCiphers[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+// The hybrid first: what is recorded today stays secret when X25519 falls.
+constexpr char kGroups[] = "X25519MLKEM768:X25519:P-256";
+
+constexpr std::size_t kLargestCertificateMessage = 64 * 1024;  // bytes
+constexpr int kLongestChain = 10;                              // certificates between leaf and root
+constexpr uint32_t kTicketLifetime = 3600;                     // seconds
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string all;
+  for (const std::string& part : parts) all += cat(all.empty() ? "" : ":", part);
+  return all;
+}
+
+TlsContext::CertificateInfo describe(const X509* certificate) {
+  SubjectNames names = subject_names(certificate);
+  return {.subject = subject_text(certificate),
+          .serial = serial_text(certificate),
+          .uri_sans = std::move(names.uri),
+          .dns_sans = std::move(names.dns),
+          .not_before = not_before(certificate),
+          .not_after = not_after(certificate)};
+}
+
+Result<void> check_options(TlsContext::Side side, const TlsOptions& options) {
+  if (options.certificate_chain.empty() != options.private_key.empty()) {
+    return invalid("a certificate chain and its private key must be given together");
+  }
+  if (side == TlsContext::Side::kServer && options.certificate_chain.empty()) {
+    return invalid("a TLS server needs a certificate chain and its private key");
+  }
+  if (options.trusted_ca.empty() && options.require_client_certificate) {
+    return invalid("a client certificate is required but no trusted_ca is given to verify it with");
+  }
+  if (options.trusted_ca.empty() && !options.peer_sans.empty()) {
+    return invalid("names of the peer are matched but no trusted_ca is given to verify them with");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const TlsContext>> TlsContext::create(Side side, const TlsOptions& options) {
+  return BoringContext::make(side, options);
+}
+
+Result<std::shared_ptr<const TlsContext>> BoringContext::make(Side side,
+                                                              const TlsOptions& options) {
+  TRY_VOID(check_options(side, options));
+  std::unique_ptr<BoringContext> made(new BoringContext(side, options));
+  made->context_.reset(SSL_CTX_new(TLS_method()));
+  CHECK(made->context_ != nullptr);
+  TRY_VOID(made->set_protocol());
+  TRY_VOID(made->set_alpn());
+  TRY_VOID(made->load_own_certificate());
+  TRY_VOID(made->load_trusted());
+  made->set_resumption();
+  return std::shared_ptr<const TlsContext>(std::shared_ptr<const BoringContext>(std::move(made)));
+}
+
+Result<void> BoringContext::set_protocol() {
+  SSL_CTX* context = context_.get();
+  if (SSL_CTX_set_min_proto_version(context, static_cast<uint16_t>(options_.minimum_version)) != 1 ||
+      SSL_CTX_set_max_proto_version(context, static_cast<uint16_t>(options_.maximum_version)) != 1 ||
+      options_.minimum_version < TLS1_2_VERSION ||
+      options_.maximum_version < options_.minimum_version) {
+    ERR_clear_error();
+    return invalid("TLS versions must be 1.2 to 1.2, 1.2 to 1.3 or 1.3 to 1.3");
+  }
+  const std::string ciphers =
+      options_.cipher_suites.empty() ? kCiphers : joined(options_.cipher_suites);
+  if (SSL_CTX_set_strict_cipher_list(context, ciphers.c_str()) != 1) {
+    return invalid(cat("cipher suites \"", ciphers, "\": ", take_crypto_error()));
+  }
+  const std::string groups = options_.groups.empty() ? kGroups : joined(options_.groups);
+  if (SSL_CTX_set1_groups_list(context, groups.c_str()) != 1) {
+    return invalid(cat("groups \"", groups, "\": ", take_crypto_error()));
+  }
+  SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_max_cert_list(context, kLargestCertificateMessage);
+  SSL_CTX_set_verify_depth(context, kLongestChain);
+  return {};
+}
+
+Result<void> BoringContext::set_alpn() {
+  for (const std::string& protocol : options_.alpn) {
+    if (protocol.empty() || protocol.size() > 255) {
+      return invalid(cat("ALPN protocol \"", protocol, "\" must have 1 to 255 bytes"));
+    }
+    alpn_wire_ += static_cast<char>(protocol.size());
+    alpn_wire_ += protocol;
+  }
+  if (alpn_wire_.empty()) return {};
+  if (side_ == Side::kServer) {
+    SSL_CTX_set_alpn_select_cb(context_.get(), select_alpn, this);
+  } else {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(alpn_wire_.data());
+    CHECK(SSL_CTX_set_alpn_protos(context_.get(), bytes, alpn_wire_.size()) == 0);
+  }
+  return {};
+}
+
+Result<void> BoringContext::load_own_certificate() {
+  if (options_.certificate_chain.empty()) return {};
+  TRY(auto chain, parse_certificates(options_.certificate_chain, "certificate_chain"));
+  TRY(const auto key, parse_private_key(options_.private_key, "private_key"));
+  if (X509_check_private_key(chain[0].get(), key.get()) != 1) {
+    ERR_clear_error();
+    return invalid("private_key does not belong to the first certificate of certificate_chain");
+  }
+  if (SSL_CTX_use_certificate(context_.get(), chain[0].get()) != 1 ||
+      SSL_CTX_use_PrivateKey(context_.get(), key.get()) != 1) {
+    return invalid(cat("certificate_chain cannot be used: ", take_crypto_error()));
+  }
+  for (std::size_t i = 1; i < chain.size(); ++i) {
+    CHECK(SSL_CTX_add1_chain_cert(context_.get(), chain[i].get()) == 1);
+  }
+  own_uri_sans_ = subject_names(chain[0].get()).uri;
+  own_ = std::move(chain[0]);
+  options_.private_key.clear();
+  return {};
+}
+
+Result<void> BoringContext::load_trusted() {
+  if (!options_.trusted_ca.empty()) {
+    TRY(trusted_, parse_certificates(options_.trusted_ca, "trusted_ca"));
+    X509_STORE* store = SSL_CTX_get_cert_store(context_.get());
+    for (const auto& one : trusted_) CHECK(X509_STORE_add_cert(store, one.get()) == 1);
+    if (side_ == Side::kServer) {
+      for (const auto& one : trusted_) CHECK(SSL_CTX_add_client_CA(context_.get(), one.get()) == 1);
+    }
+  }
+  int mode = SSL_VERIFY_NONE;
+  if (side_ == Side::kClient) {
+    if (verifies_peer()) mode = SSL_VERIFY_PEER;
+  } else if (options_.require_client_certificate) {
+    mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+  } else if (options_.request_client_certificate) {
+    mode = SSL_VERIFY_PEER;
+  }
+  SSL_CTX_set_verify(context_.get(), mode, nullptr);
+  SSL_CTX_set_cert_verify_callback(context_.get(), verify_peer, this);
+  return {};
+}
+
+// Tickets only: no state here, and the keys are this context's own, so that a new configuration or
+// bundle means new handshakes. The id keeps apart what other servers may one day share keys with.
+void BoringContext::set_resumption() {
+  SSL_CTX_set_session_cache_mode(context_.get(), SSL_SESS_CACHE_OFF);
+  if (side_ == Side::kClient) return;
+  std::string rules = cat(options_.trusted_ca, "\n", options_.certificate_chain, "\n",
+                          options_.request_client_certificate, options_.require_client_certificate);
+  for (const SanMatch& match : options_.peer_sans) {
+    rules += cat("\n", static_cast<int>(match.type), static_cast<int>(match.kind), match.value);
+  }
+  uint8_t digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const uint8_t*>(rules.data()), rules.size(), digest);
+  static_assert(sizeof digest <= SSL_MAX_SID_CTX_LENGTH);
+  CHECK(SSL_CTX_set_session_id_context(context_.get(), digest, sizeof digest) == 1);
+  CHECK(SSL_CTX_set_num_tickets(context_.get(), 1) == 1);
+  SSL_CTX_set_timeout(context_.get(), kTicketLifetime);
+  SSL_CTX_set_session_psk_dhe_timeout(context_.get(), kTicketLifetime);
+}
+
+int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size,
+                               const uint8_t* offered, unsigned offered_size, void* self) {
+  const auto& wire = static_cast<const BoringContext*>(self)->alpn_wire_;
+  uint8_t* chosen = nullptr;
+  // The server's order; the peer's list is the second.
+  if (SSL_select_next_proto(&chosen, out_size,
+                            reinterpret_cast<const uint8_t*>(wire.data()),
+                            static_cast<unsigned>(wire.size()), offered,
+                            offered_size) != OPENSSL_NPN_NEGOTIATED) {
+    return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 3.2
+  }
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+int BoringContext::verify_peer(X509_STORE_CTX* store, void* self) {
+  const auto& context = *static_cast<const BoringContext*>(self);
+  if (!context.verifies_peer()) return 1;  // TlsInfo then says that nothing was verified.
+  const auto* ssl = static_cast<const SSL*>(
+      X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto& stream = *static_cast<TlsStream*>(SSL_get_app_data(ssl));
+  X509_STORE_CTX_set_time_posix(store, 0, posix_seconds(stream.wall_now()));
+  if (X509_verify_cert(store) != 1) return 0;
+  Result<void> checked =
+      check_peer_chain(X509_STORE_CTX_get0_chain(store), context.options().peer_sans);
+  if (checked.ok()) return 1;
+  stream.refuse_peer(checked.error().message());
+  X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+  return 0;
+}
+
+std::unique_ptr<Stream> BoringContext::wrap(EventLoop& loop, std::unique_ptr<Stream> under,
+                                            Duration handshake_limit) const {
+  return std::make_unique<TlsStream>(loop, *this, std::move(under), handshake_limit);
+}
+
+std::optional<TlsContext::CertificateInfo> BoringContext::own_certificate() const {
+  if (own_ == nullptr) return {};
+  return describe(own_.get());
+}
+
+std::vector<TlsContext::CertificateInfo> BoringContext::trusted_certificates() const {
+  std::vector<CertificateInfo> all;
+  for (const auto& one : trusted_) all.push_back(describe(one.get()));
+  return all;
+}
+
+}  // namespace glia

@@ -1,0 +1,56 @@
+// What a TLS configuration becomes: BoringSSL's context and the rules for peers. Private to net/tls.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <string>
+#include <vector>
+
+#include "proxy/net/certificate.h"
+#include "proxy/net/tls.h"
+
+namespace glia {
+
+// Streams share the ownership: a configuration that was replaced lives as long as its last connection.
+class BoringContext final : public TlsContext,
+                            public std::enable_shared_from_this<BoringContext> {
+ public:
+  static Result<std::shared_ptr<const TlsContext>> make(Side side, const TlsOptions& options);
+
+  std::unique_ptr<Stream> wrap(EventLoop& loop, std::unique_ptr<Stream> under,
+                               Duration handshake_limit) const override;
+  std::optional<CertificateInfo> own_certificate() const override;
+  std::vector<CertificateInfo> trusted_certificates() const override;
+
+  SSL_CTX* raw() const { return context_.get(); }
+  Side side() const { return side_; }
+  const TlsOptions& options() const { return options_; }
+  const std::vector<std::string>& own_uri_sans() const { return own_uri_sans_; }
+  bool verifies_peer() const { return !trusted_.empty(); }
+
+ private:
+  BoringContext(Side side, const TlsOptions& options) : side_(side), options_(options) {}
+  Result<void> load_own_certificate();
+  Result<void> load_trusted();
+  Result<void> set_protocol();
+  Result<void> set_alpn();
+  void set_resumption();
+  static int select_alpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
+                         unsigned offered_size, void* self);
+  static int verify_peer(X509_STORE_CTX* store, void* self);
+
+  const Side side_;
+  TlsOptions options_;  // Without the private key once it is loaded.
+  bssl::UniquePtr<SSL_CTX> context_;
+  bssl::UniquePtr<X509> own_;
+  std::vector<std::string> own_uri_sans_;
+  std::vector<bssl::UniquePtr<X509>> trusted_;
+  std::string alpn_wire_;  // RFC 7301: each name behind its length.
+};
+
+// The rules beyond path validation (RFC 5280 is BoringSSL's): key strength, exactly one URI SAN, the
+// rules of X509-SVID if that is a SPIFFE id, and the names that the options ask for. `chain` is the
+// verified one, leaf first.
+Result<void> check_peer_chain(const STACK_OF(X509)* chain, const std::vector<SanMatch>& peer_sans);
+
+}  // namespace glia
