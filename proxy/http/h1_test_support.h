@@ -79,11 +79,19 @@ class RawPeer final : private Stream::Watcher {
 // A listening server and all its connections.
 class ServerRig final : private AcceptHandler, private ServerConnection::Owner {
  public:
-  ServerRig(SimWorld& world, Service& service, Codec codec = Codec::kHttp1)
-      : world_(world), service_(service) {
+  ServerRig(SimWorld& world, Service& service, Codec codec = Codec::kHttp1,
+            const std::string& ip = "10.0.0.1")
+      : world_(world), service_(service), address_(*Address::ip(ip, 80)) {
     options.codec = codec;
-    acceptor_ = *world.host("10.0.0.1").listen(server_address(), {}, *this);
+    acceptor_ = *world.host(ip).listen(address_, {}, *this);
   }
+  // What its services hold of the test must not be used after it.
+  ~ServerRig() override {
+    for (auto& [key, connection] : connections_) world_.loop().reap(std::move(connection));
+    connections_.clear();
+    world_.loop().turn(Duration(0));
+  }
+  const Address& address() const { return address_; }
 
   std::unique_ptr<RawPeer> connect() {
     return std::make_unique<RawPeer>(world_.host("10.0.0.2").connect(server_address()));
@@ -118,6 +126,7 @@ class ServerRig final : private AcceptHandler, private ServerConnection::Owner {
 
   SimWorld& world_;
   Service& service_;
+  const Address address_;
   std::unique_ptr<Acceptor> acceptor_;
   std::map<ServerConnection*, std::unique_ptr<ServerConnection>> connections_;
 };
