@@ -115,9 +115,7 @@ class Pipe {
                              (!state_->bytes[1 - side_].empty() && !state_->held[1 - side_]);
       if (something && !paused_) {
         watcher_->on_readable();
-        if (!state_->bytes[1 - side_].empty() && !state_->held[1 - side_] && !paused_) {
-          post(state_, side_);
-        }
+        if (!paused_) post(state_, side_);  // Level-triggered; an empty look costs a turn.
       } else if (state_->broken && paused_) {
         watcher_->on_broken();
       }
@@ -250,7 +248,7 @@ inline Request make_request(std::string_view method = "GET", std::string_view pa
   request.method = method;
   request.scheme = "http";
   request.authority = "example.com";
-  request.path = path;
+  request.path = request.headers.arena().copy(path);
   return request;
 }
 
