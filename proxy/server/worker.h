@@ -15,6 +15,7 @@
 #include "proxy/mesh/snapshot.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
+#include "proxy/server/endpoint_row.h"
 #include "proxy/server/listener_host.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -22,14 +23,6 @@ namespace glia {
 
 // Where each listener listens, by its name, port 0 resolved.
 using ListenAddresses = std::map<std::string, Address>;
-
-// One row of /clusters.
-struct EndpointRow {
-  std::string cluster, address, health;
-  uint32_t weight = 0;
-  uint64_t cx_active = 0, cx_total = 0, cx_connect_fail = 0;
-  uint64_t rq_active = 0, rq_total = 0, rq_success = 0, rq_error = 0;
-};
 
 class Worker {
  public:
