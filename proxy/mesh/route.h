@@ -97,6 +97,8 @@ struct VirtualHost {
 class RouteTable {
  public:
   RouteTable(std::string name, std::string version, std::vector<VirtualHost> hosts);
+  RouteTable(const RouteTable&) = delete;  // The look-up points into hosts_.
+  RouteTable& operator=(const RouteTable&) = delete;
   // Exact domain, then longest suffix wildcard, longest prefix wildcard, "*". A port in `authority`
   // is part of the domain, as in Envoy.
   const VirtualHost* host_for(std::string_view authority) const;

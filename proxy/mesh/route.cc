@@ -1,0 +1,97 @@
+#include "proxy/mesh/route.h"
+
+#include <algorithm>
+
+#include "proxy/base/text.h"
+#include "proxy/http/message.h"
+
+namespace glia {
+
+namespace {
+
+bool path_matches(const PathMatch& match, std::string_view path) {
+  if (!match.text.matches(path)) return false;
+  if (match.kind != PathMatch::Kind::kPathSeparatedPrefix) return true;
+  const std::size_t size = match.text.pattern().size();
+  return path.size() == size || path[size] == '/';
+}
+
+// The value of the first parameter called `name`; parameters are not percent-decoded, as in Envoy.
+std::optional<std::string_view> parameter(std::string_view path, std::string_view name) {
+  const std::size_t question = path.find('?');
+  if (question == path.npos) return {};
+  std::string_view query = path.substr(question + 1);
+  query = query.substr(0, query.find('#'));
+  while (!query.empty()) {
+    const std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), pair.size() + 1));
+    const std::size_t equals = pair.find('=');
+    if (pair.substr(0, equals) != name) continue;
+    return equals == pair.npos ? std::string_view() : pair.substr(equals + 1);
+  }
+  return {};
+}
+
+bool query_matches(const QueryMatch& match, const Request& request) {
+  const auto value = parameter(request.path, match.name);
+  return value && (!match.value || match.value->matches(*value));
+}
+
+// Longest first; wildcards of one length cannot both match, so their order does not matter.
+void sort_by_length(std::vector<std::pair<std::string, const VirtualHost*>>& wildcards) {
+  std::sort(wildcards.begin(), wildcards.end(), [](const auto& a, const auto& b) {
+    return a.first.size() > b.first.size();
+  });
+}
+
+constexpr std::size_t kAuthorityMax = 261;  // A DNS name and ":65535".
+
+}  // namespace
+
+bool matches(const RouteMatch& match, const Request& request) {
+  if (match.grpc && !request.is_grpc()) return false;
+  return path_matches(match.path, path_of(request)) &&
+         std::ranges::all_of(match.headers, [&](const auto& h) { return matches(h, request); }) &&
+         std::ranges::all_of(match.query, [&](const auto& q) { return query_matches(q, request); });
+}
+
+RouteTable::RouteTable(std::string name, std::string version, std::vector<VirtualHost> hosts)
+    : name_(std::move(name)), version_(std::move(version)), hosts_(std::move(hosts)) {
+  for (const VirtualHost& host : hosts_) {
+    for (const std::string& domain : host.domains) {
+      if (domain == "*") any_ = &host;
+      else if (domain.starts_with('*')) suffixes_.emplace_back(domain.substr(1), &host);
+      else if (domain.ends_with('*')) prefixes_.emplace_back(domain.substr(0, domain.size() - 1), &host);
+      else exact_.emplace(domain, &host);
+    }
+  }
+  sort_by_length(suffixes_);
+  sort_by_length(prefixes_);
+}
+
+const VirtualHost* RouteTable::host_for(std::string_view authority) const {
+  if (authority.empty() || authority.size() > kAuthorityMax) return any_;
+  char lower[kAuthorityMax];
+  std::ranges::transform(authority, lower, [](char c) { return to_lower(c); });
+  const std::string_view host(lower, authority.size());
+  if (const auto found = exact_.find(host); found != exact_.end()) return found->second;
+  // A wildcard stands for at least one character.
+  for (const auto& [suffix, target] : suffixes_) {
+    if (host.size() > suffix.size() && host.ends_with(suffix)) return target;
+  }
+  for (const auto& [prefix, target] : prefixes_) {
+    if (host.size() > prefix.size() && host.starts_with(prefix)) return target;
+  }
+  return any_;
+}
+
+const Route* RouteTable::route_for(const Request& request) const {
+  const VirtualHost* host = host_for(request.authority);
+  if (host == nullptr) return nullptr;
+  for (const Route& route : host->routes) {
+    if (matches(route.match, request)) return &route;
+  }
+  return nullptr;
+}
+
+}  // namespace glia

@@ -1,0 +1,206 @@
+#include "proxy/xds/decode_listener.h"
+
+#include "proxy/base/text.h"
+#include "proxy/xds/decode_accesslog.h"
+#include "proxy/xds/decode_common.h"
+#include "proxy/xds/decode_rbac.h"
+#include "proxy/xds/decode_route.h"
+#include "proxy/xds/decode_tls.h"
+
+namespace glia {
+
+namespace {
+
+Codec decode_codec(const Reader& manager) {
+  const std::string codec = manager.choice("codec_type");
+  if (codec == "HTTP1") return Codec::kHttp1;
+  if (codec == "HTTP2") return Codec::kHttp2;
+  if (codec != "AUTO") manager.fail("codec_type", cat(codec, " is not supported by glia-proxy"));
+  return Codec::kAuto;
+}
+
+void decode_limits(const Reader& manager, HttpManager& http) {
+  constexpr uint64_t kKilobytesMost = 8192;  // As Envoy.
+  HttpLimits& limits = http.server.limits;
+  decode_common_http_options(manager.message("common_http_protocol_options"), limits);
+  decode_http2_options(manager.message("http2_protocol_options"), limits);
+  limits.header_bytes =
+      1024 * static_cast<uint32_t>(manager.number("max_request_headers_kb", limits.header_bytes / 1024,
+                                                  kKilobytesMost, 1));
+  limits.header_time = manager.duration("request_headers_timeout", limits.header_time);
+  http.stream_idle_timeout = manager.duration("stream_idle_timeout", http.stream_idle_timeout);
+  http.request_timeout = manager.duration("request_timeout", http.request_timeout);
+  http.drain_timeout = manager.duration("drain_timeout", http.drain_timeout);
+}
+
+void decode_client_cert(const Reader& manager, HttpManager& http) {
+  const std::string mode = manager.choice("forward_client_cert_details");
+  http.forward_client_cert = mode == "FORWARD_ONLY"          ? ForwardClientCert::kForwardOnly
+                             : mode == "APPEND_FORWARD"      ? ForwardClientCert::kAppendForward
+                             : mode == "SANITIZE_SET"        ? ForwardClientCert::kSanitizeSet
+                             : mode == "ALWAYS_FORWARD_ONLY" ? ForwardClientCert::kAlwaysForwardOnly
+                                                             : ForwardClientCert::kSanitize;
+  const Reader details = manager.message("set_current_client_cert_details");
+  http.client_cert_details = {.subject = details.flag("subject"),
+                              .cert = details.flag("cert"),
+                              .chain = details.flag("chain"),
+                              .dns = details.flag("dns"),
+                              .uri = details.flag("uri")};
+}
+
+void decode_filters(const Reader& manager, HttpManager& http) {
+  bool routed = false;
+  manager.each("http_filters", [&](const Reader& filter, std::size_t) {
+    const std::string name = filter.text("name");
+    filter.only("is_optional", false);
+    filter.only("disabled", false);
+    if (routed) filter.fail("stands behind the router, which must be the last filter");
+    if (!filter.has("typed_config")) return filter.fail("has no typed_config");
+    const Reader config = filter.message("typed_config").content();
+    if (!config.present()) return;
+    if (config.type() == "envoy.extensions.filters.http.router.v3.Router") {
+      routed = true;
+    } else if (config.type() == "envoy.extensions.filters.http.rbac.v3.RBAC") {
+      http.filters.push_back({.name = name, .rbac = decode_rbac(config)});
+    } else {
+      config.accept_all();
+      config.fail(cat("the filter ", config.type(), " is not supported by glia-proxy"));
+    }
+  });
+  if (!routed) manager.fail("http_filters", "the last filter must be envoy.filters.http.router");
+}
+
+void decode_routes(const Reader& manager, HttpManager& http, ListenerResource::Chain& chain) {
+  if (manager.has("rds")) {
+    const Reader rds = manager.message("rds");
+    chain.rds = rds.text("route_config_name");
+    if (chain.rds.empty()) rds.fail("has no route_config_name");
+    if (!rds.has("config_source")) rds.fail("has no config_source");
+    expect_ads(rds.message("config_source"));
+  } else if (manager.has("route_config")) {
+    http.routes = decode_route_table(manager.message("route_config"), "");
+  } else {
+    manager.fail("needs route_config or rds");
+  }
+}
+
+void decode_manager(const Reader& manager, HttpManager& http, ListenerResource::Chain& chain) {
+  http.stat_prefix = manager.text("stat_prefix");
+  if (http.stat_prefix.empty()) manager.fail("has no stat_prefix");
+  http.server.codec = decode_codec(manager);
+  decode_limits(manager, http);
+  decode_client_cert(manager, http);
+  decode_filters(manager, http);
+  decode_routes(manager, http, chain);
+  http.use_remote_address = manager.flag("use_remote_address");
+  http.generate_request_id = manager.flag("generate_request_id", true);
+  if (manager.has("server_name")) http.server_name = manager.text("server_name");
+  manager.each("access_log", [&](const Reader& log, std::size_t) {
+    if (auto decoded = decode_access_log(log)) http.access_logs.push_back(*std::move(decoded));
+  });
+}
+
+void decode_match(const Reader& match, FilterChain& chain) {
+  if (match.has("destination_port")) {
+    chain.destination_port = static_cast<uint16_t>(match.number("destination_port", 0, 65535, 1));
+  }
+  for (const std::string& name : match.texts("server_names")) {
+    chain.server_names.push_back(to_lower(name));
+    const std::size_t star = name.find('*');
+    if (name.empty() || (star != name.npos && (star != 0 || !name.starts_with("*.")))) {
+      match.fail("server_names", cat("\"", name, "\" is neither a name nor *.name"));
+    }
+  }
+  chain.transport = match.text("transport_protocol");
+  if (!chain.transport.empty() && chain.transport != "tls" && chain.transport != "raw_buffer") {
+    match.fail("transport_protocol", cat("\"", chain.transport, "\" is neither tls nor raw_buffer"));
+  }
+  chain.application_protocols = match.texts("application_protocols");
+}
+
+void decode_chain(const Reader& reader, ListenerResource& listener) {
+  FilterChain chain;
+  ListenerResource::Chain needs;
+  chain.name = reader.text("name");
+  decode_match(reader.message("filter_chain_match"), chain);
+  needs.tls = decode_transport_socket(reader.message("transport_socket"), TlsContext::Side::kServer);
+  chain.handshake_timeout = reader.duration("transport_socket_connect_timeout", chain.handshake_timeout);
+  bool managed = false;
+  reader.each("filters", [&](const Reader& filter, std::size_t index) {
+    filter.accept("name");
+    if (!filter.has("typed_config")) return filter.fail("has no typed_config");
+    const Reader config = filter.message("typed_config").content();
+    if (!config.present()) return;
+    if (index > 0) return config.accept_all(), filter.fail("only one network filter a chain is supported");
+    managed = config.type() ==
+              "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+    if (managed) return decode_manager(config, chain.http, needs);
+    config.accept_all();
+    config.fail(cat("the network filter ", config.type(), " is not supported by glia-proxy"));
+  });
+  if (!reader.has("filters")) reader.fail("has no filters; it needs an HTTP connection manager");
+  listener.config.chains.push_back(std::move(chain));
+  listener.chains.push_back(std::move(needs));
+}
+
+// What these would find out, glia-proxy always finds out.
+void decode_listener_filter(const Reader& filter) {
+  filter.accept("name");
+  const Reader config = filter.message("typed_config").content();
+  if (!config.present()) {
+    if (!filter.has("typed_config")) filter.fail("has no typed_config");
+    return;
+  }
+  const std::string_view type = config.type();
+  if (type == "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" ||
+      type == "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector") {
+    return;
+  }
+  config.accept_all();
+  config.fail(cat("the listener filter ", type, " is not supported by glia-proxy"));
+}
+
+void refuse_duplicate_matches(const Reader& listener, const std::vector<FilterChain>& chains) {
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (chains[i].destination_port == chains[j].destination_port &&
+          chains[i].server_names == chains[j].server_names && chains[i].transport == chains[j].transport &&
+          chains[i].application_protocols == chains[j].application_protocols) {
+        listener.fail(cat("filter_chains[", i, "]"),
+                      cat("takes the same connections as filter_chains[", j, "]"));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+ListenerResource decode_listener(const Reader& listener, std::string version) {
+  ListenerResource decoded;
+  ListenerConfig& config = decoded.config;
+  config.name = listener.text("name");
+  if (config.name.empty()) listener.fail("has no name");
+  config.version = std::move(version);
+  listener.accept("metadata");
+  listener.only("drain_type", std::string_view("DEFAULT"));
+  if (!listener.has("address")) listener.fail("has no address");
+  else if (auto address = decode_address(listener.message("address"))) config.address = *address;
+  const std::string direction = listener.choice("traffic_direction");
+  if (direction != "UNSPECIFIED") config.direction = direction;
+  config.reuse_port = listener.flag("enable_reuse_port", true) && !config.address.is_unix();
+  listener.each("listener_filters",
+                [](const Reader& filter, std::size_t) { decode_listener_filter(filter); });
+  listener.each("filter_chains",
+                [&](const Reader& chain, std::size_t) { decode_chain(chain, decoded); });
+  if (config.chains.empty()) listener.fail("has no filter_chains");
+  refuse_duplicate_matches(listener, config.chains);
+  if (listener.has("per_connection_buffer_limit_bytes")) {
+    const auto limit = static_cast<uint32_t>(
+        listener.number("per_connection_buffer_limit_bytes", 1 << 20, 1 << 30, 1024));
+    for (FilterChain& chain : config.chains) chain.http.server.limits.write_buffer = limit;
+  }
+  config.socket_key = cat(config.address.text(), config.reuse_port ? " reuse_port" : "");
+  return decoded;
+}
+
+}  // namespace glia

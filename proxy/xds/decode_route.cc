@@ -1,0 +1,228 @@
+#include "proxy/xds/decode_route.h"
+
+#include <set>
+
+#include "proxy/base/text.h"
+#include "proxy/xds/decode_common.h"
+#include "proxy/xds/decode_rbac.h"
+
+namespace glia {
+
+namespace {
+
+using RbacByFilter = std::map<std::string, std::shared_ptr<const RbacConfig>>;
+
+// What a route inherits from its virtual host and table.
+struct Inherited {
+  std::vector<HeaderMutation> request_headers, response_headers;
+  RbacByFilter rbac;
+};
+
+std::optional<TextMatcher> path_text(const Reader& match, std::string_view field,
+                                     TextMatcher::Kind kind, std::string text, bool ignore_case) {
+  if (text.empty() || (text[0] != '/' && text != "*")) {
+    match.fail(field, cat("\"", text, "\" does not begin with /"));
+    return {};
+  }
+  return *TextMatcher::create(kind, std::move(text), ignore_case);
+}
+
+PathMatch decode_path_match(const Reader& match) {
+  PathMatch decoded;
+  decoded.ignore_case = !match.flag("case_sensitive", true);
+  std::optional<TextMatcher> text;
+  if (match.has("path")) {
+    decoded.kind = PathMatch::Kind::kExact;
+    text = path_text(match, "path", TextMatcher::Kind::kExact, match.text("path"), decoded.ignore_case);
+  } else if (match.has("path_separated_prefix")) {
+    decoded.kind = PathMatch::Kind::kPathSeparatedPrefix;
+    std::string prefix = match.text("path_separated_prefix");
+    if (prefix.ends_with('/')) match.fail("path_separated_prefix", "must not end with /");
+    text = path_text(match, "path_separated_prefix", TextMatcher::Kind::kPrefix, std::move(prefix),
+                     decoded.ignore_case);
+  } else if (match.has("safe_regex")) {
+    decoded.kind = PathMatch::Kind::kRegex;
+    text = decode_regex(match.message("safe_regex"));
+  } else if (match.has("prefix")) {
+    const std::string prefix = match.text("prefix");
+    // An empty prefix takes every path, as in Envoy.
+    text = path_text(match, "prefix", TextMatcher::Kind::kPrefix, prefix.empty() ? "/" : prefix,
+                     decoded.ignore_case);
+  } else {
+    match.fail("needs prefix, path, safe_regex or path_separated_prefix");
+  }
+  if (text) decoded.text = *std::move(text);
+  return decoded;
+}
+
+RouteMatch decode_match(const Reader& match) {
+  RouteMatch decoded;
+  decoded.path = decode_path_match(match);
+  match.each("headers", [&](const Reader& header, std::size_t) {
+    decoded.headers.push_back(decode_header_matcher(header));
+  });
+  match.each("query_parameters", [&](const Reader& parameter, std::size_t) {
+    QueryMatch query{.name = parameter.text("name")};
+    if (query.name.empty()) parameter.fail("has no name");
+    if (parameter.has("string_match")) query.value = decode_text_matcher(parameter.message("string_match"));
+    else if (parameter.has("present_match") && !parameter.flag("present_match")) {
+      parameter.fail("present_match", "only true is supported by glia-proxy");
+    }
+    decoded.query.push_back(std::move(query));
+  });
+  if (match.has("grpc")) {
+    (void)match.message("grpc");
+    decoded.grpc = true;
+  }
+  return decoded;
+}
+
+void decode_weighted(const Reader& weighted, ForwardAction& forward) {
+  weighted.each("clusters", [&](const Reader& cluster, std::size_t) {
+    WeightedCluster target{
+        .cluster = cluster.text("name"),
+        .weight = static_cast<uint32_t>(cluster.number("weight", 0, 0xFFFFFFFF)),
+        .request_headers = decode_header_mutation(cluster, "request"),
+        .response_headers = decode_header_mutation(cluster, "response"),
+    };
+    if (target.cluster.empty()) cluster.fail("has no name");
+    forward.total_weight += target.weight;
+    forward.clusters.push_back(std::move(target));
+  });
+  if (forward.total_weight == 0) weighted.fail("the weights add up to 0, so no cluster could be chosen");
+  if (forward.total_weight > 0xFFFFFFFF) weighted.fail("the weights add up to more than 4294967295");
+}
+
+ForwardAction decode_forward(const Reader& action) {
+  ForwardAction forward;
+  if (action.has("weighted_clusters")) {
+    decode_weighted(action.message("weighted_clusters"), forward);
+  } else {
+    forward.clusters.push_back({.cluster = action.text("cluster")});
+    forward.total_weight = 1;
+    if (forward.clusters[0].cluster.empty()) action.fail("needs cluster or weighted_clusters");
+  }
+  forward.timeout = action.duration("timeout", forward.timeout);
+  forward.idle_timeout = action.duration("idle_timeout");
+  forward.prefix_rewrite = action.text("prefix_rewrite");
+  forward.host_rewrite = action.text("host_rewrite_literal");
+  return forward;
+}
+
+DirectAction decode_direct(const Reader& action) {
+  DirectAction direct;
+  direct.status = static_cast<int>(action.number("status", 200, 599, 200));
+  direct.body = decode_data_source(action.message("body"));
+  return direct;
+}
+
+RedirectAction decode_redirect(const Reader& action) {
+  RedirectAction redirect;
+  const std::string code = action.choice("response_code");
+  redirect.status = code == "FOUND"                ? 302
+                    : code == "SEE_OTHER"          ? 303
+                    : code == "TEMPORARY_REDIRECT" ? 307
+                    : code == "PERMANENT_REDIRECT" ? 308
+                                                   : 301;
+  redirect.scheme = action.flag("https_redirect") ? "https" : action.text("scheme_redirect");
+  redirect.host = action.text("host_redirect");
+  redirect.path = action.text("path_redirect");
+  redirect.prefix = action.text("prefix_rewrite");
+  if (action.has("port_redirect")) {
+    redirect.port = static_cast<uint16_t>(action.number("port_redirect", 0, 65535));
+  }
+  redirect.strip_query = action.flag("strip_query");
+  return redirect;
+}
+
+RbacByFilter decode_per_filter(const Reader& owner) {
+  RbacByFilter rbac;
+  owner.each_in_map("typed_per_filter_config", [&](const std::string& filter, const Reader& any) {
+    const Reader config = any.content();
+    if (!config.present()) return;
+    if (config.type() == "envoy.extensions.filters.http.rbac.v3.RBACPerRoute") {
+      rbac[filter] = decode_rbac_per_route(config);
+      return;
+    }
+    config.accept_all();
+    config.fail(cat("the type ", config.type(), " is not supported by glia-proxy here"));
+  });
+  return rbac;
+}
+
+// Envoy's default order: the most specific level is applied first.
+Inherited inherit(const Reader& level, const Inherited& above) {
+  Inherited own;
+  own.request_headers.push_back(decode_header_mutation(level, "request"));
+  own.response_headers.push_back(decode_header_mutation(level, "response"));
+  for (auto* mutations : {&own.request_headers, &own.response_headers}) {
+    if (mutations->front().empty()) mutations->clear();
+  }
+  own.request_headers.insert(own.request_headers.end(), above.request_headers.begin(),
+                             above.request_headers.end());
+  own.response_headers.insert(own.response_headers.end(), above.response_headers.begin(),
+                              above.response_headers.end());
+  if (level.schema()->field("typed_per_filter_config") != nullptr) own.rbac = decode_per_filter(level);
+  own.rbac.insert(above.rbac.begin(), above.rbac.end());
+  return own;
+}
+
+Route decode_route(const Reader& route, std::string fallback_name, const Inherited& above) {
+  Route decoded;
+  decoded.name = route.text("name");
+  if (decoded.name.empty()) decoded.name = std::move(fallback_name);
+  route.accept("metadata");
+  if (!route.has("match")) route.fail("has no match");
+  else decoded.match = decode_match(route.message("match"));
+  if (route.has("route")) decoded.forward = decode_forward(route.message("route"));
+  else if (route.has("direct_response")) decoded.direct = decode_direct(route.message("direct_response"));
+  else if (route.has("redirect")) decoded.redirect = decode_redirect(route.message("redirect"));
+  else route.fail("needs route, redirect or direct_response");
+  Inherited all = inherit(route, above);
+  decoded.request_headers = std::move(all.request_headers);
+  decoded.response_headers = std::move(all.response_headers);
+  decoded.rbac = std::move(all.rbac);
+  return decoded;
+}
+
+VirtualHost decode_host(const Reader& host, const Inherited& above, std::set<std::string>& taken) {
+  VirtualHost decoded;
+  decoded.name = host.text("name");
+  if (decoded.name.empty()) host.fail("has no name");
+  host.only("require_tls", std::string_view("NONE"));
+  for (const std::string& domain : host.texts("domains")) {
+    decoded.domains.push_back(to_lower(domain));
+    if (domain.empty()) host.fail("domains", "has an empty domain");
+    const std::size_t star = domain.find('*');
+    if (star != domain.npos && star != 0 && star + 1 != domain.size()) {
+      host.fail("domains", cat("\"", domain, "\" may have a * only as its first or last character"));
+    }
+    if (!taken.insert(decoded.domains.back()).second) {
+      host.fail("domains", cat("\"", domain, "\" is in another virtual host as well"));
+    }
+  }
+  if (decoded.domains.empty()) host.fail("has no domains");
+  const Inherited inherited = inherit(host, above);
+  host.each("routes", [&](const Reader& route, std::size_t index) {
+    decoded.routes.push_back(decode_route(route, cat(decoded.name, "[", index, "]"), inherited));
+  });
+  return decoded;
+}
+
+}  // namespace
+
+std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::string version) {
+  table.only("validate_clusters", false);
+  const Inherited inherited = inherit(table, {});
+  std::vector<VirtualHost> hosts;
+  std::set<std::string> names, domains;
+  table.each("virtual_hosts", [&](const Reader& host, std::size_t) {
+    hosts.push_back(decode_host(host, inherited, domains));
+    if (!names.insert(hosts.back().name).second) {
+      host.fail("name", cat("\"", hosts.back().name, "\" is the name of another virtual host as well"));
+    }
+  });
+  return std::make_shared<const RouteTable>(table.text("name"), std::move(version), std::move(hosts));
+}
+
+}  // namespace glia

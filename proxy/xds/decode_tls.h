@@ -1,0 +1,15 @@
+// envoy.extensions.transport_sockets.tls.v3 to TlsSettings and SecretResource.
+#pragma once
+
+#include <optional>
+
+#include "proxy/xds/reader.h"
+#include "proxy/xds/resources.h"
+
+namespace glia {
+
+// envoy.config.core.v3.TransportSocket; nothing for clear text (absent, or raw_buffer).
+std::optional<TlsSettings> decode_transport_socket(const Reader& socket, TlsContext::Side side);
+SecretResource decode_secret(const Reader& secret);
+
+}  // namespace glia

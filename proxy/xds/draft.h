@@ -1,0 +1,86 @@
+// Draft: the last good version of each resource, on the main thread.
+//
+// A push is applied whole or not at all, to a copy (resources are shared, so a copy is a few maps); only
+// when freeze.h made a drawing of the copy does it replace the draft. A resource whose bytes did not
+// change stays the same object, which is how freeze knows what it can share with the last drawing.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "proxy/base/time.h"
+#include "proxy/xds/errors.h"
+#include "proxy/xds/message.h"
+#include "proxy/xds/resources.h"
+
+namespace glia {
+
+// In the order in which changes are applied: make before break.
+enum class ResourceKind : uint8_t { kSecret, kCluster, kEndpoints, kListener, kRoutes };
+inline constexpr ResourceKind kResourceKinds[] = {ResourceKind::kSecret, ResourceKind::kCluster,
+                                                  ResourceKind::kEndpoints, ResourceKind::kListener,
+                                                  ResourceKind::kRoutes};
+// "envoy.config.cluster.v3.Cluster"
+std::string_view message_of(ResourceKind kind);
+// "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+std::string type_url_of(ResourceKind kind);
+std::string_view word_of(ResourceKind kind);   // "cluster"
+std::string_view short_of(ResourceKind kind);  // "cds"
+
+// One resource, decoded, with its bytes for /config_dump.
+struct Resource {
+  std::string name;
+  std::string version;  // Of the push in which it last changed; "" if static.
+  std::string bytes;
+  WallTime updated;
+  bool is_static = false;
+  std::variant<SecretResource, ClusterResource, std::shared_ptr<const EndpointSet>, ListenerResource,
+               std::shared_ptr<const RouteTable>>
+      value;  // By ResourceKind, in its order.
+};
+using ResourceRef = std::shared_ptr<const Resource>;
+using ResourceMap = std::map<std::string, ResourceRef, std::less<>>;
+
+class Draft {
+ public:
+  // A static resource, at `path` of the bootstrap.
+  void add_static(ResourceKind kind, const Message& resource, const std::string& path, WallTime now,
+                  Errors& errors);
+  // A push of one kind: the bytes of its resources. Listeners and clusters that are not in it are
+  // removed (static ones stay); routes, endpoints and secrets are only added or replaced, and only if
+  // they are wanted. With errors nothing is changed.
+  void apply(ResourceKind kind, const std::string& version,
+             const std::vector<std::string_view>& resources, WallTime now, Errors& errors);
+  // A secret that the proxy holds itself ("default", "ROOTCA"); replaces the one before.
+  void set_secret(SecretResource secret);
+
+  const ResourceMap& of(ResourceKind kind) const { return resources_[static_cast<std::size_t>(kind)]; }
+  // Null while it has not arrived.
+  const SecretResource* secret(std::string_view name) const;
+  // Names of the routes, endpoints and secrets that listeners and clusters want by ADS.
+  std::set<std::string> wanted(ResourceKind kind) const;
+  // Drops dynamic routes, endpoints and secrets that nothing wants.
+  void prune();
+  // Of the last accepted push; "" if there was none.
+  const std::string& version(ResourceKind kind) const { return versions_[static_cast<std::size_t>(kind)]; }
+  // "cds=3 lds=7", or "static".
+  std::string version_text() const;
+
+ private:
+  ResourceMap& map_of(ResourceKind kind) { return resources_[static_cast<std::size_t>(kind)]; }
+
+  ResourceMap resources_[5];
+  std::string versions_[5];
+  std::map<std::string, SecretResource, std::less<>> own_secrets_;
+};
+
+// One resource in a tree to what it is in the draft; `path` names it in errors.
+ResourceRef decode_resource(ResourceKind kind, const Message& message, const std::string& version,
+                            const std::string& path, WallTime now, Errors& errors);
+
+}  // namespace glia

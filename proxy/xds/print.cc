@@ -1,0 +1,255 @@
+#include "proxy/xds/print.h"
+
+#include "proxy/base/text.h"
+
+namespace glia {
+
+namespace {
+
+using Lines = std::string;
+
+template <class... Pieces>
+void line(Lines& out, int depth, const Pieces&... pieces) {
+  out.append(static_cast<std::size_t>(depth) * 2, ' ');
+  out += cat(pieces...);
+  out += '\n';
+}
+
+std::string seconds(Duration duration) { return cat(to_seconds(duration), "s"); }
+
+// " word value" unless it is the default.
+template <class Value>
+std::string unless(std::string_view word, const Value& value, const Value& usual) {
+  return value == usual ? "" : cat(" ", word, " ", value);
+}
+std::string unless(std::string_view word, Duration value, Duration usual) {
+  return value == usual ? "" : cat(" ", word, " ", seconds(value));
+}
+
+std::string_view word(TextMatcher::Kind kind) {
+  constexpr std::string_view kWords[] = {"exact", "prefix", "suffix", "contains", "regex"};
+  return kWords[static_cast<int>(kind)];
+}
+
+std::string text_of(const TextMatcher& matcher) {
+  return cat(word(matcher.kind()), " \"", matcher.pattern(), "\"", matcher.ignore_case() ? " any case" : "");
+}
+
+std::string text_of(const HeaderMatcher& matcher) {
+  std::string text = cat(matcher.name, matcher.invert ? " not" : "");
+  if (matcher.value) text += cat(" ", text_of(*matcher.value));
+  else if (matcher.range) text += cat(" in [", matcher.range->start, ", ", matcher.range->end, ")");
+  else text += matcher.present ? " present" : " absent";
+  return text + (matcher.missing_is_empty ? " or missing as empty" : "");
+}
+
+std::string text_of(const RouteMatch& match) {
+  std::string text = match.path.kind == PathMatch::Kind::kPathSeparatedPrefix ? "segments "
+                                                                             : "";
+  text += text_of(match.path.text);
+  for (const HeaderMatcher& header : match.headers) text += cat(" and ", text_of(header));
+  for (const QueryMatch& query : match.query) {
+    text += cat(" and ?", query.name, query.value ? cat(" ", text_of(*query.value)) : "");
+  }
+  return text + (match.grpc ? " and gRPC" : "");
+}
+
+std::string text_of(const RbacRule& rule) {
+  using Kind = RbacRule::Kind;
+  const auto children = [&](std::string_view between) {
+    std::string text = "(";
+    for (const RbacRule& child : rule.children) text += cat(text.size() > 1 ? between : "", text_of(child));
+    return text + ")";
+  };
+  switch (rule.kind) {
+    case Kind::kAny: return "any";
+    case Kind::kAll: return children(" and ");
+    case Kind::kEither: return children(" or ");
+    case Kind::kNot: return cat("not ", children(""));
+    case Kind::kHeader: return rule.header ? cat("header ", text_of(*rule.header)) : "";
+    case Kind::kPath: return rule.text ? cat("path ", text_of(*rule.text)) : "";
+    case Kind::kDestinationPort: return cat("port ", rule.port);
+    case Kind::kDestinationIp: return rule.cidr ? cat("destination ", rule.cidr->text()) : "";
+    case Kind::kServerName: return rule.text ? cat("server name ", text_of(*rule.text)) : "";
+    case Kind::kAuthenticated: return rule.text ? cat("peer ", text_of(*rule.text)) : "any peer";
+    case Kind::kSourceIp: return rule.cidr ? cat("source ", rule.cidr->text()) : "";
+  }
+  return "";
+}
+
+void print_rules(Lines& out, int depth, std::string_view what, const std::optional<RbacRules>& rules) {
+  if (!rules) return;
+  line(out, depth, what, rules->action == RbacRules::Action::kAllow ? " allow" : " deny");
+  for (const RbacPolicy& policy : rules->policies) {
+    line(out, depth + 1, "policy ", policy.name);
+    for (const RbacRule& rule : policy.permissions) line(out, depth + 2, "may ", text_of(rule));
+    for (const RbacRule& rule : policy.principals) line(out, depth + 2, "who ", text_of(rule));
+  }
+}
+
+void print_rbac(Lines& out, int depth, const std::string& name, const RbacConfig& rbac) {
+  line(out, depth, "filter ", name, rbac.rules || rbac.shadow ? "" : " off");
+  print_rules(out, depth + 1, "rules", rbac.rules);
+  print_rules(out, depth + 1, "shadow rules", rbac.shadow);
+}
+
+void print_mutation(Lines& out, int depth, std::string_view what, const HeaderMutation& mutation) {
+  constexpr std::string_view kWords[] = {"append", "add if absent", "set", "replace"};
+  for (const HeaderAddition& add : mutation.add) {
+    line(out, depth, what, " ", kWords[static_cast<int>(add.action)], " ", add.name, ": ", add.value);
+  }
+  for (const std::string& name : mutation.remove) line(out, depth, what, " remove ", name);
+}
+
+void print_forward(Lines& out, int depth, const std::string& head, const ForwardAction& forward) {
+  std::string rest = unless("timeout", forward.timeout, 15s);
+  if (forward.idle_timeout) rest += cat(" idle timeout ", seconds(*forward.idle_timeout));
+  if (!forward.prefix_rewrite.empty()) rest += cat(" prefix becomes ", forward.prefix_rewrite);
+  if (!forward.host_rewrite.empty()) rest += cat(" host becomes ", forward.host_rewrite);
+  if (forward.clusters.size() == 1) {
+    line(out, depth, head, " -> cluster ", forward.clusters[0].cluster, rest);
+  } else {
+    line(out, depth, head, " -> split", rest);
+  }
+  for (const WeightedCluster& target : forward.clusters) {
+    if (forward.clusters.size() > 1) {
+      line(out, depth + 1, target.weight, "/", forward.total_weight, " cluster ", target.cluster);
+    }
+    print_mutation(out, depth + 2, "request", target.request_headers);
+    print_mutation(out, depth + 2, "response", target.response_headers);
+  }
+}
+
+void print_route(Lines& out, int depth, const Route& route) {
+  const std::string head = cat("route ", route.name, ": ", text_of(route.match));
+  if (route.forward) print_forward(out, depth, head, *route.forward);
+  if (route.direct) {
+    line(out, depth, head, " -> answer ", route.direct->status, " with ", route.direct->body.size(), " bytes");
+  }
+  if (route.redirect) {
+    const RedirectAction& to = *route.redirect;
+    line(out, depth, head, " -> redirect ", to.status, unless("scheme", to.scheme, std::string()),
+         unless("host", to.host, std::string()), to.port ? cat(" port ", *to.port) : "",
+         unless("path", to.path, std::string()), unless("prefix", to.prefix, std::string()),
+         to.strip_query ? " without query" : "");
+  }
+  for (const HeaderMutation& mutation : route.request_headers) print_mutation(out, depth + 1, "request", mutation);
+  for (const HeaderMutation& mutation : route.response_headers) print_mutation(out, depth + 1, "response", mutation);
+  for (const auto& [name, rbac] : route.rbac) print_rbac(out, depth + 1, name, *rbac);
+}
+
+void print_routes(Lines& out, int depth, const RouteTable& table) {
+  line(out, depth, "routes ", table.name(), table.version().empty() ? "" : cat(" version ", table.version()));
+  for (const VirtualHost& host : table.hosts()) {
+    std::string domains;
+    for (const std::string& domain : host.domains) domains += cat(" ", domain);
+    line(out, depth + 1, "host ", host.name, ":", domains);
+    for (const Route& route : host.routes) print_route(out, depth + 2, route);
+  }
+}
+
+std::string_view word(Codec codec) {
+  return codec == Codec::kHttp1 ? "http1" : codec == Codec::kHttp2 ? "http2" : "auto";
+}
+
+std::string text_of(const HttpLimits& limits) {
+  const HttpLimits usual;
+  return cat(unless("header bytes", limits.header_bytes, usual.header_bytes),
+             unless("header fields", limits.header_fields, usual.header_fields),
+             unless("streams", limits.streams, usual.streams),
+             unless("stream window", limits.stream_window, usual.stream_window),
+             unless("connection window", limits.connection_window, usual.connection_window),
+             unless("write buffer", limits.write_buffer, usual.write_buffer),
+             unless("header time", limits.header_time, usual.header_time),
+             unless("idle time", limits.idle_time, usual.idle_time),
+             unless("requests a connection", limits.requests_per_connection, usual.requests_per_connection));
+}
+
+std::string text_of(const TlsContext* tls) {
+  if (tls == nullptr) return " clear text";
+  std::string text = " tls";
+  if (const auto own = tls->own_certificate()) {
+    for (const std::string& name : own->uri_sans) text += cat(" ", name);
+    for (const std::string& name : own->dns_sans) text += cat(" ", name);
+  }
+  return text;
+}
+
+void print_http(Lines& out, int depth, const HttpManager& http) {
+  constexpr std::string_view kForward[] = {"sanitize", "forward_only", "append_forward", "sanitize_set",
+                                           "always_forward_only"};
+  const HttpManager usual;
+  line(out, depth, "http ", http.stat_prefix, " codec ", word(http.server.codec),
+       text_of(http.server.limits),
+       unless("stream idle timeout", http.stream_idle_timeout, usual.stream_idle_timeout),
+       unless("request timeout", http.request_timeout, usual.request_timeout),
+       unless("drain timeout", http.drain_timeout, usual.drain_timeout),
+       unless("server", http.server_name, usual.server_name),
+       http.use_remote_address ? " remote address" : "", http.generate_request_id ? "" : " no request id",
+       " client certificate ", kForward[static_cast<int>(http.forward_client_cert)]);
+  for (const AccessLogConfig& log : http.access_logs) {
+    line(out, depth + 1, "access log ", log.path,
+         log.json_format.empty() ? "" : cat(" with ", log.json_format.size(), " fields"));
+  }
+  for (const FilterConfig& filter : http.filters) {
+    if (filter.rbac) print_rbac(out, depth + 1, filter.name, *filter.rbac);
+  }
+  if (http.routes) print_routes(out, depth + 1, *http.routes);
+  else line(out, depth + 1, "routes not arrived");
+}
+
+void print_listener(Lines& out, const ListenerConfig& listener) {
+  line(out, 0, "listener ", listener.name, " ", listener.address.text(),
+       listener.direction.empty() ? "" : cat(" ", listener.direction),
+       listener.reuse_port ? "" : " one socket",
+       listener.version.empty() ? "" : cat(" version ", listener.version));
+  for (const FilterChain& chain : listener.chains) {
+    std::string takes;
+    if (chain.destination_port) takes += cat(" port ", *chain.destination_port);
+    for (const std::string& name : chain.server_names) takes += cat(" name ", name);
+    if (!chain.transport.empty()) takes += cat(" transport ", chain.transport);
+    for (const std::string& name : chain.application_protocols) takes += cat(" alpn ", name);
+    line(out, 1, "chain", chain.name.empty() ? "" : cat(" ", chain.name), text_of(chain.tls.get()),
+         takes.empty() ? "" : " takes", takes, unless("handshake", chain.handshake_timeout, 15s));
+    print_http(out, 2, chain.http);
+  }
+}
+
+void print_cluster(Lines& out, const ClusterConfig& cluster) {
+  constexpr std::string_view kDiscovery[] = {"static", "strict_dns", "eds"};
+  constexpr std::string_view kBalancing[] = {"round_robin", "least_request", "random"};
+  constexpr std::string_view kHealth[] = {"", " unhealthy", " draining"};
+  const ClusterConfig usual;
+  line(out, 0, "cluster ", cluster.name, " ", kDiscovery[static_cast<int>(cluster.discovery)],
+       unless("service", cluster.eds_service_name, std::string()), " ",
+       kBalancing[static_cast<int>(cluster.balancing)], " ", word(cluster.codec),
+       text_of(cluster.tls.get()), unless("choices", cluster.least_request_choices, usual.least_request_choices),
+       unless("connect timeout", cluster.connect_timeout, usual.connect_timeout),
+       unless("dns refresh", cluster.dns_refresh, usual.dns_refresh),
+       unless("panic below", cluster.panic_threshold_percent, usual.panic_threshold_percent),
+       unless("connections", cluster.limits.connections, usual.limits.connections),
+       unless("pending", cluster.limits.pending_requests, usual.limits.pending_requests),
+       unless("requests", cluster.limits.requests, usual.limits.requests), text_of(cluster.http),
+       cluster.stat_name == cluster.name ? "" : cat(" stats as ", cluster.stat_name),
+       cluster.version.empty() ? "" : cat(" version ", cluster.version));
+  if (!cluster.endpoints) return line(out, 1, "endpoints not arrived");
+  for (const EndpointConfig& endpoint : cluster.endpoints->endpoints) {
+    line(out, 1, "endpoint ",
+         endpoint.host.empty() ? endpoint.address.text() : cat(endpoint.host, ":", endpoint.port),
+         unless("weight", endpoint.weight, 1u), kHealth[static_cast<int>(endpoint.health)],
+         unless("in", endpoint.locality, std::string()));
+  }
+}
+
+}  // namespace
+
+std::string print(const Snapshot& snapshot) {
+  Lines out;
+  line(out, 0, "node ", snapshot.node_id.empty() ? "without id" : snapshot.node_id, " version ",
+       snapshot.version);
+  for (const auto& [name, listener] : snapshot.listeners) print_listener(out, *listener);
+  for (const auto& [name, cluster] : snapshot.clusters) print_cluster(out, *cluster);
+  return out;
+}
+
+}  // namespace glia
