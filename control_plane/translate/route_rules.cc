@@ -51,7 +51,7 @@ void add_headers(const std::vector<HeaderValue>& values,
                  core::HeaderValueOption::HeaderAppendAction action, Headers& out) {
   for (const HeaderValue& value : values) {
     auto* option = out.Add();
-    option->mutable_header()->set_key(value.name);
+    option->mutable_header()->set_key(to_lower(value.name));
     option->mutable_header()->set_value(literal(value.value));
     option->set_append_action(action);
   }
@@ -61,7 +61,7 @@ void edit(const HeaderEdit& change, Headers& headers,
           google::protobuf::RepeatedPtrField<std::string>& removed) {
   add_headers(change.set, core::HeaderValueOption::OVERWRITE_IF_EXISTS_OR_ADD, headers);
   add_headers(change.add, core::HeaderValueOption::APPEND_IF_EXISTS_OR_ADD, headers);
-  for (const std::string& name : change.remove) *removed.Add() = name;
+  for (const std::string& name : change.remove) *removed.Add() = to_lower(name);
 }
 
 void edit_headers(const std::vector<RouteFilter>& filters, Message& message) {
@@ -80,7 +80,7 @@ void edit_headers(const std::vector<RouteFilter>& filters, Message& message) {
 void match_headers(const std::vector<NameCondition>& conditions, MatchMessage& match) {
   for (const NameCondition& condition : conditions) {
     auto* header = match.add_headers();
-    header->set_name(condition.name);
+    header->set_name(to_lower(condition.name));
     auto* text = header->mutable_string_match();
     if (condition.type == NameCondition::Type::kExact) text->set_exact(condition.value);
     else text->mutable_safe_regex()->set_regex(condition.value);
