@@ -51,8 +51,8 @@ class Mesh:
         self._environment = dict(os.environ)
         programs = [str(place.ROOT / "bazel-bin" / directory) for directory in PROGRAMS]
         self._environment["PATH"] = os.pathsep.join([*programs, os.environ["PATH"]])
-        self.glia = shutil.which("glia", path=self._environment["PATH"])
-        if self.glia is None:
+        self.glia = place.ROOT / "bazel-bin" / "cli" / "glia"
+        if not self.glia.exists():
             raise DemoError("bazel-bin/cli/glia is not there: run ./dev build first")
         self.state = self._fresh_state()
         self.log = here.directory / "glia-run.log"
