@@ -1,0 +1,234 @@
+// The path of a request through a real worker, over both protocols on both sides.
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "proxy/base/text.h"
+#include "test/harness/mesh_world.h"
+
+namespace glia {
+namespace {
+
+using Protocols = std::tuple<Codec, Codec>;
+
+class Path : public testing::TestWithParam<Protocols> {
+ protected:
+  Codec down() const { return std::get<0>(GetParam()); }
+  Codec up() const { return std::get<1>(GetParam()); }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Protocols, Path,
+    testing::Combine(testing::Values(Codec::kHttp1, Codec::kHttp2),
+                     testing::Values(Codec::kHttp1, Codec::kHttp2)),
+    [](const testing::TestParamInfo<Protocols>& info) {
+      const auto name = [](Codec codec) { return codec == Codec::kHttp1 ? "Http1" : "Http2"; };
+      return cat(name(std::get<0>(info.param)), "To", name(std::get<1>(info.param)));
+    });
+
+TEST_P(Path, CarriesARequestAndItsAnswer) {
+  SimWorld world(1);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(201, "hello");
+  t.upstream("10.0.1.1").reply_header("x-from", "upstream");
+  t.start();
+  const Answer answer = t.send({.method = "POST",
+                                .path = "/a?b=c",
+                                .authority = "shop",
+                                .headers = {{"x-one", "1"}},
+                                .body = "question"});
+  EXPECT_EQ(answer.error, "");
+  EXPECT_EQ(answer.status, 201);
+  EXPECT_EQ(answer.body, "hello");
+  EXPECT_EQ(answer.header("x-from"), "upstream");
+  ASSERT_EQ(t.upstream("10.0.1.1").seen().size(), 1u);
+  const Seen& seen = t.upstream("10.0.1.1").seen()[0];
+  EXPECT_EQ(seen.method, "POST");
+  EXPECT_EQ(seen.path, "/a?b=c");
+  EXPECT_EQ(seen.authority, "shop");
+  EXPECT_EQ(seen.body, "question");
+  EXPECT_EQ(seen.header("x-one"), "1");
+  EXPECT_EQ(seen.header("x-forwarded-proto"), "http");
+  EXPECT_EQ(seen.header("x-request-id").size(), 36u);
+}
+
+TEST_P(Path, SendsManyRequestsOverAFewConnections) {
+  SimWorld world(2);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200, "x");
+  t.start();
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(t.get().status, 200);
+  EXPECT_EQ(t.upstream("10.0.1.1").stats().connections, 1u);
+  EXPECT_NE(t.metrics().find("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"service\"} 50"),
+            std::string::npos)
+      << t.metrics();
+}
+
+TEST_P(Path, SaysWhyThereIsNoRoute) {
+  SimWorld world(3);
+  MeshWorld t(world, down(), up());
+  t.hosts().front().domains = {"other"};
+  t.start();
+  const Answer answer = t.get("/x");
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_EQ(answer.header("x-glia-reason"), "no_route");
+  EXPECT_EQ(answer.header("x-glia-hop"), "node-1");
+  EXPECT_EQ(answer.header("x-glia-config"), "v1");
+  EXPECT_NE(answer.body.find("no route for GET service/x"), std::string::npos) << answer.body;
+}
+
+TEST_P(Path, SaysWhichClusterHasNoEndpoint) {
+  SimWorld world(4);
+  MeshWorld t(world, down(), up());
+  t.start();
+  const Answer answer = t.get();
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_EQ(answer.header("x-glia-reason"), "no_endpoint");
+  EXPECT_EQ(answer.header("x-glia-cluster"), "service");
+  EXPECT_EQ(answer.header("x-glia-route"), "all");
+}
+
+TEST_P(Path, TriesAnotherEndpointWhenNoConnectionCanBeMade) {
+  SimWorld world(5);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200, "alive");
+  t.upstream("10.0.1.2").dies();
+  t.start();
+  for (int i = 0; i < 20; ++i) {
+    const Answer answer = t.send({.method = "POST", .body = "data"});
+    ASSERT_EQ(answer.status, 200) << answer.body;
+  }
+}
+
+TEST_P(Path, GivesUpWhenEveryEndpointRefuses) {
+  SimWorld world(6);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").dies();
+  t.start();
+  const Answer answer = t.get();
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_EQ(answer.header("x-glia-reason"), "connect_failed");
+  EXPECT_NE(answer.body.find("10.0.1.1:8080"), std::string::npos) << answer.body;
+}
+
+TEST_P(Path, AnswersWhenTheRoutesTimeRunsOut) {
+  SimWorld world(7);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").hangs();
+  t.route().forward->timeout = 2s;
+  t.start();
+  const Answer answer = t.get();
+  EXPECT_EQ(answer.status, 504);
+  EXPECT_EQ(answer.header("x-glia-reason"), "upstream_timeout");
+  EXPECT_NE(answer.body.find("within 2000 ms"), std::string::npos) << answer.body;
+  EXPECT_GE(world.passed(), 2s);
+  EXPECT_LT(world.passed(), 3s);
+  t.advance(1s);
+  EXPECT_EQ(t.upstream("10.0.1.1").active(), 0u) << "the upstream was not told";
+}
+
+TEST_P(Path, BreaksTheAnswerOffWhenTheUpstreamDoes) {
+  SimWorld world(8);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200, "half of it");
+  t.upstream("10.0.1.1").breaks_in_the_body();
+  t.start();
+  const Answer answer = t.get();
+  EXPECT_TRUE(answer.finished);
+  EXPECT_NE(answer.error, "");
+}
+
+TEST_P(Path, TellsTheUpstreamThatTheClientIsGone) {
+  SimWorld world(9);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").hangs();
+  t.start();
+  const auto answer = t.client().send({});
+  ASSERT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").active() == 1; }, 5s));
+  t.client().drop();
+  EXPECT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").active() == 0; }, 50ms));
+}
+
+TEST_P(Path, CarriesBodiesLargerThanEveryBuffer) {
+  SimWorld world(10);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").echoes();
+  t.start();
+  std::string body;
+  for (int i = 0; body.size() < 3'000'000; ++i) body += cat(i, ",");
+  const Answer answer = t.send({.method = "POST", .body = body}, 600s);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_TRUE(answer.body == body) << answer.body.size() << " of " << body.size();
+}
+
+TEST_P(Path, FollowsANewDrawingOnOldConnections) {
+  SimWorld world(11);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1", "one").replies(200, "one");
+  t.upstream("10.0.1.2", "two").replies(200, "two");
+  t.route().forward->clusters = {{.cluster = "one"}};
+  t.start();
+  EXPECT_EQ(t.get().body, "one");
+  t.route().forward->clusters = {{.cluster = "two"}};
+  t.publish();
+  EXPECT_EQ(t.get().body, "two");
+}
+
+TEST_P(Path, SplitsByWeight) {
+  SimWorld world(12);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1", "one").replies(200, "one");
+  t.upstream("10.0.1.2", "two").replies(200, "two");
+  t.route().forward->clusters = {{.cluster = "one", .weight = 90}, {.cluster = "two", .weight = 10}};
+  t.route().forward->total_weight = 100;
+  t.start();
+  int two = 0;
+  for (int i = 0; i < 1000; ++i) two += t.get().body == "two";
+  EXPECT_GT(two, 60);
+  EXPECT_LT(two, 140);
+}
+
+TEST_P(Path, LeavesACallInPeaceWhenItsClusterIsRemoved) {
+  SimWorld world(13);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1", "one").replies(200, "late", 5s);
+  t.upstream("10.0.1.2", "two").replies(200, "two");
+  t.route().forward->clusters = {{.cluster = "one"}};
+  t.start();
+  const auto answer = t.client().send({});
+  ASSERT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").active() == 1; }, 5s));
+  auto bare = std::make_shared<Snapshot>();
+  t.worker().apply(bare, {});
+  ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 20s));
+  EXPECT_EQ(answer->error, "");
+  EXPECT_EQ(answer->body, "late");
+}
+
+TEST(GrpcPath, CarriesTrailers) {
+  SimWorld world(14);
+  MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
+  t.upstream("10.0.1.1").replies(200, "message");
+  t.upstream("10.0.1.1").reply_trailer("grpc-status", "0");
+  t.start();
+  const Answer answer = t.send({.method = "POST",
+                                .headers = {{"content-type", "application/grpc"}, {"te", "trailers"}},
+                                .body = "x"});
+  EXPECT_EQ(answer.body, "message");
+  ASSERT_TRUE(answer.trailers.contains("grpc-status"));
+  EXPECT_EQ(answer.trailers.at("grpc-status"), "0");
+}
+
+TEST(GrpcPath, RefusesInTheWayOfGrpc) {
+  SimWorld world(15);
+  MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
+  t.start();
+  const Answer answer = t.send({.method = "POST",
+                                .headers = {{"content-type", "application/grpc"}, {"te", "trailers"}},
+                                .body = "x"});
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.header("grpc-status"), "14");
+  EXPECT_NE(answer.header("grpc-message").find("service"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace glia
