@@ -15,6 +15,9 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 // A point on the calendar, for certificates and logs.
 using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;
 
+// A limit that is never reached; what a configured "0, no limit" becomes.
+inline constexpr Duration kForever = 24h * 36500;
+
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -197,8 +197,10 @@ TEST_P(Path, LeavesACallInPeaceWhenItsClusterIsRemoved) {
   t.start();
   const auto answer = t.client().send({});
   ASSERT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").active() == 1; }, 5s));
-  auto bare = std::make_shared<Snapshot>();
-  t.worker().apply(bare, {});
+  t.route().forward->clusters = {{.cluster = "two"}};
+  t.remove_cluster("one");
+  t.publish();
+  EXPECT_EQ(t.get().body, "two");
   ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 20s));
   EXPECT_EQ(answer->error, "");
   EXPECT_EQ(answer->body, "late");

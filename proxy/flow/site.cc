@@ -56,6 +56,7 @@ void Site::collect(MetricsPage& page) const {
     page.counter("envoy_http_downstream_rq_xx", with_class, stats_.by_class[digit]);
   }
   page.histogram("envoy_http_downstream_rq_time", labels, stats_.time);
+  if (log_ != nullptr) log_->collect(page);
   for (const auto& filter : *state_->filters) filter->collect(page);
 }
 

@@ -24,6 +24,9 @@ class RequestLog {
  public:
   virtual ~RequestLog() = default;
   virtual void write(const AccessRecord& record) = 0;
+  // Somebody renamed the files.
+  virtual void reopen() = 0;
+  virtual void collect(MetricsPage& page) const = 0;
 };
 
 // Outermost first; the router is the last.
@@ -61,6 +64,9 @@ class Site final : public Service {
   // The exchanges in flight in a few words each, newest first (/exchanges).
   void describe_exchanges(std::vector<std::string>& out) const;
   void collect(MetricsPage& page) const;
+  void reopen_log() {
+    if (log_ != nullptr) log_->reopen();
+  }
 
  private:
   friend class Exchange;

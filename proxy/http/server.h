@@ -24,7 +24,7 @@ struct HttpLimits {
   uint32_t connection_window = 1024 * 1024;  // bytes, of a connection; above stream_window
   uint32_t write_buffer = 64 * 1024;      // bytes queued for one stream before its pump sleeps
   Duration header_time = 10s;             // From the first byte of a request head to its last.
-  Duration idle_time = 3600s;             // A connection without streams.
+  Duration idle_time = 3600s;             // A connection without streams; kForever: no limit.
   uint32_t requests_per_connection = 0;   // 0: no limit.
 };
 

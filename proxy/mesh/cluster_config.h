@@ -57,7 +57,7 @@ struct ClusterConfig {
   Codec codec = Codec::kHttp1;     // What is spoken to the endpoints; kAuto: by ALPN.
   HttpLimits http;
   uint32_t requests_per_connection = 0;  // 0: no limit
-  Duration pool_idle_time = 3600s;       // A pooled connection without calls.
+  Duration pool_idle_time = 3600s;       // A pooled connection without calls; kForever: no limit.
   std::shared_ptr<const TlsContext> tls; // Null: clear text.
   std::shared_ptr<const EndpointSet> endpoints;  // Null while EDS has not answered.
 };

@@ -15,7 +15,7 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
         config_(endpoint.cluster_.config_ref()),
         options_{config_->codec, config_->http},
         limit_(endpoint.cluster_.loop(), [this] { timed_out(); }) {
-    options_.limits.idle_time = 0s;  // The pool closes what is idle.
+    options_.limits.idle_time = config_->pool_idle_time;
     http_ = connect_http(endpoint.cluster_.loop(), std::move(stream), options_, *this,
                          endpoint.cluster_.http_stats());
     limit_.start(config_->connect_timeout);
@@ -24,7 +24,6 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
   ClientConnection& http() { return *http_; }
   bool open() const { return open_; }
   bool in_ready = false;
-  TimePoint idle_since;
   // False once a limit on requests was reached: it only finishes what it began.
   bool may_start() const {
     return config_->requests_per_connection == 0 ||
@@ -97,9 +96,7 @@ Lease::~Lease() {
 }
 
 Endpoint::Endpoint(Cluster& cluster, EndpointConfig config)
-    : cluster_(cluster),
-      config_(std::move(config)),
-      idle_timer_(cluster.loop(), [this] { close_idle(); }) {}
+    : cluster_(cluster), config_(std::move(config)) {}
 
 Endpoint::~Endpoint() { CHECK(active_ == 0 && pending_.empty()); }
 
@@ -162,14 +159,10 @@ void Endpoint::connect() {
 }
 
 void Endpoint::on_ready(Connection& connection) {
-  connection.idle_since = cluster_.loop().now();
   if (draining_) return connection.http().drain();
   if (!connection.in_ready && connection.http().capacity() > 0) {
     connection.in_ready = true;
     ready_.push_back(&connection);
-  }
-  if (!idle_timer_.running() && cluster_.config().pool_idle_time > 0s) {
-    idle_timer_.start(cluster_.config().pool_idle_time);
   }
   wake_pending();
 }
@@ -200,18 +193,6 @@ void Endpoint::on_gone(Connection& connection, const Error& error, bool was_open
 void Endpoint::wake_pending() {
   // Each looks for itself whether there is room, and asks for a connection if not.
   for (Pending* pending : pending_) pending->slot.wake(cluster_.loop().ready());
-}
-
-void Endpoint::close_idle() {
-  const Duration limit = cluster_.config().pool_idle_time;
-  const TimePoint now = cluster_.loop().now();
-  for (const auto& connection : connections_) {
-    if (connection->open() && connection->http().active_calls() == 0 &&
-        now - connection->idle_since >= limit) {
-      connection->http().drain();
-    }
-  }
-  if (!connections_.empty()) idle_timer_.start(limit);
 }
 
 void Endpoint::drain() {

@@ -79,7 +79,6 @@ class Endpoint : public Reapable {
   void on_ready(Connection& connection);
   void on_gone(Connection& connection, const Error& error, bool was_open);
   void wake_pending();
-  void close_idle();
   void released();
 
   Cluster& cluster_;
@@ -91,7 +90,6 @@ class Endpoint : public Reapable {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> ready_;  // Those that had room when last seen; used from the back.
   std::list<Pending*> pending_;     // Oldest first.
-  CallbackTimer idle_timer_;
 };
 
 }  // namespace glia

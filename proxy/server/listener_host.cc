@@ -58,7 +58,8 @@ void ListenerHost::update(const SnapshotRef& snapshot,
 }
 
 void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain) {
-  const SiteState* before = site.state().get();
+  // Kept while it is replaced: new filters may take over the counts of the old.
+  const std::shared_ptr<const SiteState> before = site.state();
   auto state = std::make_shared<SiteState>();
   state->snapshot = snapshot;
   state->listener = config_;
@@ -67,8 +68,10 @@ void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const Fi
     state->filters = before->filters;
   } else {
     auto filters = std::make_shared<FilterList>();
-    for (const FilterConfig& filter : chain.http.filters) {
-      filters->push_back(make_filter(filter, chain.http));
+    for (std::size_t i = 0; i < chain.http.filters.size(); ++i) {
+      const bool stood = before != nullptr && i + 1 < before->filters->size();
+      filters->push_back(make_filter(chain.http.filters[i], chain.http,
+                                     stood ? (*before->filters)[i].get() : nullptr));
     }
     filters->push_back(std::make_unique<Router>());
     state->filters = std::move(filters);
@@ -121,6 +124,10 @@ void ListenerHost::cut() {
 
 void ListenerHost::collect(MetricsPage& page) const {
   for (const auto& site : sites_) site->collect(page);
+}
+
+void ListenerHost::reopen_logs() {
+  for (const auto& site : sites_) site->reopen_log();
 }
 
 void ListenerHost::describe_exchanges(std::vector<std::string>& out) const {

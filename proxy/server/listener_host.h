@@ -37,6 +37,7 @@ class ListenerHost final : public AcceptHandler {
   const ListenerConfig& config() const { return *config_; }
   std::size_t active_connections() const { return connections_.size(); }
   void collect(MetricsPage& page) const;
+  void reopen_logs();
   void describe_exchanges(std::vector<std::string>& out) const;
 
  private:

@@ -75,6 +75,10 @@ bool Worker::drained() const {
   return true;
 }
 
+void Worker::reopen_logs() {
+  for (const auto& [name, host] : listeners_) host->reopen_logs();
+}
+
 void Worker::collect(MetricsPage& page) const {
   for (const auto& [name, host] : listeners_) host->collect(page);
   clusters_.collect(page, /*shared_facts=*/index_ == 0);

@@ -40,6 +40,8 @@ class Worker {
   // All listeners have ended.
   bool drained() const;
 
+  // Somebody renamed the access logs.
+  void reopen_logs();
   void collect(MetricsPage& page) const;
   std::vector<EndpointRow> endpoints() const;
   std::vector<std::string> exchanges() const;

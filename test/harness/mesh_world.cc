@@ -16,16 +16,26 @@ std::map<std::string, std::string> copied(const Headers& headers) {
   return all;
 }
 
-// A body in two halves, the second of which is a break-off, or with trailers after it.
+// A text with trailers after it, or one that breaks off a moment later.
 class ScriptedBody final : public Body {
  public:
-  ScriptedBody(std::string text, bool breaks, std::optional<Headers> trailers)
-      : text_(std::move(text)), breaks_(breaks), trailers_(std::move(trailers)) {}
+  ScriptedBody(EventLoop& loop, std::string text, bool breaks, std::optional<Headers> trailers)
+      : text_(std::move(text)),
+        breaks_(breaks),
+        trailers_(std::move(trailers)),
+        timer_(loop, [this, &loop] {
+          broken_ = true;
+          slot_.wake(loop.ready());
+        }) {}
   Piece poll() override {
-    if (text_.empty()) return {breaks_ ? State::kError : State::kEnd, {}};
-    return {State::kData, Slice::copy(std::exchange(text_, {}))};
+    if (!text_.empty()) return {State::kData, Slice::copy(std::exchange(text_, {}))};
+    if (!breaks_) return {State::kEnd, {}};
+    return {broken_ ? State::kError : State::kPending, {}};
   }
-  void wait(Waiter&) override {}
+  void wait(Waiter& waiter) override {
+    slot_.put(waiter);
+    timer_.start(50ms);
+  }
   const Headers* trailers() const override { return trailers_ ? &*trailers_ : nullptr; }
   Error error() const override {
     return Error(ErrorKind::kInternal, Fault::kSelf, "broken off by the test");
@@ -34,7 +44,10 @@ class ScriptedBody final : public Body {
  private:
   std::string text_;
   bool breaks_;
+  bool broken_ = false;
   std::optional<Headers> trailers_;
+  WaitSlot slot_;
+  CallbackTimer timer_;
 };
 
 }  // namespace
@@ -110,7 +123,7 @@ Task<void> SimUpstream::serve(ServerStream& stream) {
     for (const auto& [name, value] : reply_trailers_) trailers->add(name, value);
   }
   if (!body_.empty() || trailers) {
-    response.body = std::make_unique<ScriptedBody>(body_, break_in_body_, std::move(trailers));
+    response.body = std::make_unique<ScriptedBody>(world_.loop(), body_, break_in_body_, std::move(trailers));
   }
   co_await stream.respond(std::move(response));
 }
