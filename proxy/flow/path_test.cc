@@ -200,7 +200,8 @@ TEST_P(Path, LeavesACallInPeaceWhenItsClusterIsRemoved) {
   t.route().forward->clusters = {{.cluster = "two"}};
   t.remove_cluster("one");
   t.publish();
-  EXPECT_EQ(t.get().body, "two");
+  // The client's one HTTP/1 connection is busy.
+  if (down() == Codec::kHttp2) EXPECT_EQ(t.get().body, "two");
   ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 20s));
   EXPECT_EQ(answer->error, "");
   EXPECT_EQ(answer->body, "late");
