@@ -111,8 +111,9 @@ class Pipe {
 
     void tell() {
       if (!std::exchange(open_, true)) watcher_->on_open();
-      const bool something = state_->broken || state_->finished[1 - side_] ||
-                             (!state_->bytes[1 - side_].empty() && !state_->held[1 - side_]);
+      const bool something = state_->broken || (state_->bytes[1 - side_].empty()
+                                                    ? state_->finished[1 - side_]
+                                                    : !state_->held[1 - side_]);
       if (something && !paused_) {
         watcher_->on_readable();
         if (!paused_) post(state_, side_);  // Level-triggered; an empty look costs a turn.
