@@ -65,7 +65,7 @@ class Checks {
 
   void run() {
     for (const Workload& workload : objects_.workloads) check_sockets(workload);
-    for (Service& service : objects_.services) check_service(service);
+    for (MeshService& service : objects_.services) check_service(service);
     std::set<std::string> identities;
     for (const Workload& workload : objects_.workloads) {
       identities.insert(objects_.spiffe_id(workload));
@@ -75,20 +75,20 @@ class Checks {
 
  private:
   template <class T>
-  void say(const T& object, Problem::Severity severity, Position at, std::string_view sentence) {
+  void say(const T& object, Problem::Severity severity, Place at, std::string_view sentence) {
     problems_.push_back({object.metadata.file, at.line, at.column,
                          cat(T::kKind, " ", object.metadata.display(), ": ", sentence), severity});
   }
   template <class T>
-  void error(const T& object, Position at, std::string_view sentence) {
+  void error(const T& object, Place at, std::string_view sentence) {
     say(object, Problem::Severity::kError, at, sentence);
   }
   template <class T>
-  void warning(const T& object, Position at, std::string_view sentence) {
+  void warning(const T& object, Place at, std::string_view sentence) {
     say(object, Problem::Severity::kWarning, at, sentence);
   }
 
-  void take(const Workload& workload, const std::string& address, uint16_t port, Position at,
+  void take(const Workload& workload, const std::string& address, uint16_t port, Place at,
             std::string what) {
     const std::string socket = socket_text(address, port);
     const std::string mine = cat(what, " of Workload ", workload.metadata.display());
@@ -117,7 +117,7 @@ class Checks {
     if (loopback) take(workload, spec.address, spec.admin.port, spec.at, "spec.admin.port");
   }
 
-  void check_service(Service& service) {
+  void check_service(MeshService& service) {
     service.members = index_.select(service.metadata.ns, service.spec.selector);
     if (service.members.empty() && !unread_.any()) {
       warning(service, service.spec.at,
@@ -127,12 +127,12 @@ class Checks {
     for (std::size_t i = 0; i < service.spec.ports.size(); ++i) check_target(service, i);
   }
 
-  void check_target(const Service& service, std::size_t index) {
-    const Service::Port& port = service.spec.ports[index];
+  void check_target(const MeshService& service, std::size_t index) {
+    const MeshService::Port& port = service.spec.ports[index];
     std::vector<const Workload*> without;
     for (const std::size_t member : service.members) {
       const Workload& workload = objects_.workloads[member];
-      if (!Service::target(port, workload)) without.push_back(&workload);
+      if (!MeshService::target(port, workload)) without.push_back(&workload);
     }
     if (without.empty()) return;
     const bool by_name = port.target_port && !port.target_port->name.empty();
@@ -175,7 +175,7 @@ class Checks {
     }
   }
 
-  void check_identity(const AuthorizationPolicy& policy, const std::string& identity, Position at,
+  void check_identity(const AuthorizationPolicy& policy, const std::string& identity, Place at,
                       std::string_view path, const std::set<std::string>& known) {
     if (identity == "*") return;
     const std::string id = objects_.spiffe_id(identity, policy.metadata.ns);
@@ -186,7 +186,7 @@ class Checks {
   }
 
   // A misspelt port in a Deny policy would leave a hole: an error.
-  void check_port(const AuthorizationPolicy& policy, const std::string& port, Position at,
+  void check_port(const AuthorizationPolicy& policy, const std::string& port, Place at,
                   std::string_view path, const std::vector<std::size_t>& selected) {
     std::set<std::string> names;
     for (const std::size_t i : selected) {

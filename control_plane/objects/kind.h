@@ -13,10 +13,12 @@
 namespace glia {
 
 // What was read so far, in the order of the files.
+inline namespace mesh_objects {
 struct Draft {
   ObjectSet objects;
   std::vector<Mesh> meshes;
 };
+}  // namespace mesh_objects
 
 struct Kind {
   std::string name, api_version;

@@ -68,15 +68,15 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
                   cat("is ", spec.ready->port, ", which is not the name of a port of this workload"));
 }
 
-void check_service(Service::Spec& spec, const YamlNode&, Reader& reader) {
+void check_service(MeshService::Spec& spec, const YamlNode&, Reader& reader) {
   if (spec.selector.empty()) {
     reader.error_in("selector", spec.at,
                     "must have at least one label; a service without a selector is not supported "
                     "yet");
   }
-  unique(spec.ports, "ports", "port", [](const Service::Port& p) { return p.port; }, reader);
+  unique(spec.ports, "ports", "port", [](const MeshService::Port& p) { return p.port; }, reader);
   if (spec.ports.size() == 1) return;
-  unique(spec.ports, "ports", "name", [](const Service::Port& p) { return p.name; }, reader);
+  unique(spec.ports, "ports", "name", [](const MeshService::Port& p) { return p.name; }, reader);
   for (std::size_t i = 0; i < spec.ports.size(); ++i) {
     if (!spec.ports[i].name.empty()) continue;
     reader.error_in(cat("ports[", i, "].name"), spec.ports[i].at,
@@ -200,14 +200,14 @@ spec:
 }
 
 Kind service_kind() {
-  using Spec = Service::Spec;
-  ObjectType<Service::Port> port("a port of a Service");
-  port.optional("name", &Service::Port::name, label_name("a name in lower case"),
+  using Spec = MeshService::Spec;
+  ObjectType<MeshService::Port> port("a port of a Service");
+  port.optional("name", &MeshService::Port::name, label_name("a name in lower case"),
                 "Needed if there are several ports.")
-      .required("port", &Service::Port::port, port_number(), "The number that callers use.")
-      .optional("targetPort", &Service::Port::target_port, target_port(),
+      .required("port", &MeshService::Port::port, port_number(), "The number that callers use.")
+      .optional("targetPort", &MeshService::Port::target_port, target_port(),
                 "The port of the workloads behind it.", "the number of `port`")
-      .optional("appProtocol", &Service::Port::app_protocol,
+      .optional("appProtocol", &MeshService::Port::app_protocol,
                 one_of({"http", "http2", "grpc", "kubernetes.io/h2c"}, {"tcp", "https", "tls"}),
                 "For people and other tools; sidecars speak HTTP/2 with each other anyway.")
       .fixed("protocol", FieldShape::Support::kOptional, one_of({"TCP"}, {"UDP", "SCTP"}),
@@ -216,7 +216,7 @@ Kind service_kind() {
   ObjectType<Spec> spec("spec of a Service");
   spec.required("selector", &Spec::selector, labels(),
                 "Workloads of the same namespace that have all of these labels are behind it.")
-      .required("ports", &Spec::ports, list(Type<Service::Port>(port), 1, kMaxPorts), "")
+      .required("ports", &Spec::ports, list(Type<MeshService::Port>(port), 1, kMaxPorts), "")
       .fixed("type", FieldShape::Support::kOptional,
              one_of({"ClusterIP"}, {"NodePort", "LoadBalancer", "ExternalName"}), "Only ClusterIP.")
       .not_yet({"clusterIP", "clusterIPs", "externalIPs", "externalName", "externalTrafficPolicy",
@@ -225,10 +225,10 @@ Kind service_kind() {
                 "healthCheckNodePort", "publishNotReadyAddresses", "sessionAffinity",
                 "sessionAffinityConfig", "trafficDistribution"})
       .check(check_service);
-  Kind kind = make_kind<Service, Spec>(
-      "v1", check_service_name, spec, SpecNeed::kRequired, [](Service&& service, Draft& draft) {
-        draft.objects.services.push_back(std::move(service));
-      });
+  Kind kind = make_kind<MeshService, Spec>("v1", check_service_name, spec, SpecNeed::kRequired,
+                                           [](MeshService&& service, Draft& draft) {
+                                             draft.objects.services.push_back(std::move(service));
+                                           });
   kind.documentation =
       "A name under which workloads answer. An application uses it as host name at the outbound "
       "listener of its sidecar: `NAME` (same namespace), `NAME.NAMESPACE`, `NAME.NAMESPACE.svc` or "

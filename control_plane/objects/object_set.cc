@@ -279,7 +279,7 @@ const Workload* ObjectSet::workload(std::string_view key) const {
   return find(workloads, key.substr(0, slash), key.substr(slash + 1));
 }
 
-const Service* ObjectSet::service(std::string_view ns, std::string_view name) const {
+const MeshService* ObjectSet::service(std::string_view ns, std::string_view name) const {
   return find(services, ns, name);
 }
 

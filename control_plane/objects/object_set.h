@@ -28,7 +28,7 @@ struct Problem {
 struct ObjectSet {
   Mesh mesh;
   std::vector<Workload> workloads;
-  std::vector<Service> services;
+  std::vector<MeshService> services;
   std::vector<HttpRoute> http_routes;
   std::vector<GrpcRoute> grpc_routes;
   std::vector<AuthorizationPolicy> policies;
@@ -36,7 +36,7 @@ struct ObjectSet {
 
   // Null if there is none. `key` is "namespace/name", or "name" in the namespace `default`.
   const Workload* workload(std::string_view key) const;
-  const Service* service(std::string_view ns, std::string_view name) const;
+  const MeshService* service(std::string_view ns, std::string_view name) const;
   // "spiffe://<trustDomain>/ns/<namespace>/sa/<identity>"
   std::string spiffe_id(const Workload& workload) const;
   // The same for an identity as a policy of namespace `ns` writes it; not for "*".

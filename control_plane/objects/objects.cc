@@ -19,14 +19,14 @@ std::string Workload::admin_address() const {
   return loopback ? spec.address : "127.0.0.1";
 }
 
-const Service::Port* Service::port(uint16_t number) const {
+const MeshService::Port* MeshService::port(uint16_t number) const {
   for (const Port& port : spec.ports) {
     if (port.port == number) return &port;
   }
   return nullptr;
 }
 
-const Workload::Port* Service::target(const Port& port, const Workload& workload) {
+const Workload::Port* MeshService::target(const Port& port, const Workload& workload) {
   if (port.target_port && !port.target_port->name.empty()) {
     return workload.port(port.target_port->name);
   }

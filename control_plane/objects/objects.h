@@ -16,7 +16,7 @@
 namespace glia {
 
 // A place in a file; both count from 1, 0 is unknown. The file is that of the object's metadata.
-struct Position {
+struct Place {
   int line = 0, column = 0;
 };
 
@@ -27,7 +27,7 @@ struct Metadata {
   std::string ns = "default";  // metadata.namespace
   Labels labels;
   Labels annotations;
-  Position at;
+  Place at;
   std::string file;  // As it was given to load(); not in YAML.
 
   // "name", or "namespace/name" outside of the namespace `default`; for sentences.
@@ -58,7 +58,7 @@ struct Workload {
     uint16_t port = 0;
     Protocol protocol = Protocol::kHttp;
     uint16_t app_port = 0;  // Filled in with `port` if it was not given.
-    Position at;
+    Place at;
   };
   struct Outbound {
     uint16_t port = 15001;
@@ -69,7 +69,7 @@ struct Workload {
   struct Ready {
     std::string path;
     std::string port;  // Name of one of `ports`; filled in with the first if it was not given.
-    Position at;
+    Place at;
   };
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
@@ -82,7 +82,7 @@ struct Workload {
     Labels env;
     std::string working_directory = ".";  // Relative to the directory of metadata.file.
     std::optional<Ready> ready;
-    Position at;
+    Place at;
   };
   Metadata metadata;
   Spec spec;
@@ -100,7 +100,8 @@ struct ServiceTarget {
 };
 
 // v1. Which workloads answer under one name.
-struct Service {
+// Not "Service", which is what serves requests in proxy/http; one program may hold both.
+struct MeshService {
   static constexpr const char* kKind = "Service";
   using Target = ServiceTarget;
   struct Port {
@@ -108,12 +109,12 @@ struct Service {
     uint16_t port = 0;
     std::optional<Target> target_port;  // Nothing: the number of `port`.
     std::string app_protocol;  // "" if it was not given.
-    Position at;
+    Place at;
   };
   struct Spec {
     Labels selector;
     std::vector<Port> ports;
-    Position at;
+    Place at;
   };
   Metadata metadata;
   Spec spec;
@@ -128,7 +129,7 @@ struct Service {
 
 struct HeaderValue {
   std::string name, value;
-  Position at;
+  Place at;
 };
 
 // RequestHeaderModifier and ResponseHeaderModifier.
@@ -144,7 +145,7 @@ struct RouteParent {
   std::string ns;     // Filled in with the namespace of the route.
   std::string name;
   std::optional<uint16_t> port;  // Nothing: all ports.
-  Position at;
+  Place at;
 };
 
 struct RouteBackend {
@@ -154,7 +155,7 @@ struct RouteBackend {
   std::string name;
   uint16_t port = 0;
   uint32_t weight = 1;
-  Position at;
+  Place at;
 };
 
 // A condition on a header or a query parameter.
@@ -162,7 +163,7 @@ struct NameCondition {
   enum class Type : uint8_t { kExact, kRegularExpression };
   Type type = Type::kExact;
   std::string name, value;
-  Position at;
+  Place at;
 };
 
 // Only the member that `type` names is set.
@@ -170,7 +171,7 @@ struct PathChange {
   enum class Type : uint8_t { kReplaceFullPath, kReplacePrefixMatch };
   Type type = Type::kReplacePrefixMatch;
   std::optional<std::string> replace_full_path, replace_prefix_match;
-  Position at;
+  Place at;
 };
 
 struct RequestRedirect {
@@ -178,13 +179,13 @@ struct RequestRedirect {
   std::optional<PathChange> path;
   std::optional<uint16_t> port;
   uint16_t status_code = 302;
-  Position at;
+  Place at;
 };
 
 struct UrlRewrite {
   std::string hostname;  // "" leaves it.
   std::optional<PathChange> path;
-  Position at;
+  Place at;
 };
 
 // Only the member that `type` names is set.
@@ -196,7 +197,7 @@ struct RouteFilter {
   std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
   std::optional<RequestRedirect> request_redirect;
   std::optional<UrlRewrite> url_rewrite;
-  Position at;
+  Place at;
 };
 
 struct HttpRoute {
@@ -205,13 +206,13 @@ struct HttpRoute {
     enum class Type : uint8_t { kExact, kPathPrefix, kRegularExpression };
     Type type = Type::kPathPrefix;
     std::string value = "/";
-    Position at;
+    Place at;
   };
   struct Match {
     PathCondition path;
     std::vector<NameCondition> headers, query_params;
     std::string method;  // "": any.
-    Position at;
+    Place at;
   };
   struct Timeouts {
     std::optional<Duration> request;  // 0: none.
@@ -222,12 +223,12 @@ struct HttpRoute {
     std::vector<RouteFilter> filters;
     std::vector<RouteBackend> backend_refs;
     Timeouts timeouts;
-    Position at;
+    Place at;
   };
   struct Spec {
     std::vector<RouteParent> parent_refs;
     std::vector<Rule> rules;
-    Position at;
+    Place at;
   };
   Metadata metadata;
   Spec spec;
@@ -236,7 +237,7 @@ struct HttpRoute {
 struct GrpcMethodCondition {
   NameCondition::Type type = NameCondition::Type::kExact;
   std::string service, method;  // At least one is set.
-  Position at;
+  Place at;
 };
 
 struct GrpcRoute {
@@ -244,19 +245,19 @@ struct GrpcRoute {
   struct Match {
     std::optional<GrpcMethodCondition> method;
     std::vector<NameCondition> headers;
-    Position at;
+    Place at;
   };
   struct Rule {
     std::string name;
     std::vector<Match> matches;  // Empty: every call.
     std::vector<RouteFilter> filters;  // Only the two header modifiers.
     std::vector<RouteBackend> backend_refs;
-    Position at;
+    Place at;
   };
   struct Spec {
     std::vector<RouteParent> parent_refs;
     std::vector<Rule> rules;
-    Position at;
+    Place at;
   };
   Metadata metadata;
   Spec spec;
@@ -268,22 +269,22 @@ struct AuthorizationPolicy {
   enum class Action : uint8_t { kAllow, kDeny };
   struct From {
     std::vector<std::string> identities;  // "name", "namespace/name", "spiffe://..." or "*".
-    Position at;
+    Place at;
   };
   struct To {
     std::vector<std::string> methods, paths, ports;  // Each empty: any.
-    Position at;
+    Place at;
   };
   struct Rule {
     std::vector<From> from;  // Empty: any caller.
     std::vector<To> to;      // Empty: any request.
-    Position at;
+    Place at;
   };
   struct Spec {
     Labels selector;  // Empty: every Workload of the namespace.
     Action action = Action::kAllow;
     std::vector<Rule> rules;  // Empty: matches nothing.
-    Position at;
+    Place at;
   };
   Metadata metadata;
   Spec spec;

@@ -39,24 +39,24 @@ class RouteChecks {
       : objects_(objects), unread_(unread), problems_(problems) {}
 
   void run() {
-    check_all(objects_.http_routes, &Service::http_routes);
-    check_all(objects_.grpc_routes, &Service::grpc_routes);
+    check_all(objects_.http_routes, &MeshService::http_routes);
+    check_all(objects_.grpc_routes, &MeshService::grpc_routes);
   }
 
  private:
   template <class Route>
-  void say(const Route& route, Problem::Severity severity, Position at, std::string_view sentence) {
+  void say(const Route& route, Problem::Severity severity, Place at, std::string_view sentence) {
     problems_.push_back({route.metadata.file, at.line, at.column,
                          cat(Route::kKind, " ", route.metadata.display(), ": ", sentence),
                          severity});
   }
   template <class Route>
-  void error(const Route& route, Position at, std::string_view sentence) {
+  void error(const Route& route, Place at, std::string_view sentence) {
     say(route, Problem::Severity::kError, at, sentence);
   }
 
   template <class Route>
-  void check_all(const std::vector<Route>& routes, std::vector<std::size_t> Service::*places) {
+  void check_all(const std::vector<Route>& routes, std::vector<std::size_t> MeshService::* places) {
     for (std::size_t i = 0; i < routes.size(); ++i) {
       const Route& route = routes[i];
       for (std::size_t p = 0; p < route.spec.parent_refs.size(); ++p) {
@@ -68,17 +68,17 @@ class RouteChecks {
 
   // The Service, or null with an error for the route if that is its mistake.
   template <class Route, class Reference>
-  const Service* resolve(const Route& route, const Reference& to, const std::string& path,
-                         std::string_view across) {
+  const MeshService* resolve(const Route& route, const Reference& to, const std::string& path,
+                             std::string_view across) {
     if (to.ns != route.metadata.ns) {
       error(route, to.at, cat(path, ".namespace is ", to.ns, ", but the route is in ",
                               route.metadata.ns, ": ", across));
       return nullptr;
     }
-    const Service* service = objects_.service(to.ns, to.name);
-    if (service || unread_.has(Service::kKind, to.ns, to.name)) return service;
+    const MeshService* service = objects_.service(to.ns, to.name);
+    if (service || unread_.has(MeshService::kKind, to.ns, to.name)) return service;
     std::vector<std::string_view> names;
-    for (const Service& s : objects_.services) {
+    for (const MeshService& s : objects_.services) {
       if (s.metadata.ns == to.ns) names.push_back(s.metadata.name);
     }
     const auto meant = closest_of(to.name, names);
@@ -88,11 +88,11 @@ class RouteChecks {
   }
 
   template <class Route>
-  void check_port(const Route& route, const Service& service, uint16_t port, Position at,
+  void check_port(const Route& route, const MeshService& service, uint16_t port, Place at,
                   const std::string& path) {
     if (service.port(port)) return;
     std::string ports;
-    for (const Service::Port& p : service.spec.ports) {
+    for (const MeshService::Port& p : service.spec.ports) {
       ports += cat(ports.empty() ? "" : ", ", p.port);
     }
     error(route, at, cat(path, ".port is ", port, ", but Service ", service.metadata.display(),
@@ -101,12 +101,13 @@ class RouteChecks {
 
   template <class Route>
   void check_parent(const Route& route, std::size_t place, std::size_t index,
-                    std::vector<std::size_t> Service::*places) {
+                    std::vector<std::size_t> MeshService::* places) {
     const RouteParent& parent = route.spec.parent_refs[index];
     const std::string path = cat("spec.parentRefs[", index, "]");
-    const Service* found = resolve(route, parent, path,
-                                   "routes of other namespaces (consumer routes) are not supported "
-                                   "yet");
+    const MeshService* found =
+        resolve(route, parent, path,
+                "routes of other namespaces (consumer routes) are not supported "
+                "yet");
     if (!found) return;
     if (parent.port) check_port(route, *found, *parent.port, parent.at, path);
     for (std::size_t i = 0; i < index; ++i) {
@@ -116,18 +117,19 @@ class RouteChecks {
       error(route, parent.at, cat(path, " names the same Service and port as parentRefs[", i, "]"));
       return;
     }
-    Service& service = objects_.services[static_cast<std::size_t>(found - &objects_.services[0])];
+    MeshService& service =
+        objects_.services[static_cast<std::size_t>(found - &objects_.services[0])];
     auto& routes = service.*places;
     if (routes.empty() || routes.back() != place) routes.push_back(place);
-    for (const Service::Port& port : service.spec.ports) {
+    for (const MeshService::Port& port : service.spec.ports) {
       if (!parent.port || *parent.port == port.port) check_shared(route, service, port, parent.at);
     }
   }
 
   // What several routes of one port may not do: be of two kinds, or match the same requests.
   template <class Route>
-  void check_shared(const Route& route, const Service& service, const Service::Port& port,
-                    Position at) {
+  void check_shared(const Route& route, const MeshService& service, const MeshService::Port& port,
+                    Place at) {
     const std::string where = cat(service.metadata.key(), ":", port.port);
     const std::string me = cat(Route::kKind, " ", route.metadata.display());
     const auto [kind, fresh] = kinds_.emplace(where, std::pair(Route::kKind, me));
@@ -157,7 +159,7 @@ class RouteChecks {
       const RouteBackend& backend = rule.backend_refs[b];
       sum += backend.weight;
       const std::string path = cat("spec.rules[", index, "].backendRefs[", b, "]");
-      const Service* service =
+      const MeshService* service =
           resolve(route, backend, path, "ReferenceGrant is not supported yet");
       if (service) check_port(route, *service, backend.port, backend.at, path);
     }

@@ -38,7 +38,7 @@ void Reader::error(const YamlNode& at, std::string_view sentence) {
   error_in("", {at.line, at.column}, sentence);
 }
 
-void Reader::error_in(std::string_view field, Position at, std::string_view sentence) {
+void Reader::error_in(std::string_view field, Place at, std::string_view sentence) {
   ++errors_;
   if (problems_.size() >= kMaxProblemsHeld) return;
   std::string path = path_;
@@ -226,13 +226,13 @@ Type<Labels> text_map(std::string what, TextCheck key, TextCheck value) {
           }};
 }
 
-Type<Service::Target> target_port() {
+Type<MeshService::Target> target_port() {
   auto shape = std::make_shared<Shape>();
   shape->kind = Shape::Kind::kTextOrInteger;
   shape->what = "name or number of a Workload port";
   shape->minimum = 1;
   shape->maximum = kMaxPort;
-  return {shape, [](const YamlNode& node, Reader& reader, Service::Target& out) {
+  return {shape, [](const YamlNode& node, Reader& reader, MeshService::Target& out) {
             const bool number = node.kind == YamlNode::Kind::kScalar && !node.quoted &&
                                 plain_type(node.text) == PlainType::kNumber;
             if (number) {

@@ -45,6 +45,8 @@ struct FieldShape {
   std::shared_ptr<const Shape> shape;  // Null for kNotYet.
 };
 
+inline namespace mesh_objects {
+
 // Collects what is wrong with one object and knows the path of the field that is being read.
 class Reader {
  public:
@@ -54,7 +56,7 @@ class Reader {
   // "<file>:<line>:<column>: <object>: <path> <sentence>"
   void error(const YamlNode& at, std::string_view sentence);
   // The same for a field below the current path.
-  void error_in(std::string_view field, Position at, std::string_view sentence);
+  void error_in(std::string_view field, Place at, std::string_view sentence);
   std::size_t errors() const { return errors_; }
   const std::string& file() const { return file_; }
 
@@ -78,6 +80,8 @@ class Reader {
   std::size_t errors_ = 0;
 };
 
+}  // namespace mesh_objects
+
 template <class T>
 struct Type {
   std::shared_ptr<const Shape> shape;
@@ -92,7 +96,7 @@ Type<std::string> text(std::string what, std::string pattern = "", TextCheck che
 Type<std::string> one_of(std::vector<std::string> values, std::vector<std::string> not_yet = {});
 Type<Duration> duration();
 Type<Labels> text_map(std::string what, TextCheck key, TextCheck value);
-Type<Service::Target> target_port();
+Type<MeshService::Target> target_port();
 
 // Reads the text of a scalar, with an error if it is something else; the parts of the leaves above.
 std::optional<std::string> read_text(const YamlNode& node, Reader& reader);

@@ -19,14 +19,14 @@ constexpr int kConnectTimeoutSeconds = 5;
 
 // Exactly the identities of the workloads behind the port: another workload that answers at one of
 // their addresses is refused.
-void set_identities(const ObjectSet& objects, const Service& service, const Service::Port& port,
-                    tls::CommonTlsContext& context) {
+void set_identities(const ObjectSet& objects, const MeshService& service,
+                    const MeshService::Port& port, tls::CommonTlsContext& context) {
   auto* validation =
       context.mutable_combined_validation_context()->mutable_default_validation_context();
   std::set<std::string> identities;
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
-    if (Service::target(port, workload)) identities.insert(objects.spiffe_id(workload));
+    if (MeshService::target(port, workload)) identities.insert(objects.spiffe_id(workload));
   }
   // An empty list would mean "anyone"; endpoints may come before the next version of the cluster.
   if (identities.empty()) {
@@ -39,8 +39,8 @@ void set_identities(const ObjectSet& objects, const Service& service, const Serv
   }
 }
 
-Cluster service_cluster(const ObjectSet& objects, const Service& service, const Service::Port& port,
-                        HopSecurity security) {
+Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
+                        const MeshService::Port& port, HopSecurity security) {
   Cluster cluster;
   cluster.set_name(outbound_cluster(service, port.port));
   cluster.set_type(Cluster::EDS);
@@ -62,14 +62,14 @@ Cluster service_cluster(const ObjectSet& objects, const Service& service, const 
   return cluster;
 }
 
-Assignment service_endpoints(const ObjectSet& objects, const Service& service,
-                             const Service::Port& port) {
+Assignment service_endpoints(const ObjectSet& objects, const MeshService& service,
+                             const MeshService::Port& port) {
   Assignment assignment;
   assignment.set_cluster_name(outbound_cluster(service, port.port));
   auto* locality = assignment.add_endpoints();
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
-    const Workload::Port* target = Service::target(port, workload);
+    const Workload::Port* target = MeshService::target(port, workload);
     if (!target) continue;
     *locality->add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
   }
@@ -78,7 +78,7 @@ Assignment service_endpoints(const ObjectSet& objects, const Service& service,
 
 }  // namespace
 
-std::string outbound_cluster(const Service& service, uint16_t port) {
+std::string outbound_cluster(const MeshService& service, uint16_t port) {
   return cat("outbound:", port, ":", service.metadata.name, ".", service.metadata.ns);
 }
 
@@ -112,8 +112,8 @@ envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, 
 }
 
 void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources) {
-  for (const Service& service : objects.services) {
-    for (const Service::Port& port : service.spec.ports) {
+  for (const MeshService& service : objects.services) {
+    for (const MeshService::Port& port : service.spec.ports) {
       resources.clusters.push_back(service_cluster(objects, service, port, security));
       resources.endpoints.push_back(service_endpoints(objects, service, port));
     }

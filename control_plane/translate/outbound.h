@@ -7,7 +7,7 @@
 namespace glia {
 
 // "outbound:<port>:<service>.<namespace>"
-std::string outbound_cluster(const Service& service, uint16_t port);
+std::string outbound_cluster(const MeshService& service, uint16_t port);
 // Stands for a backend that does not exist: a cluster without endpoints, "missing:<port>:<...>".
 std::string missing_cluster(const RouteBackend& backend);
 

@@ -172,7 +172,7 @@ MatchMessage match_message(const GrpcRoute::Match& match) {
 // A backend's cluster, or the one that stands for its absence.
 std::string cluster_of(const ObjectSet& objects, const RouteBackend& backend,
                        std::set<std::string>& missing) {
-  const Service* service = objects.service(backend.ns, backend.name);
+  const MeshService* service = objects.service(backend.ns, backend.name);
   if (service && service->port(backend.port)) return outbound_cluster(*service, backend.port);
   return *missing.insert(missing_cluster(backend)).first;
 }
@@ -322,7 +322,7 @@ void add_rule(const ObjectSet& objects, const GrpcRoute& route, std::size_t inde
 
 template <class Route>
 void add_routes(const ObjectSet& objects, const std::vector<Route>& routes,
-                const std::vector<std::size_t>& places, const Service& service, uint16_t port,
+                const std::vector<std::size_t>& places, const MeshService& service, uint16_t port,
                 std::set<std::string>& missing, std::vector<Ranked>& out) {
   for (const std::size_t place : places) {
     const Route& route = routes[place];
@@ -345,8 +345,8 @@ void answer(Message& message, int status, const std::string& why) {
   message.mutable_direct_response()->mutable_body()->set_inline_string(cat(why, "\n"));
 }
 
-std::vector<Message> service_routes(const ObjectSet& objects, const Service& service, uint16_t port,
-                                    std::set<std::string>& missing) {
+std::vector<Message> service_routes(const ObjectSet& objects, const MeshService& service,
+                                    uint16_t port, std::set<std::string>& missing) {
   std::vector<Ranked> ranked;
   add_routes(objects, objects.http_routes, service.http_routes, service, port, missing, ranked);
   add_routes(objects, objects.grpc_routes, service.grpc_routes, service, port, missing, ranked);

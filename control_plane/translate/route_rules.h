@@ -15,7 +15,8 @@ namespace glia {
 // The routes of all HTTPRoutes or GRPCRoutes that have `port` of `service` as a parent; a request
 // that none matches is for the caller to answer. Backends that do not exist are added to `missing`.
 std::vector<envoy::config::route::v3::Route> service_routes(const ObjectSet& objects,
-                                                            const Service& service, uint16_t port,
+                                                            const MeshService& service,
+                                                            uint16_t port,
                                                             std::set<std::string>& missing);
 
 // A route that answers by itself; `why` is the body.

@@ -17,11 +17,12 @@ constexpr std::size_t kMaxNamesInAnswer = 3000;
 using VirtualHost = envoy::config::route::v3::VirtualHost;
 
 // May the Service be called without a port?
-bool is_bare(const Service& service, uint16_t port) {
+bool is_bare(const MeshService& service, uint16_t port) {
   return service.spec.ports.size() == 1 || port == kHttpPort;
 }
 
-void add_domains(const Service& service, uint16_t port, const std::string& ns, VirtualHost& host) {
+void add_domains(const MeshService& service, uint16_t port, const std::string& ns,
+                 VirtualHost& host) {
   const std::string qualified = cat(service.metadata.name, ".", service.metadata.ns);
   std::vector<std::string> names = {qualified, qualified + ".svc", qualified + ".svc.cluster.local"};
   if (service.metadata.ns == ns) names.insert(names.begin(), service.metadata.name);
@@ -31,7 +32,7 @@ void add_domains(const Service& service, uint16_t port, const std::string& ns, V
   }
 }
 
-void add_default_route(const Service& service, uint16_t port, VirtualHost& host) {
+void add_default_route(const MeshService& service, uint16_t port, VirtualHost& host) {
   auto* route = host.add_routes();
   route->set_name(cat("Service/", service.metadata.key()));
   route->mutable_match()->set_prefix("/");
@@ -39,7 +40,7 @@ void add_default_route(const Service& service, uint16_t port, VirtualHost& host)
   route->mutable_route()->mutable_timeout()->set_seconds(0);  // None; only an HTTPRoute sets one.
 }
 
-void add_no_match(const Service& service, uint16_t port, VirtualHost& host) {
+void add_no_match(const MeshService& service, uint16_t port, VirtualHost& host) {
   auto* route = host.add_routes();
   route->set_name("no-match");
   route->mutable_match()->set_prefix("/");
@@ -49,11 +50,11 @@ void add_no_match(const Service& service, uint16_t port, VirtualHost& host) {
 
 VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
   std::string names;
-  for (const Service& service : objects.services) {
+  for (const MeshService& service : objects.services) {
     const std::string name = service.metadata.ns == ns
                                  ? service.metadata.name
                                  : cat(service.metadata.name, ".", service.metadata.ns);
-    for (const Service::Port& port : service.spec.ports) {
+    for (const MeshService::Port& port : service.spec.ports) {
       if (names.size() > kMaxNamesInAnswer) continue;
       names += cat(names.empty() ? "" : ", ", name, ":", port.port);
     }
@@ -79,8 +80,8 @@ OutboundRoutes outbound_routes(const ObjectSet& objects, const std::string& ns) 
   OutboundRoutes out;
   out.table.set_name(kOutboundName);
   std::set<std::string> missing;
-  for (const Service& service : objects.services) {
-    for (const Service::Port& port : service.spec.ports) {
+  for (const MeshService& service : objects.services) {
+    for (const MeshService::Port& port : service.spec.ports) {
       VirtualHost& host = *out.table.add_virtual_hosts();
       host.set_name(cat(service.metadata.name, ".", service.metadata.ns, ":", port.port));
       add_domains(service, port.port, ns, host);
