@@ -1,0 +1,54 @@
+// Control: glia-control behind its front door: state, mesh, UNIX sockets, files.
+//
+// One object so that main() and the end-to-end test run the same thing.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control_plane/serve/control_plane.h"
+#include "control_plane/serve/grpc_server.h"
+#include "control_plane/source/file_source.h"
+#include "control_plane/store/state_directory.h"
+
+namespace glia {
+
+struct ControlOptions {
+  std::vector<std::string> mesh;        // Files or directories.
+  std::string state_directory;
+  std::string admin_socket;             // "": control.sock in the state directory.
+  std::string version;                  // Of the program.
+};
+
+// Made and used on the thread of `loop`, whose backend is `backend`.
+class Control {
+ public:
+  // Up and serving, or the sentence why not.
+  static Result<std::unique_ptr<Control>> start(EventLoop& loop, LibeventBackend& backend,
+                                                const ControlOptions& options);
+  // Ends what start() began, turning the loop meanwhile.
+  ~Control();
+
+  ControlPlane& plane() { return *plane_; }
+  const CertificateAuthority& authority() const { return *authority_; }
+  // Of the gRPC server behind the front door, and of StatusService.
+  const GrpcServer::Sockets& sockets() const { return sockets_; }
+
+ private:
+  Control(EventLoop& loop, StateDirectory directory) : loop_(loop), directory_(std::move(directory)) {}
+  Result<void> open(LibeventBackend& backend, const ControlOptions& options);
+
+  EventLoop& loop_;
+  StateDirectory directory_;
+  GrpcServer::Sockets sockets_;
+  std::unique_ptr<Store> store_;
+  std::optional<CertificateAuthority> authority_;
+  std::optional<Registrar> registrar_;
+  std::optional<ControlPlane> plane_;
+  std::unique_ptr<FileSource> source_;
+  std::unique_ptr<GrpcServer> grpc_;
+};
+
+}  // namespace glia

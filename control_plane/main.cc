@@ -1,0 +1,95 @@
+// glia-control: the control plane of a mesh: reads its objects, gives workloads their identity, and
+// tells every sidecar what to do.
+#include <CLI/CLI.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <sys/stat.h>
+
+#include "control_plane/control.h"
+#include "control_plane/serve/front_door.h"
+#include "proxy/base/log.h"
+#include "proxy/base/text.h"
+#include "proxy/net/signals.h"
+
+namespace glia {
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "glia-control: %s\n", error.message().c_str());
+  return 1;
+}
+
+struct Door {
+  Address listen;
+  std::string advertised;  // "": where it listens.
+};
+
+int run(const ControlOptions& options, const Door& wanted) {
+  auto* backend = new LibeventBackend;
+  EventLoop loop{std::unique_ptr<LoopBackend>(backend)};
+  // Before any thread, so that all of them leave these signals to us.
+  SignalWatch signals(*backend, {SIGTERM, SIGINT}, [&loop](int signal) {
+    LOG(info, "stopping on ", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+    loop.stop();
+  });
+  Result<std::unique_ptr<Control>> control = Control::start(loop, *backend, options);
+  if (!control) return fail(control.error());
+  Result<std::unique_ptr<FrontDoor>> door = FrontDoor::start(
+      loop, (*control)->authority(),
+      {.listen = wanted.listen, .socket = (*control)->sockets().mesh});
+  if (!door) return fail(door.error());
+  const std::string address = (*door)->address().text();
+  (*control)->plane().advertise(wanted.advertised.empty() ? address : wanted.advertised);
+
+  const ObjectSet& objects = (*control)->plane().objects();
+  std::printf("glia-control: serving %s (mesh %s, %zu workloads)\n", address.c_str(),
+              objects.mesh.metadata.name.c_str(), objects.workloads.size());
+  std::fflush(stdout);
+  loop.run();
+  (*door)->drain();
+  control->reset();  // Ends the calls that still come through the door.
+  LOG(info, "stopped");
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  CLI::App app("The control plane of a Glia mesh.", "glia-control");
+  ControlOptions options;
+  options.version = kVersion;
+  Door door;
+  std::string listen = "127.0.0.1:15012", level = "info";
+  app.add_option("--mesh", options.mesh, "File or directory with the mesh objects (YAML)")
+      ->required();
+  app.add_option("--state-dir", options.state_directory,
+                 "Directory for the authority's key, tokens and sockets")
+      ->required();
+  app.add_option("--listen", listen, "Where sidecars reach the control plane")->capture_default_str();
+  app.add_option("--advertise", door.advertised,
+                 "host:port that join files name, if it differs from --listen");
+  app.add_option("--admin-socket", options.admin_socket,
+                 "UNIX socket for glia status [STATE_DIR/control.sock]");
+  app.add_option("--log-level", level, "trace, debug, info, warning, error or off")
+      ->capture_default_str();
+  app.set_version_flag("--version", cat("glia-control ", kVersion));
+  CLI11_PARSE(app, argc, argv);
+
+  const std::optional<LogLevel> log_level = parse_log_level(level);
+  if (!log_level) {
+    return fail(invalid(cat("--log-level ", level,
+                            " is not one of trace, debug, info, warning, error, off")));
+  }
+  set_log_level(*log_level);
+  Result<Address> address = Address::parse(listen);
+  if (!address) return fail(std::move(address).error().in("--listen"));
+  door.listen = *address;
+  ::umask(0077);  // Whatever we make holds secrets.
+  return run(options, door);
+}
+
+}  // namespace
+}  // namespace glia
+
+int main(int argc, char** argv) { return glia::main(argc, argv); }

@@ -1,0 +1,142 @@
+#include "control_plane/serve/control_plane.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "control_plane/serve/ads_stream.h"
+#include "proxy/base/log.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+namespace {
+
+int64_t seconds(WallTime time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
+// "2026-11-22T17:00:00Z"
+std::string utc(WallTime time) {
+  const std::time_t at = seconds(time);
+  std::tm parts = {};
+  ::gmtime_r(&at, &parts);
+  char text[32];
+  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
+}
+
+std::string indented(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    out += cat("  ", text.substr(at, end - at), "\n");
+    at = end + 1;
+  }
+  return out;
+}
+
+void count(v1::Status& status, std::string_view kind, std::size_t objects) {
+  v1::ObjectCount* entry = status.add_objects();
+  entry->set_kind(std::string(kind));
+  entry->set_count(static_cast<int32_t>(objects));
+}
+
+void describe(v1::Proxy& proxy, const std::vector<AdsSession::KindStatus>& kinds) {
+  for (const AdsSession::KindStatus& kind : kinds) {
+    v1::ResourceType* type = proxy.add_types();
+    type->set_type_url(std::string(type_url(kind.type)));
+    type->set_sent_version(kind.sent_version);
+    type->set_acked_version(kind.accepted_version);
+    type->set_nack_error(kind.refusal);
+    type->set_resources(static_cast<int32_t>(kind.resources));
+  }
+}
+
+}  // namespace
+
+ControlPlane::ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar, std::string version)
+    : loop_(loop), mesh_(std::move(mesh)), registrar_(registrar), version_(std::move(version)),
+      started_(loop.clock().wall_now()) {}
+
+void ControlPlane::apply(LoadReport report) {
+  for (const Problem& problem : report.problems) {
+    if (problem.severity == Problem::Severity::kWarning) LOG(warning, problem.text());
+  }
+  switch (mesh_.apply(std::move(report))) {
+    case MeshState::Edit::kUnchanged:
+      return;
+    case MeshState::Edit::kRefused:
+      LOG(error, "the edit is not used; configuration ", objects().version, " stays in force:");
+      for (const std::string& error : mesh_.errors()) LOG(error, error);
+      return;
+    case MeshState::Edit::kTaken:
+      break;
+  }
+  LOG(info, "configuration ", objects().version, " is in force (", objects().size(), " objects)");
+  std::erase_if(sidecars_, [this](const auto& entry) {
+    return entry.second.streams.empty() && objects().workload(entry.first) == nullptr;
+  });
+  // A transport may end its stream when it is told, which takes the stream out of the set.
+  const std::vector<AdsStream*> streams(streams_.begin(), streams_.end());
+  for (AdsStream* stream : streams) stream->retarget();
+  for (AdsStream* stream : streams) stream->transport_.changed();
+}
+
+v1::Status ControlPlane::status() const {
+  v1::Status status;
+  const ObjectSet& objects = mesh_.objects();
+  status.set_version(version_);
+  status.set_mesh(objects.mesh.metadata.name);
+  status.set_trust_domain(objects.mesh.spec.trust_domain);
+  status.set_started_unix_s(seconds(started_));
+  status.set_config_version(objects.version);
+  count(status, Mesh::kKind, 1);
+  count(status, Workload::kKind, objects.workloads.size());
+  count(status, MeshService::kKind, objects.services.size());
+  count(status, HttpRoute::kKind, objects.http_routes.size());
+  count(status, GrpcRoute::kKind, objects.grpc_routes.size());
+  count(status, AuthorizationPolicy::kKind, objects.policies.size());
+  for (const std::string& error : mesh_.errors()) status.add_config_errors(error);
+  for (const auto& [workload, sidecar] : sidecars_) {
+    v1::Proxy* proxy = status.add_proxies();
+    proxy->set_node_id(sidecar.node_id);
+    proxy->set_workload(workload);
+    proxy->set_spiffe_id(sidecar.spiffe_id);
+    if (sidecar.newest == nullptr) {
+      describe(*proxy, sidecar.last_known);
+      continue;
+    }
+    proxy->set_connected_unix_s(seconds(sidecar.newest->connected_));
+    describe(*proxy, sidecar.newest->session_->status());
+  }
+  return status;
+}
+
+Result<v1::CreateTokenResponse> ControlPlane::create_token(const v1::CreateTokenRequest& request) {
+  // Clamped, so that nonsense does not overflow before the registrar refuses it.
+  constexpr int64_t kTooLong = Registrar::kLongestTokenLifetime / 1s + 1;
+  const std::chrono::seconds lifetime(std::clamp<int64_t>(request.lifetime_s(), -1, kTooLong));
+  TRY(const Registrar::Token token,
+      registrar_.make_token(objects(), request.workload(), lifetime, wall_now()));
+  const std::string workload = objects().workload(request.workload())->metadata.key();
+  v1::CreateTokenResponse response;
+  response.set_expires_unix_s(seconds(token.expires));
+  response.set_join_file(
+      cat("# Lets the sidecar of ", workload, " join mesh ", objects().mesh.metadata.name,
+          ", once, until ", utc(token.expires), ":\n# glia-proxy --join FILE\n", "workload: ",
+          workload, "\ncontrol: ", advertised_, "\ntoken: ", token.secret,
+          "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
+  LOG(info, "made a join token for ", workload, ", good until ", utc(token.expires));
+  return response;
+}
+
+Result<v1::SignCertificateResponse> ControlPlane::sign(const v1::SignCertificateRequest& request,
+                                                       const std::optional<SpiffeId>& caller) {
+  Result<v1::SignCertificateResponse> response =
+      registrar_.sign(objects(), request, caller, {loop_.now(), wall_now()});
+  // Refusals beyond the limit stay out of the log: strangers must not fill the disk.
+  if (!response && response.error().kind() != ErrorKind::kOverflow) {
+    LOG(warning, "no certificate was signed: ", response.error().message());
+  }
+  return response;
+}
+
+}  // namespace glia

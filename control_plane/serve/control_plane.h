@@ -1,0 +1,69 @@
+// ControlPlane: one mesh as its sidecars and its operator see it. It holds the objects in force, the
+// streams of the sidecars, and says what is sent to whom.
+//
+// Everything here belongs to one loop, so there is no lock; transports (grpc_server.h, and the
+// simulation) bring requests to that loop and take responses from it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "control_plane/serve/ads_session.h"
+#include "control_plane/serve/mesh_state.h"
+#include "control_plane/serve/rate.h"
+#include "control_plane/serve/registrar.h"
+#include "glia/v1/status.pb.h"
+#include "proxy/net/loop.h"
+
+namespace glia {
+
+class AdsStream;
+
+class ControlPlane {
+ public:
+  static constexpr std::size_t kMostStreams = 20'000;
+  // A sidecar that reconnects may be there twice for a moment, and an Envoy beside it once more.
+  static constexpr int kMostStreamsOfWorkload = 4;
+
+  // `registrar` and `loop` outlive the control plane. `version`: of this program.
+  ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar, std::string version);
+  ControlPlane(const ControlPlane&) = delete;
+  ControlPlane& operator=(const ControlPlane&) = delete;
+
+  // "host:port" at which sidecars reach us, for join files.
+  void advertise(std::string address) { advertised_ = std::move(address); }
+  // A new reading of the mesh's files: pushed if it is good and new, else remembered as the reason.
+  void apply(LoadReport report);
+
+  const ObjectSet& objects() const { return mesh_.objects(); }
+  v1::Status status() const;
+  Result<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
+  Result<v1::SignCertificateResponse> sign(const v1::SignCertificateRequest& request,
+                                           const std::optional<SpiffeId>& caller);
+
+ private:
+  friend class AdsStream;
+  // What is known of a workload's sidecar beyond its present stream.
+  struct Sidecar {
+    std::string node_id, spiffe_id;
+    std::set<AdsStream*> streams;
+    AdsStream* newest = nullptr;                     // Null: not connected.
+    std::vector<AdsSession::KindStatus> last_known;  // Of the last stream that ended.
+  };
+  WallTime wall_now() const { return loop_.clock().wall_now(); }
+
+  EventLoop& loop_;
+  MeshState mesh_;
+  Registrar& registrar_;
+  const std::string version_;
+  std::string advertised_;
+  const WallTime started_;
+  std::set<AdsStream*> streams_;
+  std::map<std::string, Sidecar, std::less<>> sidecars_;  // By "namespace/name".
+};
+
+}  // namespace glia

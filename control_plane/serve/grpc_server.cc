@@ -1,0 +1,165 @@
+#include "control_plane/serve/grpc_server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "control_plane/serve/ads_reactor.h"
+#include "glia/v1/identity.grpc.pb.h"
+#include "glia/v1/status.grpc.pb.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+namespace {
+
+// Moves a result into a call's response and ends the call.
+template <class Message>
+void answer(grpc::ServerUnaryReactor& reactor, Result<Message> result, Message& response) {
+  if (!result) {
+    reactor.Finish(to_status(result.error()));
+    return;
+  }
+  response = *std::move(result);
+  reactor.Finish(grpc::Status::OK);
+}
+
+class IdentityCalls final : public v1::IdentityService::CallbackService {
+ public:
+  IdentityCalls(EventLoop& loop, ControlPlane& control_plane)
+      : loop_(loop), control_plane_(control_plane) {}
+
+  grpc::ServerUnaryReactor* SignCertificate(grpc::CallbackServerContext* context,
+                                            const v1::SignCertificateRequest* request,
+                                            v1::SignCertificateResponse* response) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    // Joining needs no certificate; a header that is there must still be right.
+    Result<SpiffeId> caller = caller_of(*context);
+    const bool anonymous = !caller && !request->token().empty();
+    if (!caller && !anonymous) {
+      reactor->Finish(to_status(caller.error()));
+      return reactor;
+    }
+    std::optional<SpiffeId> known;
+    if (caller) known = *std::move(caller);
+    loop_.post([this, reactor, request, response, known] {
+      answer(*reactor, control_plane_.sign(*request, known), *response);
+    });
+    return reactor;
+  }
+
+ private:
+  EventLoop& loop_;
+  ControlPlane& control_plane_;
+};
+
+class StatusCalls final : public v1::StatusService::CallbackService {
+ public:
+  StatusCalls(EventLoop& loop, ControlPlane& control_plane)
+      : loop_(loop), control_plane_(control_plane) {}
+
+  grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
+                                      const v1::GetStatusRequest*, v1::Status* response) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.post([this, reactor, response] {
+      *response = control_plane_.status();
+      reactor->Finish(grpc::Status::OK);
+    });
+    return reactor;
+  }
+  grpc::ServerUnaryReactor* CreateToken(grpc::CallbackServerContext* context,
+                                        const v1::CreateTokenRequest* request,
+                                        v1::CreateTokenResponse* response) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.post([this, reactor, request, response] {
+      answer(*reactor, control_plane_.create_token(*request), *response);
+    });
+    return reactor;
+  }
+
+ private:
+  EventLoop& loop_;
+  ControlPlane& control_plane_;
+};
+
+Result<void> check_path(const std::string& path) {
+  constexpr std::size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+  if (path.size() <= kLongest) return {};
+  return invalid(cat("the socket path ", path, " has ", path.size(), " bytes; a UNIX socket takes at "
+                     "most ", kLongest, ", so choose a shorter --state-dir"));
+}
+
+Result<std::unique_ptr<grpc::Server>> listen(const std::string& path,
+                                             std::initializer_list<grpc::Service*> services) {
+  TRY_VOID(check_path(path));
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(cat("unix:", path), grpc::InsecureServerCredentials());
+  builder.SetMaxReceiveMessageSize(GrpcServer::kLargestRequest);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, GrpcServer::kLargestMetadata);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, GrpcServer::kMostCallsOfConnection);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  // The socket must not be open to others even for a moment.
+  const mode_t before = ::umask(0177);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  ::umask(before);
+  if (server != nullptr) return server;
+  return Error(ErrorKind::kInternal, Fault::kSelf,
+               cat("cannot listen on the UNIX socket ", path, "; is its directory writable, and is "
+                   "there something else of that name?"));
+}
+
+class TwoSockets final : public GrpcServer {
+ public:
+  TwoSockets(EventLoop& loop, ControlPlane& control_plane)
+      : loop_(loop), ads_(loop, control_plane), identity_(loop, control_plane),
+        status_(loop, control_plane) {}
+  ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
+
+  Result<void> start(const Sockets& sockets) {
+    TRY(admin_, listen(sockets.admin, {&status_}));
+    Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, {&ads_, &identity_});
+    if (!mesh) {
+      admin_->Shutdown();
+      return std::move(mesh).error();
+    }
+    mesh_ = *std::move(mesh);
+    return {};
+  }
+
+  void stop() override {
+    ads_.reactors().stop();
+    bool done = false;
+    // Shutdown() waits for calls, and calls end on the loop.
+    std::thread closer([this, &done] {
+      const auto deadline = std::chrono::system_clock::now() + kStopWait;
+      mesh_->Shutdown(deadline);
+      admin_->Shutdown(deadline);
+      loop_.post([&done] { done = true; });
+    });
+    while (!done) loop_.turn(-1ns);
+    closer.join();
+    while (!ads_.reactors().empty()) loop_.turn(-1ns);
+    stopped_ = true;
+  }
+
+ private:
+  EventLoop& loop_;
+  AdsService ads_;
+  IdentityCalls identity_;
+  StatusCalls status_;
+  std::unique_ptr<grpc::Server> mesh_, admin_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<GrpcServer>> GrpcServer::start(EventLoop& loop, ControlPlane& control_plane,
+                                                      Sockets sockets) {
+  auto server = std::make_unique<TwoSockets>(loop, control_plane);
+  TRY_VOID(server->start(sockets));
+  return std::unique_ptr<GrpcServer>(std::move(server));
+}
+
+}  // namespace glia

@@ -1,0 +1,38 @@
+// GrpcServer: the control plane on two UNIX sockets, with the gRPC C++ library.
+//
+// grpc.sock carries ADS and IdentityService and is reached only through our own front door, which
+// speaks TLS and strict HTTP/2 to the world and says in x-forwarded-client-cert who calls.
+// control.sock carries StatusService for whoever may open it: this user. gRPC runs its callbacks on
+// threads of its own; each only posts to the loop, where all state lives.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "control_plane/serve/control_plane.h"
+#include "proxy/base/result.h"
+
+namespace glia {
+
+class GrpcServer {
+ public:
+  static constexpr int kLargestRequest = 2 << 20;        // bytes of one message
+  static constexpr int kLargestMetadata = 32 << 10;      // bytes of one call's headers
+  static constexpr int kMostCallsOfConnection = 10'000;  // streams of one HTTP/2 connection
+  static constexpr Duration kFirstRequestWait = 10s;     // Until an ADS stream says who it is.
+  static constexpr Duration kWriteWait = 30s;            // Until a response has left for the peer.
+  static constexpr Duration kStopWait = 2s;              // Until calls are cut off on stop().
+
+  struct Sockets {
+    std::string mesh;   // ADS and IdentityService
+    std::string admin;  // StatusService
+  };
+  // Both references outlive the server. Call on the loop's thread.
+  static Result<std::unique_ptr<GrpcServer>> start(EventLoop& loop, ControlPlane& control_plane,
+                                                   Sockets sockets);
+  virtual ~GrpcServer() = default;
+  // Ends every call, turning the loop meanwhile. Needed before the server is destroyed.
+  virtual void stop() = 0;
+};
+
+}  // namespace glia
