@@ -43,6 +43,8 @@ std::atomic<LogLevel> current_level = LogLevel::info;
 }  // namespace
 
 std::optional<LogLevel> parse_log_level(std::string_view name) {
+  if (name == "warn") return LogLevel::warning;
+  if (name == "critical") return LogLevel::error;
   for (std::size_t i = 0; i < kNames.size(); ++i) {
     if (kNames[i] == name) return static_cast<LogLevel>(i);
   }

@@ -12,7 +12,8 @@ namespace glia {
 
 enum class LogLevel { trace, debug, info, warning, error, off };
 
-// The names that --log-level and POST /logging take: trace, debug, info, warning, error, off.
+// The names that --log-level and POST /logging take: trace, debug, info, warning, error, off; also
+// Envoy's warn and critical.
 std::optional<LogLevel> parse_log_level(std::string_view name);
 std::string_view name_of(LogLevel level);
 

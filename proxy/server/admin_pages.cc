@@ -92,17 +92,10 @@ Task<AdminAnswer> server_info(const AdminCall& call) {
   co_return json(server_info_json(call.view.facts()));
 }
 
-// Envoy's names for levels are taken too.
-std::optional<LogLevel> level_named(std::string_view name) {
-  if (name == "warn") return LogLevel::warning;
-  if (name == "critical") return LogLevel::error;
-  return parse_log_level(name);
-}
-
 Task<AdminAnswer> logging(const AdminCall& call) {
   if (call.post) {
     const auto name = call.query.get("level");
-    const auto level = name ? level_named(*name) : std::nullopt;
+    const auto level = name ? parse_log_level(*name) : std::nullopt;
     if (!level) {
       co_return bad_request(cat(name ? cat("level=", *name, " is not known") : "level is missing",
                                 "; use /logging?level= with trace, debug, info, warning, error or off"));
