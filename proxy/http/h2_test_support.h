@@ -110,6 +110,7 @@ class Pipe {
     }
 
     void tell() {
+      if (watcher_ == nullptr) return;
       if (!std::exchange(open_, true)) watcher_->on_open();
       const bool something = state_->broken || (state_->bytes[1 - side_].empty()
                                                     ? state_->finished[1 - side_]
