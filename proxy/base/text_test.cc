@@ -36,5 +36,34 @@ TEST(Text, FindsThePlainPrefixWhereverTheByteStands) {
   }
 }
 
+TEST(ParseDecimal, TakesWholeNumbersThatFitAndNothingElse) {
+  EXPECT_EQ(parse_decimal("0"), 0u);
+  EXPECT_EQ(parse_decimal("18446744073709551615"), UINT64_MAX);
+  for (const char* text : {"", " 1", "1 ", "+1", "-1", "0x1", "1.0", "18446744073709551616"}) {
+    EXPECT_FALSE(parse_decimal(text).has_value()) << text;
+  }
+}
+
+TEST(EqualNoCase, FoldsAsciiLettersOnly) {
+  EXPECT_TRUE(equal_no_case("Content-TYPE", "content-type"));
+  EXPECT_FALSE(equal_no_case("a", "ab"));
+  EXPECT_FALSE(equal_no_case("[", "{"));
+  EXPECT_FALSE(equal_no_case("\xC4", "\xE4"));
+}
+
+TEST(Trim, DropsOnlyTheEnds) {
+  EXPECT_EQ(trim(" \ta b\t "), "a b");
+  EXPECT_EQ(trim("  "), "");
+  EXPECT_EQ(trim("xaxbx", "x"), "axb");
+}
+
+TEST(Closest, FindsWhatWasMeantAndNothingWhenNothingIsNear) {
+  EXPECT_EQ(closest("prefx", {"path", "prefix", "safe_regex"}), "prefix");
+  EXPECT_EQ(closest("apth", {"path", "prefix"}), "path");
+  EXPECT_FALSE(closest("completely_else", {"path", "prefix"}).has_value());
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
+  EXPECT_EQ(edit_distance("", "abc"), 3u);
+}
+
 }  // namespace
 }  // namespace glia
