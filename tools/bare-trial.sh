@@ -50,12 +50,12 @@ for place in proc sys dev; do
   mounted+=("$root/$place")
 done
 
-rm -rf "$root/root/glia"
-git clone -q "$repository" "$root/root/glia"
+rm -rf "$root/srv/glia"
+git clone -q "$repository" "$root/srv/glia"
 [ $# -gt 0 ] || set -- sh -c './dev test && ./dev demo'
 start=$SECONDS
 status=0
 env -i HOME=/root TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  chroot "$root" sh -c 'cd /root/glia && exec "$@"' sh "$@" || status=$?
+  chroot "$root" sh -c 'cd /srv/glia && exec "$@"' sh "$@" || status=$?
 echo "bare-trial: status $status after $((SECONDS - start)) s"
 exit "$status"

@@ -34,11 +34,9 @@ Result<void> Server::publish(SnapshotRef snapshot) {
   ports_ = std::move(ports);
   snapshot_ = snapshot;
   if (state_ == State::kInitializing) state_ = State::kLive;
-  for (const auto& worker : workers_) {
-    worker->post([snapshot, addresses = addresses()](Worker& at) {
-      for (const std::string& problem : at.apply(snapshot, addresses)) LOG(error, problem);
-    });
-  }
+  post_to_all([snapshot, addresses = addresses()](Worker& worker) {
+    for (const std::string& problem : worker.apply(snapshot, addresses)) LOG(error, problem);
+  });
   return {};
 }
 
@@ -147,11 +145,24 @@ Task<std::vector<std::string>> Server::exchanges() {
   co_return all;
 }
 
+Task<void> Server::reopen_logs() {
+  co_await ask<bool>([](Worker& worker) {
+    worker.reopen_logs();
+    return true;
+  });
+}
+
+void Server::post_to_all(const std::function<void(Worker&)>& work) {
+  for (const auto& worker : workers_) worker->post(work);
+}
+
+void Server::discourage(bool inbound_only) {
+  post_to_all([inbound_only](Worker& worker) { worker.discourage(inbound_only); });
+}
+
 void Server::drain(Duration limit, bool inbound_only) {
   if (!inbound_only) state_ = State::kDraining;
-  for (const auto& worker : workers_) {
-    worker->post([limit, inbound_only](Worker& at) { at.drain(limit, inbound_only); });
-  }
+  post_to_all([limit, inbound_only](Worker& worker) { worker.drain(limit, inbound_only); });
 }
 
 Task<void> Server::drained() {

@@ -38,9 +38,14 @@ class Server {
 
   // Asks every worker, on its own thread; answers in no order.
   Task<MetricsPage> metrics();
-  Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers.
+  Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers, in order of cluster.
   Task<std::vector<std::string>> exchanges();
 
+  Task<void> reopen_logs();
+  void post_to_all(const std::function<void(Worker&)>& work);
+
+  // Asks connections to end with their next answer, while listeners go on accepting.
+  void discourage(bool inbound_only);
   // Stops accepting; connections end with their requests, or are cut after `limit`.
   void drain(Duration limit, bool inbound_only = false);
   // Ends when nothing is left of a drain().

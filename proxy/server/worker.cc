@@ -58,6 +58,12 @@ void Worker::sweep() {
   std::erase_if(leaving_, [](const auto& host) { return host->finished(); });
 }
 
+void Worker::discourage(bool inbound_only) {
+  for (const auto& [name, host] : listeners_) {
+    if (!inbound_only || host->config().direction == "INBOUND") host->discourage();
+  }
+}
+
 void Worker::drain(Duration limit, bool inbound_only) {
   draining_ = !inbound_only;
   for (const auto& [name, host] : listeners_) {

@@ -34,6 +34,8 @@ class Worker {
   // Takes a new drawing; returns what could not be done (a socket that cannot be opened), one
   // sentence each. Everything else is in force when it returns.
   std::vector<std::string> apply(SnapshotRef snapshot, const ListenAddresses& addresses);
+  // Asks connections to end with their next answer; goes on accepting.
+  void discourage(bool inbound_only);
   // Stops accepting; connections end with their requests, or after `limit`. `inbound_only` leaves the
   // others alone.
   void drain(Duration limit, bool inbound_only = false);

@@ -1,0 +1,75 @@
+// glia-proxy: the sidecar.
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "proxy/base/log.h"
+#include "proxy/base/text.h"
+#include "proxy/net/libevent_backend.h"
+#include "proxy/net/signals.h"
+#include "proxy/net/tcp.h"
+#include "proxy/server/options.h"
+#include "proxy/server/proxy.h"
+#include "proxy/server/sources.h"
+
+namespace glia {
+namespace {
+
+int fail(std::string_view sentence) {
+  std::fprintf(stderr, "glia-proxy: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
+  return 1;
+}
+
+// As many descriptors as we may have: a proxy needs two a request.
+void raise_descriptor_limit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int serve(const Options& options) {
+  ::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
+  auto backend = std::make_unique<LibeventBackend>();
+  LibeventBackend& events = *backend;
+  EventLoop loop(std::move(backend));
+  std::unique_ptr<Proxy> proxy;
+  // Before any thread starts, so that none of them gets the signals.
+  SignalWatch signals(events, {SIGTERM, SIGINT, SIGUSR1}, [&](int signal) {
+    if (signal == SIGUSR1) return proxy->reopen_logs_now();
+    proxy->shut_down();
+  });
+  SocketNetwork network(loop);
+  proxy = std::make_unique<Proxy>(options, loop, network);
+  auto source = Source::create(options, loop, network);
+  if (!source) return fail(source.error().message());
+  if (const auto started = (*source)->start(*proxy); !started) {
+    return fail(started.error().message());
+  }
+  loop.run();
+  source->reset();
+  proxy.reset();
+  loop.turn(0s);
+  LOG(info, "ended");
+  return 0;
+}
+
+}  // namespace
+}  // namespace glia
+
+int main(int argc, char** argv) {
+  using namespace glia;
+  const auto options = parse_options({argv + 1, static_cast<std::size_t>(argc - 1)});
+  if (!options) return fail(options.error().message());
+  if (options->only_say) {
+    std::fputs(options->only_say->c_str(), stdout);
+    return 0;
+  }
+  set_log_level(options->log_level);
+  for (const std::string& warning : options->warnings) LOG(warning, warning);
+  if (options->mode == Options::Mode::kValidate) return validate(*options);
+  return serve(*options);
+}

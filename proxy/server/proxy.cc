@@ -1,0 +1,170 @@
+#include "proxy/server/proxy.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "proxy/base/log.h"
+#include "proxy/base/random.h"
+#include "proxy/base/text.h"
+#include "proxy/server/version.h"
+#include "proxy/xds/config_dump.h"
+
+namespace glia {
+
+Proxy::Proxy(const Options& options, EventLoop& loop, Network& network)
+    : options_(options),
+      loop_(loop),
+      network_(network),
+      channel_(loop, network, random_seed()),
+      server_(loop, options.concurrency),
+      admin_(loop, network, *this),
+      late_drain_(loop, [this] { server_.drain(options_.drain_time); }) {}
+
+Proxy::~Proxy() = default;
+
+Result<void> Proxy::start(Bootstrap bootstrap) {
+  if (!options_.service_node.empty()) bootstrap.node.id = options_.service_node;
+  if (!options_.service_cluster.empty()) bootstrap.node.cluster = options_.service_cluster;
+  configuration_ = std::make_unique<Configuration>(
+      loop_, std::move(bootstrap), [this](SnapshotRef snapshot) { publish(std::move(snapshot)); });
+  TRY_VOID(configuration_->start());
+  publish(configuration_->snapshot());
+  TRY_VOID(std::move(first_publish_));
+  TRY_VOID(listen_for_admin());
+  if (!configuration_->bootstrap().ads_cluster.empty()) {
+    ads_ = std::make_unique<AdsClient>(
+        loop_, *configuration_,
+        [this](AdsCall::Watcher& watcher) { return channel_.open_ads(watcher); }, random_seed());
+    ads_->start();
+  }
+  return {};
+}
+
+void Proxy::publish(SnapshotRef snapshot) {
+  const auto control = snapshot->clusters.find(configuration_->bootstrap().ads_cluster);
+  if (control != snapshot->clusters.end()) channel_.use(control->second);
+  const bool first = server_.snapshot() == nullptr;
+  if (!first && server_.snapshot() == snapshot) return;
+  Result<void> published = server_.publish(snapshot);
+  if (first) first_publish_ = std::move(published);
+  else if (!published) LOG(error, "configuration is not in force: ", published.error().message());
+  for (const auto& [name, address] : server_.addresses()) {
+    LOG(debug, "listener ", name, " on ", address.text());
+  }
+  LOG(info, "configuration ", snapshot->version, " in force: ", snapshot->listeners.size(),
+      " listeners, ", snapshot->clusters.size(), " clusters");
+}
+
+Result<void> Proxy::listen_for_admin() {
+  const std::optional<Address>& wanted = configuration_->bootstrap().admin;
+  if (!wanted) return {};
+  if (!wanted->is_loopback() && !wanted->is_unix()) {
+    LOG(warning, "the admin pages on ", wanted->text(),
+        " can be reached from other machines, and whoever reaches them can stop this proxy");
+  }
+  if (auto listening = admin_.listen(*wanted); !listening) {
+    return std::move(listening).error().in("admin.address");
+  }
+  LOG(info, "admin pages on ", admin_.address().text());
+  if (options_.admin_address_path.empty()) return {};
+  std::FILE* file = std::fopen(options_.admin_address_path.c_str(), "w");
+  if (file == nullptr) {
+    return Error(ErrorKind::kInternal, Fault::kSelf,
+                 cat("--admin-address-path ", options_.admin_address_path, " cannot be written"));
+  }
+  std::fputs(admin_.address().text().c_str(), file);
+  std::fclose(file);
+  return {};
+}
+
+void Proxy::shut_down() {
+  if (std::exchange(shutting_down_, true)) return loop_.stop();
+  LOG(info, "ending: waiting up to ", to_ms(options_.drain_time), " ms for requests in progress");
+  server_.drain(options_.drain_time);
+  finishing_ = finish();
+  finishing_.start();
+}
+
+Task<void> Proxy::finish() {
+  co_await server_.drained();
+  loop_.stop();
+}
+
+ServerFacts Proxy::facts() const {
+  ServerFacts facts;
+  facts.state = static_cast<ServerState>(server_.state());
+  if (ads_ != nullptr && !ads_->settled() && facts.state == ServerState::kLive) {
+    facts.state = ServerState::kInitializing;
+    facts.waiting_for = ads_->connected()
+                            ? "the control plane has not sent everything that is needed yet"
+                            : cat("no answer from the control plane yet",
+                                  ads_->last_end().empty() ? "" : cat(" (", ads_->last_end(), ")"));
+  }
+  facts.version = std::string(kVersion);
+  facts.uptime = loop_.clock().now() - server_.started();
+  facts.node_id = configuration_->bootstrap().node.id;
+  facts.node_cluster = configuration_->bootstrap().node.cluster;
+  if (server_.snapshot() != nullptr) facts.config_version = server_.snapshot()->version;
+  facts.options = {{"concurrency", cat(options_.concurrency)},
+                   {"config_path", options_.config_path},
+                   {"drain_time_s", cat(to_ms(options_.drain_time) / 1000)},
+                   {"log_level", std::string(name_of(log_level()))}};
+  return facts;
+}
+
+std::vector<ListenerRow> Proxy::listeners() const {
+  std::vector<ListenerRow> rows;
+  for (const auto& [name, address] : server_.addresses()) rows.push_back({name, address});
+  return rows;
+}
+
+std::vector<CertificateRow> Proxy::certificates() const {
+  std::vector<CertificateRow> rows;
+  const auto add = [&](std::string used_by, const std::shared_ptr<const TlsContext>& tls) {
+    if (tls == nullptr) return;
+    if (auto own = tls->own_certificate()) rows.push_back({used_by, false, std::move(*own)});
+    for (auto& trusted : tls->trusted_certificates()) {
+      rows.push_back({used_by, true, std::move(trusted)});
+    }
+  };
+  if (server_.snapshot() == nullptr) return rows;
+  for (const auto& [name, listener] : server_.snapshot()->listeners) {
+    for (const FilterChain& chain : listener->chains) add(cat("listener ", name), chain.tls);
+  }
+  for (const auto& [name, cluster] : server_.snapshot()->clusters) {
+    add(cat("cluster ", name), cluster->tls);
+  }
+  return rows;
+}
+
+Result<std::string> Proxy::config_dump(const ConfigDumpQuery& query) const {
+  return glia::config_dump(*configuration_, query.resource, query.name);
+}
+
+Task<MetricsPage> Proxy::metrics() {
+  MetricsPage page = co_await server_.metrics();
+  page.gauge("glia_control_connected", {}, ads_ != nullptr && ads_->connected() ? 1 : 0);
+  for (const ResourceKind kind : kResourceKinds) {
+    page.gauge("glia_configuration_refused", {{"type", std::string(short_of(kind))}},
+               configuration_->refusal(kind) ? 1 : 0);
+  }
+  co_return page;
+}
+
+void Proxy::drain_listeners(Drain how, Which which) {
+  const bool inbound = which == Which::kInbound;
+  if (how == Drain::kAtOnce) return server_.drain(options_.drain_time, inbound);
+  server_.discourage(inbound);
+  if (!inbound) late_drain_.start(options_.drain_time);
+}
+
+Task<std::vector<std::string>> Proxy::reopen_logs() {
+  co_await server_.reopen_logs();
+  co_return std::vector<std::string>();
+}
+
+void Proxy::reopen_logs_now() {
+  server_.post_to_all([](Worker& worker) { worker.reopen_logs(); });
+}
+
+}  // namespace glia

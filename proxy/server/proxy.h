@@ -1,0 +1,68 @@
+// Proxy: the whole program: where its configuration comes from, the workers that run it, the admin
+// pages that show it, and how it ends.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/server/admin_server.h"
+#include "proxy/server/admin_view.h"
+#include "proxy/server/control_channel.h"
+#include "proxy/server/options.h"
+#include "proxy/server/server.h"
+#include "proxy/xds/ads.h"
+#include "proxy/xds/configuration.h"
+
+namespace glia {
+
+class Proxy final : private AdminView {
+ public:
+  // `loop` runs on the calling thread, which is the main thread; it and `network` outlive the proxy.
+  Proxy(const Options& options, EventLoop& loop, Network& network);
+  Proxy(const Proxy&) = delete;
+  ~Proxy() override;
+
+  // Runs on `bootstrap`: draws it, listens, and begins to ask the control plane if it names one. What
+  // cannot be done at once is the error.
+  Result<void> start(Bootstrap bootstrap);
+  // SIGTERM: stops accepting and stops the loop when all requests have ended, or after the drain
+  // time. A second call stops it at once.
+  void shut_down();
+  void reopen_logs_now();
+  Configuration& configuration() { return *configuration_; }
+  ControlChannel& channel() { return channel_; }
+
+ private:
+  void publish(SnapshotRef snapshot);
+  Task<void> finish();
+  Result<void> listen_for_admin();
+
+  // AdminView.
+  ServerFacts facts() const override;
+  std::vector<ListenerRow> listeners() const override;
+  std::vector<CertificateRow> certificates() const override;
+  Result<std::string> config_dump(const ConfigDumpQuery& query) const override;
+  Task<MetricsPage> metrics() override;
+  Task<std::vector<EndpointRow>> endpoints() override { return server_.endpoints(); }
+  Task<std::vector<std::string>> exchanges() override { return server_.exchanges(); }
+  void drain_listeners(Drain how, Which which) override;
+  Task<std::vector<std::string>> reopen_logs() override;
+  void quit() override { shut_down(); }
+
+  const Options& options_;
+  EventLoop& loop_;
+  Network& network_;
+  ControlChannel channel_;
+  std::unique_ptr<Configuration> configuration_;
+  std::unique_ptr<AdsClient> ads_;
+  Server server_;
+  AdminServer admin_;
+  Result<void> first_publish_;
+  CallbackTimer late_drain_;  // A graceful drain closes the listeners when it fires.
+  Task<void> finishing_;
+  bool shutting_down_ = false;
+};
+
+}  // namespace glia
