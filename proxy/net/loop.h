@@ -133,7 +133,8 @@ class EventLoop {
 
   // Has `flushable` produce and flush before the turn ends. Marking twice is marking once.
   void mark(Flushable& flushable);
-  // Destroys `thing` at the end of the turn, when no task is on the stack.
+  // Destroys `thing` before the turn ends, after the next write, when no task or callback is on the
+  // stack.
   void reap(std::unique_ptr<Reapable> thing);
 
  private:

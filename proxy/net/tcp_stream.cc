@@ -145,7 +145,6 @@ IoResult TcpStream::write(std::span<const std::string_view> pieces) {
     message.msg_iovlen = count;
     const ssize_t sent = size == 0 ? 0 : sendmsg(fd_, &message, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    // What was moved before is reported with the next call, which fails in the same way.
     if (sent < 0 && errno != EAGAIN) return fail("write to", errno);
     moved += sent > 0 ? static_cast<std::size_t>(sent) : 0;
     blocked_ = sent < static_cast<ssize_t>(size);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -204,6 +205,23 @@ TEST_F(Tcp, ManyConnectionsAtOnceAreAllAccepted) {
     for (const auto& party : accepted_) received += party->received.size();
     return received == clients.size();
   });
+}
+
+TEST_F(Tcp, AnAcceptorWithoutDescriptorsLeftTriesAgainLater) {
+  listen(any_port());
+  Party client(network_.connect(acceptor_->address()));
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {3, before.rlim_max};  // Open ones stay; a new one would be the fourth.
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  int turns = 0;
+  for (const TimePoint end = loop_.clock().now() + 20ms; loop_.clock().now() < end; ++turns) {
+    loop_.turn(20ms);
+  }
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(accepted_.empty());
+  EXPECT_LT(turns, 10) << "the loop spins on a socket that it cannot accept from";
+  until([&] { return accepted_.size() == 1 && accepted_[0]->opened; });
 }
 
 TEST_F(Tcp, TwoAcceptorsShareAPortWhenAskedTo) {
