@@ -352,5 +352,17 @@ TEST(DuplexStress, EveryCallEndsAndEveryByteIsRightOverHttp1) {
   stress_many({Codec::kHttp1, Codec::kHttp1});
 }
 
+TEST(DuplexStress, EveryCallEndsAndEveryByteIsRightFromHttp1ToHttp2) {
+  stress_many({Codec::kHttp1, Codec::kHttp2});
+}
+
+TEST(DuplexStress, EveryCallEndsAndEveryByteIsRightFromHttp2ToHttp1) {
+  stress_many({Codec::kHttp2, Codec::kHttp1});
+}
+
+TEST(DuplexStress, EveryCallEndsAndEveryByteIsRightOverHttp2) {
+  stress_many({Codec::kHttp2, Codec::kHttp2});
+}
+
 }  // namespace
 }  // namespace glia

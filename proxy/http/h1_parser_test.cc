@@ -2,98 +2,21 @@
 
 #include <gtest/gtest.h>
 
-#include "proxy/http/h1_body.h"
 #include "proxy/http/h1_hostile_test_support.h"
+#include "proxy/http/h1_reader_test_support.h"
 
 namespace glia {
 namespace {
 
-// What a connection would make of some writes: requests served, then perhaps a refusal.
-struct Outcome {
-  int served = 0;
-  int status = 0;
-  std::string reason;
-  std::string heads;   // "POST /x a.test x-a=b;" of each request
-  std::string bodies;
-  std::string trailers;
-};
-
-std::string text_of(const Request& request) {
-  std::string text = cat(request.method, ' ', request.path, ' ', request.authority, ' ');
-  for (const Field& field : request.headers.fields()) text += cat(field.name, '=', field.value, ';');
-  return text;
-}
-
-class Reader {
- public:
-  const Outcome& read(const std::vector<std::string>& writes) {
-    for (const std::string& bytes : writes) {
-      Slice input = Slice::copy(bytes);
-      while (!input.empty() && outcome_.status == 0) step(input);
-    }
-    return outcome_;
-  }
-
- private:
-  void step(Slice& input) {
-    if (!in_body_) return take_head(input);
-    SliceQueue data;
-    const auto state = decoder_.decode(input, data);
-    while (!data.empty()) outcome_.bodies += data.pop().view();
-    if (state == H1BodyDecoder::State::kError) {
-      outcome_.status = 400;
-      outcome_.reason = decoder_.reason();
-    } else if (state == H1BodyDecoder::State::kEnd) {
-      complete();
-    }
-  }
-
-  void take_head(Slice& input) {
-    if (!request_) {
-      request_.emplace(ArenaRef::create());
-      request_->scheme = "http";
-      parser_.begin(*request_);
-    }
-    std::string_view view = input.view();
-    const auto state = parser_.feed(view);
-    input.drop_front(input.size() - view.size());
-    if (state == H1HeadParser::State::kRefused) {
-      outcome_.status = parser_.refusal().status;
-      outcome_.reason = parser_.refusal().reason;
-    }
-    if (state != H1HeadParser::State::kDone) return;
-    outcome_.heads += text_of(*request_);
-    decoder_.begin(parser_.framing(), request_->headers.arena_ref());
-    in_body_ = true;
-    if (decoder_.ended()) complete();
-  }
-
-  void complete() {
-    ++outcome_.served;
-    if (const auto trailers = decoder_.take_trailers()) {
-      for (const Field& field : trailers->fields()) outcome_.trailers += cat(field.name, ';');
-    }
-    in_body_ = false;
-    request_.reset();
-  }
-
-  HttpLimits limits_;
-  H1RequestParser parser_{limits_};
-  H1BodyDecoder decoder_{limits_};
-  std::optional<Request> request_;
-  Outcome outcome_;
-  bool in_body_ = false;
-};
-
-Outcome outcome_of(std::string_view bytes, Way way = Way::kWhole) {
-  Reader reader;
+H1Outcome outcome_of(std::string_view bytes, Way way = Way::kWhole) {
+  H1Reader reader;
   return reader.read(pieces_of(bytes, way));
 }
 
 TEST(H1Parser, RefusesEveryHostileRequestHoweverItIsCutAndServesNothingBehindIt) {
   for (const Hostile& hostile : hostile_requests()) {
     for (const Way way : kWays) {
-      const Outcome outcome = outcome_of(hostile.bytes + std::string(kValidRequest), way);
+      const H1Outcome outcome = outcome_of(hostile.bytes + std::string(kValidRequest), way);
       EXPECT_EQ(outcome.status, hostile.status)
           << hostile.id << " way " << static_cast<int>(way) << ": " << outcome.reason;
       EXPECT_EQ(outcome.served, way == Way::kBehindAnother ? 1 : 0) << hostile.id;
@@ -136,7 +59,7 @@ TEST(H1Parser, ReadsTheSameHoweverARequestIsCut) {
   };
   for (const Accepted& row : table) {
     for (const Way way : kWays) {
-      const Outcome outcome = outcome_of(row.bytes, way);
+      const H1Outcome outcome = outcome_of(row.bytes, way);
       if (row.head == nullptr) {
         EXPECT_EQ(outcome.status, 400) << row.bytes;
         continue;
@@ -152,7 +75,7 @@ TEST(H1Parser, ReadsTheSameHoweverARequestIsCut) {
 
 // Checklist A35.
 TEST(H1Parser, KeepsOnlyTrailersThatCannotBeMistakenForAHead) {
-  const Outcome outcome = outcome_of(
+  const H1Outcome outcome = outcome_of(
       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\n"
       "Transfer-Encoding: chunked\r\nHost: b\r\nAuthorization: c\r\nX-Forwarded-Client-Cert: d\r\n"
       "Grpc-Status: 0\r\nX-Checksum: 1\r\nSet-Cookie: e\r\n\r\n");

@@ -333,6 +333,24 @@ TEST_F(H1ServerDenies, ClosesWhenTheClientStillWaitsForContinue) {
   EXPECT_TRUE(peer->ended());
 }
 
+// Found by h1_response_fuzz under UBSan: the view of an empty value may be null.
+TEST(H1ServerAnswers, WithFieldsWithoutAValue) {
+  class Empty final : public Service {
+   public:
+    Task<void> serve(ServerStream& stream) override {
+      Response response = text_response(stream.arena(), 200, "hi");
+      response.headers.add("x-empty", "");
+      co_await stream.respond(std::move(response));
+    }
+  } empty;
+  SimWorld world(12);
+  ServerRig server(world, empty);
+  const auto peer = server.connect();
+  peer->send(get("/"));
+  world.run_for(kSoon);
+  EXPECT_EQ(peer->received(), "HTTP/1.1 200 OK\r\nx-empty: \r\ncontent-length: 2\r\n\r\nhi");
+}
+
 TEST(H1ServerAnswers, With500WhenTheServiceSaysNothing) {
   class Silent final : public Service {
    public:

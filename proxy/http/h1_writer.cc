@@ -19,6 +19,7 @@ class Cursor {
  public:
   explicit Cursor(char* at) : at_(at) {}
   Cursor& put(std::string_view text) {
+    if (text.empty()) return *this;  // Its data may be null.
     std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
     return *this;
