@@ -27,11 +27,11 @@ class Address {
   int family() const { return storage_.plain.sa_family; }
   bool is_unix() const { return family() == AF_UNIX; }
   bool is_loopback() const;
-  uint16_t port() const;                        // 0 for a UNIX socket
-  Address with_port(uint16_t port) const;       // IP only
-  std::string ip_text() const;                  // "" for a UNIX socket
+  uint16_t port() const;                                                  // 0 for a UNIX socket
+  Address with_port(uint16_t port) const;                                 // IP only
+  std::string ip_text() const;                                            // "" for a UNIX socket
   const char* unix_path_text() const { return storage_.local.sun_path; }  // UNIX sockets only.
-  std::string text() const;                     // The form that parse() takes.
+  std::string text() const;  // The form that parse() takes.
 
   friend bool operator==(const Address& a, const Address& b);
   friend bool operator<(const Address& a, const Address& b);

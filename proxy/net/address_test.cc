@@ -20,13 +20,20 @@ TEST(Address, RefusesWhatIsNotAnAddressAndSaysWhatIs) {
   const struct {
     std::string text, why;
   } kCases[] = {
-      {"localhost:80", "not an IP address"},  {"127.0.0.1", "has no port"},
-      {"127.0.0.1:", "not a number"},         {"127.0.0.1:65536", "from 0 to 65535"},
-      {"127.0.0.1:-1", "not a number"},       {"127.0.0.1:80 ", "not a number"},
-      {"127.1:80", "not an IP address"},      {"::1:80", "needs brackets"},
-      {"[::1]", "is not a number"},           {"[]:80", "not an IP address"},
-      {"unix:", "has 0 bytes"},               {"unix:" + std::string(108, 'x'), "has 108 bytes"},
-      {"", "has no port"},                    {std::string("127.0.0.1\0:80", 13), "zero byte"},
+      {"localhost:80", "not an IP address"},
+      {"127.0.0.1", "has no port"},
+      {"127.0.0.1:", "not a number"},
+      {"127.0.0.1:65536", "from 0 to 65535"},
+      {"127.0.0.1:-1", "not a number"},
+      {"127.0.0.1:80 ", "not a number"},
+      {"127.1:80", "not an IP address"},
+      {"::1:80", "needs brackets"},
+      {"[::1]", "is not a number"},
+      {"[]:80", "not an IP address"},
+      {"unix:", "has 0 bytes"},
+      {"unix:" + std::string(108, 'x'), "has 108 bytes"},
+      {"", "has no port"},
+      {std::string("127.0.0.1\0:80", 13), "zero byte"},
   };
   for (const auto& one : kCases) {
     const Result<Address> address = Address::parse(one.text);

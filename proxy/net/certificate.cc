@@ -25,8 +25,7 @@ constexpr unsigned kMostRsaBits = 8192;  // A larger key makes each check cost t
 int no_passphrase(char*, int, int, void*) { return -1; }
 
 bssl::UniquePtr<BIO> reader(std::string_view text) {
-  return bssl::UniquePtr<BIO>(
-      BIO_new_mem_buf(text.data(), static_cast<ossl_ssize_t>(text.size())));
+  return bssl::UniquePtr<BIO>(BIO_new_mem_buf(text.data(), static_cast<ossl_ssize_t>(text.size())));
 }
 
 std::string_view bytes_of(const ASN1_STRING* text) {
@@ -82,7 +81,8 @@ Result<std::vector<bssl::UniquePtr<X509>>> parse_certificates(std::string_view p
     return invalid(cat(what, " holds more than ", kMostCertificates, " certificates"));
   }
   const uint32_t code = ERR_peek_last_error();
-  const bool at_end = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+  const bool at_end =
+      ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
   if (!found.empty() && at_end) {
     ERR_clear_error();
     return found;
@@ -91,8 +91,8 @@ Result<std::vector<bssl::UniquePtr<X509>>> parse_certificates(std::string_view p
     ERR_clear_error();
     return invalid(cat(what, " holds no certificate; it must be PEM, -----BEGIN CERTIFICATE-----"));
   }
-  return invalid(cat("certificate ", found.size() + 1, " of ", what, " cannot be read: ",
-                     take_crypto_error()));
+  return invalid(cat("certificate ", found.size() + 1, " of ", what,
+                     " cannot be read: ", take_crypto_error()));
 }
 
 Result<bssl::UniquePtr<EVP_PKEY>> parse_private_key(std::string_view pem, std::string_view what) {
@@ -178,7 +178,9 @@ std::string serial_text(const X509* certificate) {
 WallTime not_before(const X509* certificate) {
   return to_wall_time(X509_get0_notBefore(certificate));
 }
-WallTime not_after(const X509* certificate) { return to_wall_time(X509_get0_notAfter(certificate)); }
+WallTime not_after(const X509* certificate) {
+  return to_wall_time(X509_get0_notAfter(certificate));
+}
 
 Result<void> check_key_strength(const EVP_PKEY* key) {
   switch (EVP_PKEY_id(key)) {
@@ -191,8 +193,8 @@ Result<void> check_key_strength(const EVP_PKEY* key) {
     case EVP_PKEY_RSA: {
       const unsigned bits = RSA_bits(EVP_PKEY_get0_RSA(key));
       if (bits >= kFewestRsaBits && bits <= kMostRsaBits) return {};
-      return invalid(cat("an RSA key must have ", kFewestRsaBits, " to ", kMostRsaBits,
-                         " bits, not ", bits));
+      return invalid(
+          cat("an RSA key must have ", kFewestRsaBits, " to ", kMostRsaBits, " bits, not ", bits));
     }
     default: return invalid("the key is neither ECDSA, RSA nor Ed25519");
   }

@@ -63,8 +63,8 @@ void FdWatch::second(Second wanted) {
   remove(second_event_);
   if (wanted == Second::kOff) return;
   // Edge-triggered, because a break is a level that nobody can read away.
-  const short what = wanted == Second::kWritable ? EV_WRITE | EV_PERSIST
-                                                 : EV_WRITE | EV_PERSIST | EV_ET;
+  const short what =
+      wanted == Second::kWritable ? EV_WRITE | EV_PERSIST : EV_WRITE | EV_PERSIST | EV_ET;
   second_event_ = event_new(backend_.base_, fd_, what, on_second_event, this);
   CHECK(second_event_ != nullptr && event_add(second_event_, nullptr) == 0);
 }

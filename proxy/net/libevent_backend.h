@@ -55,7 +55,7 @@ class FdWatch {
   event* second_event_ = nullptr;  // For writing, or for breaks while reading is off.
   Second second_ = Second::kOff;
   bool reading_ = false;
-  uint8_t what_ = 0;              // Non-zero while in the backend's batch.
+  uint8_t what_ = 0;  // Non-zero while in the backend's batch.
   std::size_t batch_index_ = 0;
 };
 

@@ -16,8 +16,8 @@ namespace glia {
 namespace {
 
 Error not_found(const std::string& host, std::string_view why, Retry retry) {
-  return Error(ErrorKind::kConnectFailed, Fault::kUpstream,
-               cat("resolve \"", host, "\": ", why), retry);
+  return Error(ErrorKind::kConnectFailed, Fault::kUpstream, cat("resolve \"", host, "\": ", why),
+               retry);
 }
 
 // With port 0. The order is the system's (RFC 6724).

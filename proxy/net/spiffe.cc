@@ -43,7 +43,8 @@ Result<void> SpiffeId::check_trust_domain(std::string_view domain) {
     return refused(domain, cat("a trust domain has 1 to ", kLongestTrustDomain, " bytes"));
   }
   if (!std::all_of(domain.begin(), domain.end(), domain_character)) {
-    return refused(domain, "a trust domain may hold lower-case letters, digits, '.', '-' and '_' only");
+    return refused(domain,
+                   "a trust domain may hold lower-case letters, digits, '.', '-' and '_' only");
   }
   return {};
 }
@@ -59,8 +60,9 @@ Result<SpiffeId> SpiffeId::parse(std::string_view text) {
   const std::string_view path = rest.substr(std::min(rest.find('/'), rest.size()));
   const std::string domain = to_lower(rest.substr(0, rest.size() - path.size()));
   if (Result<void> checked = check_trust_domain(domain); !checked.ok()) {
-    return refused(text, "the trust domain must be 1 to 255 letters, digits, '.', '-' and '_', "
-                         "without user or port");
+    return refused(text,
+                   "the trust domain must be 1 to 255 letters, digits, '.', '-' and '_', "
+                   "without user or port");
   }
   TRY_VOID(check_path(text, path));
   SpiffeId id;

@@ -13,7 +13,7 @@ namespace glia {
 
 class SpiffeId {
  public:
-  static constexpr std::size_t kLongest = 2048;           // bytes, the whole id
+  static constexpr std::size_t kLongest = 2048;            // bytes, the whole id
   static constexpr std::size_t kLongestTrustDomain = 255;  // bytes
 
   // Scheme and trust domain compare without case and are kept in lower case.

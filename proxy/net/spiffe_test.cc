@@ -16,24 +16,36 @@ TEST(SpiffeId, HasATrustDomainAndAPath) {
 }
 
 TEST(SpiffeId, SchemeAndTrustDomainCompareWithoutCaseAndThePathWithIt) {
-  EXPECT_EQ(*SpiffeId::parse("SPIFFE://Mesh.Example/a"), *SpiffeId::parse("spiffe://mesh.example/a"));
+  EXPECT_EQ(*SpiffeId::parse("SPIFFE://Mesh.Example/a"),
+            *SpiffeId::parse("spiffe://mesh.example/a"));
   EXPECT_FALSE(*SpiffeId::parse("spiffe://mesh.example/A") ==
                *SpiffeId::parse("spiffe://mesh.example/a"));
 }
 
 TEST(SpiffeId, RefusesEverySecondSpelling) {
-  for (const std::string& text : {
-           std::string(""), std::string("spiffe:/td/a"), std::string("https://td/a"),
-           std::string("spiffe://"), std::string("spiffe:///a"), std::string("spiffe://td/"),
-           std::string("spiffe://td//a"), std::string("spiffe://td/a//b"),
-           std::string("spiffe://td/a/"), std::string("spiffe://td/./a"),
-           std::string("spiffe://td/a/.."), std::string("spiffe://td/%2e"),
-           std::string("spiffe://td/a?q"), std::string("spiffe://td/a#f"),
-           std::string("spiffe://td:80/a"), std::string("spiffe://me@td/a"),
-           std::string("spiffe://[::1]/a"), std::string("spiffe://td/a b"),
-           std::string("spiffe://td/a\0", 14), std::string("spiffe://td/\xC3\xA4"),
-           std::string(" spiffe://td/a"), "spiffe://" + std::string(256, 'a') + "/a",
-           "spiffe://td/" + std::string(2048, 'a')}) {
+  for (const std::string& text : {std::string(""),
+                                  std::string("spiffe:/td/a"),
+                                  std::string("https://td/a"),
+                                  std::string("spiffe://"),
+                                  std::string("spiffe:///a"),
+                                  std::string("spiffe://td/"),
+                                  std::string("spiffe://td//a"),
+                                  std::string("spiffe://td/a//b"),
+                                  std::string("spiffe://td/a/"),
+                                  std::string("spiffe://td/./a"),
+                                  std::string("spiffe://td/a/.."),
+                                  std::string("spiffe://td/%2e"),
+                                  std::string("spiffe://td/a?q"),
+                                  std::string("spiffe://td/a#f"),
+                                  std::string("spiffe://td:80/a"),
+                                  std::string("spiffe://me@td/a"),
+                                  std::string("spiffe://[::1]/a"),
+                                  std::string("spiffe://td/a b"),
+                                  std::string("spiffe://td/a\0", 14),
+                                  std::string("spiffe://td/\xC3\xA4"),
+                                  std::string(" spiffe://td/a"),
+                                  "spiffe://" + std::string(256, 'a') + "/a",
+                                  "spiffe://td/" + std::string(2048, 'a')}) {
     EXPECT_FALSE(SpiffeId::parse(text).ok()) << text;
   }
   EXPECT_TRUE(SpiffeId::parse("spiffe://" + std::string(255, 'a') + "/a").ok());

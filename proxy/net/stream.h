@@ -22,21 +22,21 @@ namespace glia {
 
 // What a TLS handshake established. Empty for clear text.
 struct TlsInfo {
-  std::string alpn;          // Negotiated protocol, "" if none.
-  std::string server_name;   // SNI as sent by the client.
-  std::string version;       // "TLSv1.3"
-  std::string cipher;        // "TLS_AES_128_GCM_SHA256"
+  std::string alpn;         // Negotiated protocol, "" if none.
+  std::string server_name;  // SNI as sent by the client.
+  std::string version;      // "TLSv1.3"
+  std::string cipher;       // "TLS_AES_128_GCM_SHA256"
   bool resumed = false;
   // The peer's certificate, if it sent one and it was verified.
   bool peer_certificate = false;
   std::vector<std::string> peer_uri_sans;
   std::vector<std::string> peer_dns_sans;
-  std::string peer_subject;            // RFC 2253 text.
-  std::string peer_certificate_sha256; // Lower-case hex of the DER form.
+  std::string peer_subject;             // RFC 2253 text.
+  std::string peer_certificate_sha256;  // Lower-case hex of the DER form.
   std::string peer_certificate_der;
   // For XFCC Cert=; made when asked for, because few ask.
   std::string peer_certificate_pem_url_encoded() const;
-  std::vector<std::string> local_uri_sans;       // Of the certificate that we showed.
+  std::vector<std::string> local_uri_sans;  // Of the certificate that we showed.
 };
 
 struct ConnectionInfo {

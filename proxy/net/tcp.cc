@@ -44,7 +44,8 @@ class SocketAcceptor final : public Acceptor, private FdWatch {
     // A successor may have put its own socket at the same path.
     struct stat now;
     const char* path = address_.unix_path_text();
-    if (address_.is_unix() && stat(path, &now) == 0 && now.st_ino == file_ && now.st_dev == device_) {
+    if (address_.is_unix() && stat(path, &now) == 0 && now.st_ino == file_ &&
+        now.st_dev == device_) {
       unlink(path);
     }
   }
@@ -65,8 +66,8 @@ class SocketAcceptor final : public Acceptor, private FdWatch {
     for (int i = 0; i < SocketNetwork::kAcceptsPerTurn && wants_reading(); ++i) {
       sockaddr_storage peer;
       socklen_t size = sizeof peer;
-      const int fd = accept4(fd_, reinterpret_cast<sockaddr*>(&peer), &size,
-                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+      const int fd =
+          accept4(fd_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd < 0 && errno == EAGAIN) return;
       if (fd < 0 && out_of_resources(errno)) return wait_for_resources(errno);
       if (fd < 0) continue;  // That connection broke while it waited; the next may be well.
@@ -104,8 +105,9 @@ Error listen_failed(const Address& at, std::string_view step, int error_number) 
   if (error_number == EACCES && at.port() > 0 && at.port() < 1024) {
     fix = "; ports below 1024 need CAP_NET_BIND_SERVICE";
   }
-  return Error(ErrorKind::kInternal, Fault::kSelf,
-               cat("listen on ", at.text(), ": ", step, ": ", system_error_text(error_number), fix));
+  return Error(
+      ErrorKind::kInternal, Fault::kSelf,
+      cat("listen on ", at.text(), ": ", step, ": ", system_error_text(error_number), fix));
 }
 
 // Removes the file that a process which is gone left at a UNIX socket's path.

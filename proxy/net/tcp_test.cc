@@ -116,8 +116,7 @@ TEST_F(Tcp, ARefusedConnectIsASentence) {
   Party client(network_.connect(nobody));
   until([&] { return client.broken; });
   EXPECT_EQ(client.opened, 0);
-  EXPECT_EQ(client.stream->error().message(),
-            "connect " + nobody.text() + ": connection refused");
+  EXPECT_EQ(client.stream->error().message(), "connect " + nobody.text() + ": connection refused");
   EXPECT_EQ(client.stream->error().kind(), ErrorKind::kConnectFailed);
   EXPECT_EQ(client.stream->error().fault(), Fault::kUpstream);
   EXPECT_EQ(client.stream->error().retry(), Retry::kSafe);
@@ -159,8 +158,7 @@ TEST_F(Tcp, AResetIsAnErrorOfTheReader) {
   const Error error = accepted_[0]->stream->error();
   EXPECT_EQ(error.kind(), ErrorKind::kReset);
   EXPECT_EQ(error.fault(), Fault::kDownstream);
-  EXPECT_NE(error.message().find("connection reset by peer"), std::string::npos)
-      << error.message();
+  EXPECT_NE(error.message().find("connection reset by peer"), std::string::npos) << error.message();
 }
 
 TEST_F(Tcp, AResetIsNoticedWhileReadingIsPausedWithBytesWaiting) {

@@ -77,8 +77,10 @@ Result<std::shared_ptr<const TlsContext>> BoringContext::make(Side side,
 
 Result<void> BoringContext::set_protocol() {
   SSL_CTX* context = context_.get();
-  if (SSL_CTX_set_min_proto_version(context, static_cast<uint16_t>(options_.minimum_version)) != 1 ||
-      SSL_CTX_set_max_proto_version(context, static_cast<uint16_t>(options_.maximum_version)) != 1 ||
+  if (SSL_CTX_set_min_proto_version(context, static_cast<uint16_t>(options_.minimum_version)) !=
+          1 ||
+      SSL_CTX_set_max_proto_version(context, static_cast<uint16_t>(options_.maximum_version)) !=
+          1 ||
       options_.minimum_version < TLS1_2_VERSION ||
       options_.maximum_version < options_.minimum_version) {
     ERR_clear_error();
@@ -179,13 +181,12 @@ void BoringContext::set_resumption() {
   SSL_CTX_set_session_psk_dhe_timeout(context_.get(), kTicketLifetime);
 }
 
-int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size,
-                               const uint8_t* offered, unsigned offered_size, void* self) {
+int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
+                               unsigned offered_size, void* self) {
   const auto& wire = static_cast<const BoringContext*>(self)->alpn_wire_;
   uint8_t* chosen = nullptr;
   // The server's order; the peer's list is the second.
-  if (SSL_select_next_proto(&chosen, out_size,
-                            reinterpret_cast<const uint8_t*>(wire.data()),
+  if (SSL_select_next_proto(&chosen, out_size, reinterpret_cast<const uint8_t*>(wire.data()),
                             static_cast<unsigned>(wire.size()), offered,
                             offered_size) != OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 3.2

@@ -12,8 +12,7 @@
 namespace glia {
 
 // Streams share the ownership: a configuration that was replaced lives as long as its last connection.
-class BoringContext final : public TlsContext,
-                            public std::enable_shared_from_this<BoringContext> {
+class BoringContext final : public TlsContext, public std::enable_shared_from_this<BoringContext> {
  public:
   static Result<std::shared_ptr<const TlsContext>> make(Side side, const TlsOptions& options);
 
@@ -51,6 +50,6 @@ class BoringContext final : public TlsContext,
 // The rules beyond path validation (RFC 5280 is BoringSSL's): key strength, exactly one URI SAN, the
 // rules of X509-SVID if that is a SPIFFE id, and the names that the options ask for. `chain` is the
 // verified one, leaf first.
-Result<void> check_peer_chain(const STACK_OF(X509)* chain, const std::vector<SanMatch>& peer_sans);
+Result<void> check_peer_chain(const STACK_OF(X509) * chain, const std::vector<SanMatch>& peer_sans);
 
 }  // namespace glia

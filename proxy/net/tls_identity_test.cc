@@ -104,8 +104,8 @@ std::string verdict(const Identity& client, const std::string& trusted = mesh_ca
   world.run_for(1s);
   Server server(world, trusted);
   const auto tls = context(TlsContext::Side::kClient, client, mesh_ca().certificate());
-  Party party(tls->wrap(world.loop(), world.host("10.0.0.2").connect(server.acceptor->address()),
-                        10s));
+  Party party(
+      tls->wrap(world.loop(), world.host("10.0.0.2").connect(server.acceptor->address()), 10s));
   EXPECT_TRUE(world.run_until(
       [&] { return server.party != nullptr && (server.party->opened || server.party->broken); },
       5s));
@@ -152,12 +152,11 @@ TEST(TlsIdentity, RefusesWhatIsNotExactlyOneIdentity) {
 
 TEST(TlsIdentity, RefusesToShowACertificateOfOurOwnThatCannotSign) {
   const Identity mute = craft({.usage = "critical,keyAgreement"});
-  const auto made = TlsContext::create(
-      TlsContext::Side::kClient,
-      {.certificate_chain = mute.certificate, .private_key = mute.private_key});
+  const auto made =
+      TlsContext::create(TlsContext::Side::kClient,
+                         {.certificate_chain = mute.certificate, .private_key = mute.private_key});
   ASSERT_FALSE(made.ok());
-  EXPECT_EQ(made.error().message(),
-            "certificate_chain cannot be used: key usage bit incorrect");
+  EXPECT_EQ(made.error().message(), "certificate_chain cannot be used: key usage bit incorrect");
 }
 
 TEST(TlsIdentity, ATrustDomainsRootVouchesForNoOtherDomain) {

@@ -369,10 +369,11 @@ void TlsStream::break_with(Error error) {
 
 Error TlsStream::broken(std::string_view doing, std::string_view why) const {
   const bool handshake = state_ == State::kHandshaking;
-  return Error(handshake ? ErrorKind::kConnectFailed : ErrorKind::kReset,
-               context_->side() == TlsContext::Side::kClient ? Fault::kUpstream : Fault::kDownstream,
-               cat(doing, " ", under_->info().remote.text(), handshake ? " failed: " : ": ", why),
-               handshake ? Retry::kSafe : Retry::kNo);
+  return Error(
+      handshake ? ErrorKind::kConnectFailed : ErrorKind::kReset,
+      context_->side() == TlsContext::Side::kClient ? Fault::kUpstream : Fault::kDownstream,
+      cat(doing, " ", under_->info().remote.text(), handshake ? " failed: " : ": ", why),
+      handshake ? Retry::kSafe : Retry::kNo);
 }
 
 // Something that our reader has not been given and that will not be announced from below.

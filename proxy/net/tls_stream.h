@@ -35,10 +35,11 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
 
  private:
   enum class State : uint8_t { kHandshaking, kFailing, kOpen, kBroken };
-  static constexpr std::size_t kRecord = 16 * 1024;        // bytes, the largest plaintext (RFC 8446 5.1)
-  static constexpr std::size_t kOutputLimit = 256 * 1024;  // bytes of records before they are written
-  static constexpr std::size_t kSmallRead = 16 * 1024;     // bytes, for connections that say little
-  static constexpr std::size_t kLargeRead = 64 * 1024;     // bytes, for those that filled a small one
+  static constexpr std::size_t kRecord = 16 * 1024;  // bytes, the largest plaintext (RFC 8446 5.1)
+  static constexpr std::size_t kOutputLimit =
+      256 * 1024;                                       // bytes of records before they are written
+  static constexpr std::size_t kSmallRead = 16 * 1024;  // bytes, for connections that say little
+  static constexpr std::size_t kLargeRead = 64 * 1024;  // bytes, for those that filled a small one
   static constexpr std::size_t kPiecesPerWrite = 64;
 
   // Of the stream under us.

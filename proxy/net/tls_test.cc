@@ -23,13 +23,13 @@ const char kServerId[] = "spiffe://mesh.example/ns/shop/sa/reco";
 const char kClientId[] = "spiffe://mesh.example/ns/shop/sa/web";
 
 const CertificateAuthority& mesh_ca() {
-  static const CertificateAuthority* const ca = new CertificateAuthority(
-      *CertificateAuthority::create("mesh.example", kNow, 24h * 3650));
+  static const CertificateAuthority* const ca =
+      new CertificateAuthority(*CertificateAuthority::create("mesh.example", kNow, 24h * 3650));
   return *ca;
 }
 const CertificateAuthority& other_ca() {
-  static const CertificateAuthority* const ca = new CertificateAuthority(
-      *CertificateAuthority::create("mesh.example", kNow, 24h * 3650));
+  static const CertificateAuthority* const ca =
+      new CertificateAuthority(*CertificateAuthority::create("mesh.example", kNow, 24h * 3650));
   return *ca;
 }
 
@@ -66,8 +66,7 @@ struct Pair : AcceptHandler {
         world.loop(), world.host("10.0.0.2").connect(acceptor->address()), limit));
   }
   void on_accept(std::unique_ptr<Stream> stream) override {
-    server = std::make_unique<Party>(
-        server_context->wrap(world.loop(), std::move(stream), limit));
+    server = std::make_unique<Party>(server_context->wrap(world.loop(), std::move(stream), limit));
   }
   bool open() { return client->opened && server != nullptr && server->opened; }
   // Runs until both sides know how it ended; in TLS 1.3 the client learns late that it was refused.
@@ -123,9 +122,7 @@ TEST(Tls, CarriesEveryByteOnceForEverySeed) {
     t.client->send(body, /*then_finish=*/true);
     ASSERT_TRUE(world.run_until([&] { return t.server != nullptr; }, 10s));
     t.server->echo = true;
-    const auto echoed = [&] {
-      return t.server->ended && t.client->received.size() == body.size();
-    };
+    const auto echoed = [&] { return t.server->ended && t.client->received.size() == body.size(); };
     ASSERT_TRUE(world.run_until(echoed, 600s));
     EXPECT_TRUE(t.client->received == body);
     EXPECT_FALSE(t.client->broken || t.server->broken);
@@ -181,14 +178,13 @@ struct Refusal {
 std::vector<Refusal> refusals() {
   std::vector<Refusal> all;
   all.push_back({"client of another authority", as(kServerId), as(kClientId, other_ca()),
-                 "TLS handshake with 10.0.0.2:40001 failed: certificate verify failed: ",
-                 "alert"});
+                 "TLS handshake with 10.0.0.2:40001 failed: certificate verify failed: ", "alert"});
   all.push_back({"server of another authority", as(kServerId, other_ca()), as(kClientId), "alert",
                  "TLS handshake with 10.0.0.1:443 failed: certificate verify failed: "});
   TlsOptions bare = as(kClientId);
   bare.certificate_chain = bare.private_key = "";
-  all.push_back({"no client certificate", as(kServerId), bare,
-                 "peer did not return a certificate", "alert certificate required"});
+  all.push_back({"no client certificate", as(kServerId), bare, "peer did not return a certificate",
+                 "alert certificate required"});
   TlsOptions picky = as(kClientId);
   picky.peer_sans = {{.value = "spiffe://mesh.example/ns/shop/sa/other"}};
   all.push_back({"another identity than expected", as(kServerId), picky, "alert",
@@ -201,8 +197,8 @@ std::vector<Refusal> refusals() {
   TlsOptions old = as(kClientId), modern = as(kServerId);
   old.maximum_version = 0x0303;
   modern.minimum_version = 0x0304;
-  all.push_back({"no version in common", modern, old, "unsupported protocol",
-                 "alert protocol version"});
+  all.push_back(
+      {"no version in common", modern, old, "unsupported protocol", "alert protocol version"});
   all.push_back({"an expired client", as(kServerId), as(kClientId, mesh_ca(), 1ns), "expired",
                  "alert certificate expired"});
   return all;
@@ -286,8 +282,8 @@ TEST(Tls, PlainTextIsRefusedAtOnce) {
   t.client.reset();
   Party plain(world.host("10.0.0.3").connect(t.acceptor->address()));
   plain.send("GET / HTTP/1.1\r\n\r\n");
-  ASSERT_TRUE(world.run_until(
-      [&] { return plain.opened && t.server != nullptr && t.server->broken; }, 1s));
+  ASSERT_TRUE(
+      world.run_until([&] { return plain.opened && t.server != nullptr && t.server->broken; }, 1s));
   EXPECT_NE(t.server->stream->error().message().find("http request"), std::string::npos)
       << t.server->stream->error().message();
 }
@@ -328,18 +324,17 @@ TEST(Tls, ACloseNotifyIsAnEnd) {
 
 TEST(Tls, AResetInTheHandshakeOrLaterIsAnErrorForEverySeed) {
   const TlsOptions server_options = as(kServerId), client_options = as(kClientId);
-  for_each_seed(
-      40,
-      [&](SimWorld& world) {
-        Pair t(world, server_options, client_options);
-        t.client->send(pattern(3'000'000));
-        ASSERT_TRUE(world.run_until([&] { return t.client->broken; }, 60s));
-        if (t.server != nullptr) {
-          EXPECT_TRUE(world.run_until([&] { return t.server->broken; }, 60s));
-          EXPECT_FALSE(t.server->ended);
-        }
-      },
-      {.reset = 1, .reset_within = 30ms});
+  for_each_seed(40,
+                [&](SimWorld& world) {
+                  Pair t(world, server_options, client_options);
+                  t.client->send(pattern(3'000'000));
+                  ASSERT_TRUE(world.run_until([&] { return t.client->broken; }, 60s));
+                  if (t.server != nullptr) {
+                    EXPECT_TRUE(world.run_until([&] { return t.server->broken; }, 60s));
+                    EXPECT_FALSE(t.server->ended);
+                  }
+                },
+                {.reset = 1, .reset_within = 30ms});
 }
 
 TEST(Tls, OneByteChangedOnTheWayIsAnError) {
@@ -354,8 +349,7 @@ TEST(Tls, OneByteChangedOnTheWayIsAnError) {
   Pair t(world, as(kServerId), as(kClientId));
   t.client.reset();
   Middle middle;
-  const auto acceptor =
-      world.host("10.0.0.9").listen(*Address::parse("10.0.0.9:443"), {}, middle);
+  const auto acceptor = world.host("10.0.0.9").listen(*Address::parse("10.0.0.9:443"), {}, middle);
   Party to(world.host("10.0.0.9").connect(t.acceptor->address()));
   t.client = std::make_unique<Party>(t.client_context->wrap(
       world.loop(), world.host("10.0.0.2").connect((*acceptor)->address()), 10s));

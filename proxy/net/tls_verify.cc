@@ -22,14 +22,15 @@ bool weak_signature(const X509* certificate) {
   }
 }
 
-Result<void> check_strength(const STACK_OF(X509)* chain) {
+Result<void> check_strength(const STACK_OF(X509) * chain) {
   const std::size_t count = sk_X509_num(chain);
   for (std::size_t i = 0; i < count; ++i) {
     const X509* one = sk_X509_value(chain, i);
     const EVP_PKEY* key = X509_get0_pubkey(one);
     if (key == nullptr) return invalid("a key of its chain cannot be read");
     TRY_VOID(check_key_strength(key));
-    if (i + 1 < count && weak_signature(one)) return invalid("its chain is signed with SHA-1 or MD5");
+    if (i + 1 < count && weak_signature(one))
+      return invalid("its chain is signed with SHA-1 or MD5");
   }
   return {};
 }
@@ -74,7 +75,8 @@ bool dns_matches(std::string_view in_certificate, std::string_view wanted) {
   if (equal_no_case(in_certificate, wanted)) return true;
   if (!in_certificate.starts_with("*.")) return false;
   const std::size_t dot = wanted.find('.');
-  return dot != wanted.npos && dot > 0 && equal_no_case(in_certificate.substr(1), wanted.substr(dot));
+  return dot != wanted.npos && dot > 0 &&
+         equal_no_case(in_certificate.substr(1), wanted.substr(dot));
 }
 
 bool matches(const SanMatch& match, std::string_view name) {
@@ -103,7 +105,8 @@ Result<void> check_names(const SubjectNames& names, const std::vector<SanMatch>&
   if (wanted.empty()) return {};
   for (const SanMatch& match : wanted) {
     const std::vector<std::string>& own = names_of(names, match.type);
-    if (std::any_of(own.begin(), own.end(), [&](const auto& name) { return matches(match, name); })) {
+    if (std::any_of(own.begin(), own.end(),
+                    [&](const auto& name) { return matches(match, name); })) {
       return {};
     }
   }
@@ -118,7 +121,8 @@ Result<void> check_names(const SubjectNames& names, const std::vector<SanMatch>&
 
 }  // namespace
 
-Result<void> check_peer_chain(const STACK_OF(X509)* chain, const std::vector<SanMatch>& peer_sans) {
+Result<void> check_peer_chain(const STACK_OF(X509) * chain,
+                              const std::vector<SanMatch>& peer_sans) {
   TRY_VOID(check_strength(chain));
   X509* leaf = sk_X509_value(chain, 0);
   SubjectNames names = subject_names(leaf);

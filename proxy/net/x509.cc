@@ -237,9 +237,9 @@ Result<CertificateAuthority> CertificateAuthority::create(std::string_view trust
   X509_NAME* subject = X509_get_subject_name(root.get());
   CHECK(X509_NAME_add_entry_by_NID(subject, NID_organizationName, MBSTRING_ASC,
                                    reinterpret_cast<const uint8_t*>("Glia"), -1, -1, 0) == 1);
-  CHECK(X509_NAME_add_entry_by_NID(
-            subject, NID_commonName, MBSTRING_ASC,
-            reinterpret_cast<const uint8_t*>(shown.data()), std::ssize(shown), -1, 0) == 1);
+  CHECK(X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_ASC,
+                                   reinterpret_cast<const uint8_t*>(shown.data()),
+                                   std::ssize(shown), -1, 0) == 1);
   CHECK(X509_set_issuer_name(root.get(), subject) == 1);
   CHECK(X509_set_pubkey(root.get(), key.get()) == 1);
   set_validity(root.get(), now - kBackdate, now + lifetime);
@@ -268,7 +268,8 @@ Result<CertificateAuthority> CertificateAuthority::load(std::string_view certifi
   }
   const SubjectNames names = subject_names(root);
   if (names.uri.size() != 1 || (X509_get_extension_flags(root) & EXFLAG_CA) == 0) {
-    return invalid("the authority's certificate must be CA:true with one URI, spiffe://trust-domain");
+    return invalid(
+        "the authority's certificate must be CA:true with one URI, spiffe://trust-domain");
   }
   TRY(const SpiffeId id, SpiffeId::parse(names.uri.front()));
   CertificateAuthority authority;

@@ -31,8 +31,9 @@ Result<std::string> make_signing_request(std::string_view private_key, std::stri
 
 // What a signing request asks for. The signature has been checked: whoever made it holds the key.
 struct SigningRequest {
-  std::string uri_san;     // The one URI SAN; no other name, and no other kind of name, is taken.
-  std::string public_key;  // SubjectPublicKeyInfo, DER; ECDSA P-256 or P-384, or RSA of 2048-8192 bit.
+  std::string uri_san;  // The one URI SAN; no other name, and no other kind of name, is taken.
+  std::string
+      public_key;  // SubjectPublicKeyInfo, DER; ECDSA P-256 or P-384, or RSA of 2048-8192 bit.
 };
 // Refuses a request whose signature is wrong, whose key is weak, or that does not name exactly one
 // URI. Whether the caller may have that name is for the caller of this function to decide.
@@ -70,8 +71,12 @@ class CertificateAuthority {
   Result<std::string> sign(const SigningRequest& request, const LeafOptions& options) const;
 
  private:
-  struct FreeKey { void operator()(evp_pkey_st* key) const; };
-  struct FreeCertificate { void operator()(x509_st* certificate) const; };
+  struct FreeKey {
+    void operator()(evp_pkey_st* key) const;
+  };
+  struct FreeCertificate {
+    void operator()(x509_st* certificate) const;
+  };
   CertificateAuthority() = default;
 
   std::string certificate_;

@@ -44,14 +44,14 @@ TEST(X509, ASidecarsRequestBecomesALeafThatVerifiesForBothPurposes) {
   const auto parsed = parse_signing_request(*request);
   ASSERT_TRUE(parsed.ok()) << parsed.error().message();
   EXPECT_EQ(parsed->uri_san, kUri);
-  const auto leaf = ca.sign(
-      *parsed, {.uri_san = parsed->uri_san, .dns_sans = {"reco.shop"}, .now = kNow, .lifetime = 1h});
+  const auto leaf =
+      ca.sign(*parsed,
+              {.uri_san = parsed->uri_san, .dns_sans = {"reco.shop"}, .now = kNow, .lifetime = 1h});
   ASSERT_TRUE(leaf.ok()) << leaf.error().message();
   for (const int purpose : {X509_PURPOSE_SSL_CLIENT, X509_PURPOSE_SSL_SERVER}) {
     EXPECT_EQ(verify(*leaf, ca.certificate(), purpose, kNow), X509_V_OK);
     EXPECT_EQ(verify(*leaf, ca.certificate(), purpose, kNow + 2h), X509_V_ERR_CERT_HAS_EXPIRED);
-    EXPECT_EQ(verify(*leaf, ca.certificate(), purpose, kNow - 2min),
-              X509_V_ERR_CERT_NOT_YET_VALID);
+    EXPECT_EQ(verify(*leaf, ca.certificate(), purpose, kNow - 2min), X509_V_ERR_CERT_NOT_YET_VALID);
   }
 }
 
@@ -71,8 +71,9 @@ TEST(X509, ALeafFollowsTheRulesOfX509Svid) {
   EXPECT_EQ(not_before(leaf.get()), kNow - CertificateAuthority::kBackdate);
   EXPECT_EQ(not_after(leaf.get()), kNow + 1h);
   EXPECT_EQ(serial_text(leaf.get()).size(), 32u);
-  EXPECT_NE(serial_text(leaf.get()),
-            serial_text(only(issue(authority(), {.uri_san = kUri, .now = kNow})->certificate).get()));
+  EXPECT_NE(
+      serial_text(leaf.get()),
+      serial_text(only(issue(authority(), {.uri_san = kUri, .now = kNow})->certificate).get()));
 }
 
 TEST(X509, TheRootIsAnAuthorityOfItsTrustDomainThatSignsLeavesOnly) {
@@ -81,8 +82,7 @@ TEST(X509, TheRootIsAnAuthorityOfItsTrustDomainThatSignsLeavesOnly) {
   EXPECT_EQ(subject_names(root.get()).uri, std::vector<std::string>{"spiffe://mesh.example"});
   EXPECT_NE(X509_get_extension_flags(root.get()) & EXFLAG_CA, 0u);
   EXPECT_EQ(X509_get_pathlen(root.get()), 0);
-  EXPECT_EQ(X509_get_key_usage(root.get()),
-            uint32_t{X509v3_KU_KEY_CERT_SIGN | X509v3_KU_CRL_SIGN});
+  EXPECT_EQ(X509_get_key_usage(root.get()), uint32_t{X509v3_KU_KEY_CERT_SIGN | X509v3_KU_CRL_SIGN});
 }
 
 TEST(X509, AnAuthorityIsTheSameAfterBeingStored) {
@@ -100,8 +100,8 @@ TEST(X509, AnAuthorityIsTheSameAfterBeingStored) {
 }
 
 TEST(X509, RefusesToSignForAnotherTrustDomainOrForTheDomainItself) {
-  for (const char* uri : {"spiffe://other.example/a", "spiffe://mesh.example", "https://mesh.example/a",
-                          "spiffe://mesh.example/../a", ""}) {
+  for (const char* uri : {"spiffe://other.example/a", "spiffe://mesh.example",
+                          "https://mesh.example/a", "spiffe://mesh.example/../a", ""}) {
     EXPECT_FALSE(issue(authority(), {.uri_san = uri, .now = kNow}).ok()) << uri;
   }
 }

@@ -29,8 +29,8 @@ struct SimFaults {
   double short_write = 0.2;  // Probability that a write takes fewer bytes than it could.
   std::size_t pipe_capacity = 64 * 1024;  // bytes in flight and unread, one direction
   double refuse = 0;                      // Probability that a connect is refused.
-  double reset = 0;            // Probability that a connection breaks ...
-  Duration reset_within = 1s;  // ... at a moment drawn from so long after it opened.
+  double reset = 0;                       // Probability that a connection breaks ...
+  Duration reset_within = 1s;             // ... at a moment drawn from so long after it opened.
 };
 
 class SimHost;

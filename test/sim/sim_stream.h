@@ -68,9 +68,9 @@ class SimStream final : public Stream, private Timer {
   const char* why_ = "";
   State state_;
   bool opened_ = false;
-  bool ended_ = false;          // The peer's end has arrived.
-  bool end_read_ = false;       // ... and a read() has said so.
-  bool finished_ = false;       // Our end was sent.
+  bool ended_ = false;     // The peer's end has arrived.
+  bool end_read_ = false;  // ... and a read() has said so.
+  bool finished_ = false;  // Our end was sent.
   bool wants_to_write_ = false;
   bool tell_writable_ = false;
   bool tell_broken_ = false;

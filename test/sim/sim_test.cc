@@ -1,7 +1,7 @@
 #include "test/sim/sim.h"
 
-#include <gtest/gtest.h>
 #include <gtest/gtest-spi.h>
+#include <gtest/gtest.h>
 
 #include <memory>
 #include <string>
@@ -91,7 +91,8 @@ TEST(Sim, AFullPipeStopsTheWriterUntilTheReaderReads) {
   world.run_for(60s);
   EXPECT_EQ(client.sent, world.fabric().faults().pipe_capacity);
   server.parties[0]->stream->pause_reading(false);
-  EXPECT_TRUE(world.run_until([&] { return server.parties[0]->received.size() == 1'000'000; }, 60s));
+  EXPECT_TRUE(
+      world.run_until([&] { return server.parties[0]->received.size() == 1'000'000; }, 60s));
 }
 
 TEST(Sim, AHostThatDiesBreaksItsStreamsAndRefusesConnectsUntilItIsRevived) {
@@ -172,8 +173,8 @@ TEST(Sim, AnHourPassesInNoTime) {
 }
 
 TEST(Sim, AFailureNamesItsSeed) {
-  EXPECT_NONFATAL_FAILURE(
-      for_each_seed(3, [](SimWorld& world) { EXPECT_NE(world.seed(), 3u); }), "GLIA_SIM_SEED=3");
+  EXPECT_NONFATAL_FAILURE(for_each_seed(3, [](SimWorld& world) { EXPECT_NE(world.seed(), 3u); }),
+                          "GLIA_SIM_SEED=3");
 }
 
 }  // namespace
