@@ -249,7 +249,8 @@ void H2Session::pull_output() {
 
 void H2Session::end_if_done() {
   if (dead_ || nghttp2_session_want_read(nghttp2_) || nghttp2_session_want_write(nghttp2_)) return;
-  die(lost(trouble_ != 0 ? "broke HTTP/2" : "or we ended the connection"));
+  die(trouble_ != 0 ? lost("broke HTTP/2")
+                    : Error(ErrorKind::kClosed, Fault::kSelf, "the HTTP/2 connection was ended"));
   // The GOAWAY is still to be written, and to be read before the connection is torn down.
   finish_writing_when_flushed();
   linger_until_ = loop().now() + kLinger;
@@ -376,7 +377,13 @@ void H2Session::frame_invalid(const nghttp2_frame& frame, int code) {
 
 void H2Session::frame_sent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_RST_STREAM) return reset_was_sent();
-  if (frame.hd.type == NGHTTP2_GOAWAY) return goaway_sent();
+  if (frame.hd.type == NGHTTP2_GOAWAY) {
+    // For some malformed messages nghttp2 says nothing before it ends the connection.
+    const bool blamed = frame.goaway.error_code != NGHTTP2_NO_ERROR && !terminated_;
+    if (blamed) broken_by_peer();
+    if (blamed && trouble_ == 0) trouble_ = NGHTTP2_ERR_PROTO;
+    return goaway_sent();
+  }
   if (frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) return;
   H2Stream* const stream = find(frame.hd.stream_id);
   if (stream == nullptr) return;
