@@ -96,12 +96,9 @@ std::unique_ptr<ClientConnection> connect_http(EventLoop& loop, std::unique_ptr<
                                                ClientConnection::Owner& owner,
                                                HttpClientStats& stats) {
   switch (options.codec) {
-    case Codec::kHttp1:
-      return connect_http1(loop, std::move(stream), options, owner, stats);
-    case Codec::kHttp2:
-      return connect_http2(loop, std::move(stream), options, owner, stats);
-    case Codec::kAuto:
-      break;
+    case Codec::kHttp1: return connect_http1(loop, std::move(stream), options, owner, stats);
+    case Codec::kHttp2: return connect_http2(loop, std::move(stream), options, owner, stats);
+    case Codec::kAuto: break;
   }
   return std::make_unique<DetectingClient>(loop, std::move(stream), options, owner, stats);
 }

@@ -2,8 +2,8 @@
 //
 // A codec normally gets a stream that has not opened yet. When the protocol had to be found out
 // first (ALPN, or the first bytes), somebody else saw the stream open and may have read from it; it
-// then tells the codec with take_over(), once, right after making it. From there on the codec is the
-// stream's only watcher, so finding out costs nothing afterwards.
+// then tells the codec with take_over(), once, right after making it. From there on the codec is
+// the stream's only watcher, so finding out costs nothing afterwards.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,6 @@
 // Thousands of echoed calls through a proxy, full duplex, while streams are dropped and whole
-// connections break on every side; each echoed byte is checked, each call must end, nothing may stay.
+// connections break on every side; each echoed byte is checked, each call must end, nothing may
+// stay.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -79,22 +80,14 @@ class MoodyEcho final : public Service {
     response.body = std::move(stream.request().body);
     switch (random_.below(20)) {
       case 0:
-        response.body = std::make_unique<BreakingBody>(std::move(response.body),
-                                                       random_.below(20'000));
+        response.body =
+            std::make_unique<BreakingBody>(std::move(response.body), random_.below(20'000));
         break;
-      case 1:
-        response = text_response(stream.arena(), 403, "no");
-        break;
-      case 2:
-        co_return;
-      case 3:
-        stream.close_after();
-        break;
-      case 4:
-        co_await sleep_for(stream.loop(), Duration(random_.below(50'000'000)));
-        break;
-      default:
-        break;
+      case 1: response = text_response(stream.arena(), 403, "no"); break;
+      case 2: co_return;
+      case 3: stream.close_after(); break;
+      case 4: co_await sleep_for(stream.loop(), Duration(random_.below(50'000'000))); break;
+      default: break;
     }
     co_await stream.respond(std::move(response));
   }
@@ -221,8 +214,8 @@ class Caller {
     request.authority = "echo.test";
     request.path = "/";
     const uint64_t size = random_.below(4) == 0 ? random_.below(300'000) : random_.below(5'000);
-    request.body = std::make_unique<PatternBody>(world_.loop(), random_, seed, size,
-                                                 random_.below(2) == 0);
+    request.body =
+        std::make_unique<PatternBody>(world_.loop(), random_, seed, size, random_.below(2) == 0);
     const uint64_t drop_after = random_.below(8) == 0 ? random_.below(size + 1) : size + 1;
     const std::unique_ptr<Call> call = connection.start(request);
     if (random_.below(30) == 0) {
@@ -274,8 +267,8 @@ class Caller {
 };
 
 // Breaks things now and then.
-Task<void> chaos(SimWorld& world, Random& random, ServerRig& origin, ServerRig& proxy, Pool& upstream,
-                 Pool& clients) {
+Task<void> chaos(SimWorld& world, Random& random, ServerRig& origin, ServerRig& proxy,
+                 Pool& upstream, Pool& clients) {
   for (;;) {
     co_await sleep_for(world.loop(), Duration(random.below(60'000'000)));
     switch (random.below(7)) {

@@ -46,19 +46,13 @@ void H1BodyDecoder::begin(const H1Framing& framing, ArenaRef arena) {
   digits_ = extension_ = 0;
   chunked_ = framing.kind == H1Framing::Kind::kChunked;
   switch (framing.kind) {
-    case H1Framing::Kind::kNone:
-      stage_ = Stage::kEnd;
-      break;
-    case H1Framing::Kind::kLength:
-      stage_ = left_ == 0 ? Stage::kEnd : Stage::kData;
-      break;
+    case H1Framing::Kind::kNone: stage_ = Stage::kEnd; break;
+    case H1Framing::Kind::kLength: stage_ = left_ == 0 ? Stage::kEnd : Stage::kData; break;
     case H1Framing::Kind::kChunked:
       left_ = 0;
       stage_ = Stage::kSize;
       break;
-    case H1Framing::Kind::kUntilClose:
-      stage_ = Stage::kUntilClose;
-      break;
+    case H1Framing::Kind::kUntilClose: stage_ = Stage::kUntilClose; break;
   }
 }
 
@@ -107,8 +101,7 @@ void H1BodyDecoder::take_data(Slice& input, SliceQueue& out) {
 
 void H1BodyDecoder::take_byte(char c) {
   switch (stage_) {
-    case Stage::kSize:
-      return size_byte(c);
+    case Stage::kSize: return size_byte(c);
     case Stage::kExtension:
       if (c == '\r') {
         stage_ = Stage::kSizeLf;

@@ -1,4 +1,5 @@
-// Takes the body of an HTTP/1.1 message out of the bytes of its connection (RFC 9112 sections 6, 7).
+// Takes the body of an HTTP/1.1 message out of the bytes of its connection (RFC 9112 sections 6,
+// 7).
 //
 // Data is handed on as slices of the block it was read into. Chunk lines are read byte by byte and
 // strictly: hexadecimal digits, an optional short extension that is dropped, CR LF.
@@ -53,17 +54,17 @@ class H1BodyDecoder {
   // After kEnd: the trailers that may be passed on, if there were any.
   std::optional<Headers> take_trailers();
 
-  static constexpr int kLongestSize = 16;         // hexadecimal digits of a chunk size
-  static constexpr int kLongestExtension = 256;   // bytes a chunk
+  static constexpr int kLongestSize = 16;        // hexadecimal digits of a chunk size
+  static constexpr int kLongestExtension = 256;  // bytes a chunk
 
  private:
   enum class Stage : uint8_t {
-    kData,       // left_ bytes of the body, or of the chunk
+    kData,  // left_ bytes of the body, or of the chunk
     kUntilClose,
-    kSize,       // Digits of a chunk size.
+    kSize,  // Digits of a chunk size.
     kExtension,
     kSizeLf,
-    kDataCr,     // After a chunk's data.
+    kDataCr,  // After a chunk's data.
     kDataLf,
     kTrailers,
     kEnd,

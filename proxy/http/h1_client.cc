@@ -140,14 +140,14 @@ void H1Client::break_off(const Error& error) {
 
 void H1Client::wire_ended() {
   if (error_) return;
-  if (call_ != nullptr && in_body_ &&
-      decoder_.end_of_input() == H1BodyDecoder::State::kEnd) {
+  if (call_ != nullptr && in_body_ && decoder_.end_of_input() == H1BodyDecoder::State::kEnd) {
     std::exchange(call_, nullptr)->complete(decoder_.take_trailers());
   }
   if (call_ != nullptr) {
     return break_off(Error(ErrorKind::kReset, Fault::kUpstream,
-                           in_body_ ? "the upstream closed the connection inside the response's body"
-                                    : "the upstream closed the connection without an answer"));
+                           in_body_
+                               ? "the upstream closed the connection inside the response's body"
+                               : "the upstream closed the connection without an answer"));
   }
   finish(Error(ErrorKind::kClosed, Fault::kUpstream, "the upstream closed the connection"));
 }
@@ -242,10 +242,8 @@ Body::Piece H1Call::poll() {
 std::optional<uint64_t> H1Call::length() const {
   switch (response_framing_.kind) {
     case H1Framing::Kind::kNone:
-    case H1Framing::Kind::kLength:
-      return response_framing_.length;
-    default:
-      return {};
+    case H1Framing::Kind::kLength: return response_framing_.length;
+    default: return {};
   }
 }
 
@@ -317,8 +315,7 @@ void H1Call::abort() {
 
 std::unique_ptr<ClientCodec> connect_http1(EventLoop& loop, std::unique_ptr<Stream> stream,
                                            const ClientOptions& options,
-                                           ClientConnection::Owner& owner,
-                                           HttpClientStats& stats) {
+                                           ClientConnection::Owner& owner, HttpClientStats& stats) {
   return std::make_unique<H1Client>(loop, std::move(stream), options, owner, stats);
 }
 

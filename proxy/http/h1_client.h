@@ -1,5 +1,5 @@
-// The client side of an HTTP/1.1 connection: one call at a time, kept alive between calls only if the
-// last one left no doubt about where the next answer begins.
+// The client side of an HTTP/1.1 connection: one call at a time, kept alive between calls only if
+// the last one left no doubt about where the next answer begins.
 #pragma once
 
 #include <memory>

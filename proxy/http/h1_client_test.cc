@@ -11,7 +11,8 @@ constexpr Duration kSoon = 100ms;
 
 // A call, what it sends and what came of it.
 struct Asked {
-  explicit Asked(std::string_view method, std::string_view path = "/x") : request(ArenaRef::create()) {
+  explicit Asked(std::string_view method, std::string_view path = "/x")
+      : request(ArenaRef::create()) {
     request.method = method;
     request.scheme = "http";
     request.authority = "a.test";
@@ -29,7 +30,8 @@ struct Asked {
       co_return;
     }
     status = head->status;
-    for (const Field& field : head->headers.fields()) fields += cat(field.name, '=', field.value, ';');
+    for (const Field& field : head->headers.fields())
+      fields += cat(field.name, '=', field.value, ';');
     auto all = co_await read_all(*call, 1024 * 1024);
     if (!all) {
       error = all.error();
@@ -137,8 +139,9 @@ TEST_F(H1ClientTest, SendsChunksAsTheyComeAndReadsChunksAndTrailers) {
   feed.feed("world", true);
   world.run_for(kSoon);
   EXPECT_EQ(peer().take(), "5\r\nworld\r\n0\r\n\r\n");
-  peer().send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
-              "X-Sum: 1\r\nContent-Length: 3\r\n\r\n");
+  peer().send(
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+      "X-Sum: 1\r\nContent-Length: 3\r\n\r\n");
   world.run_for(kSoon);
   EXPECT_TRUE(post.complete);
   EXPECT_EQ(post.body, "abc");
@@ -152,7 +155,8 @@ TEST(H1Client, RefusesAnswersThatAreInDoubt) {
   std::string many;
   for (int i = 0; i < 9; ++i) many += interim;
   const std::string table[] = {
-      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
       "HTTP/1.1 101 Switching Protocols\r\n\r\n",
       "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -183,8 +187,9 @@ TEST(H1Client, RefusesAnswersThatAreInDoubt) {
 
 TEST_F(H1ClientTest, SkipsInterimResponses) {
   Asked get("GET");
-  exchange(get, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
-                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+  exchange(get,
+           "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
+           "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
   EXPECT_TRUE(get.complete);
   EXPECT_EQ(get.fields, "");
   EXPECT_EQ(get.body, "hi");
@@ -225,8 +230,9 @@ TEST_F(H1ClientTest, ReadsUntilTheEndOfTheConnectionWhenNothingElseIsSaid) {
 }
 
 TEST_F(H1ClientTest, TellsACutBodyFromACompleteOne) {
-  for (const char* answer : {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello",
-                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+  for (const char* answer :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
     SimWorld world(3);
     RawServer server(world);
     ClientRig client(world);
@@ -376,7 +382,8 @@ TEST_F(H1ClientTest, StopsReadingAnAnswerThatNobodyPulls) {
   request.path = "/";
   const auto call = client->start(request);
   world.run_for(kSoon);
-  peer().send(cat("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", std::string(10'000'000, 'x')));
+  peer().send(
+      cat("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", std::string(10'000'000, 'x')));
   world.run_for(10s);
   EXPECT_LT(client.stats.bytes_received, H1Client::kUndelivered + 256 * 1024u + 1024);
 }

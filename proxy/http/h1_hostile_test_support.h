@@ -1,4 +1,5 @@
-// The requests that must be refused: families A and B of the checklist of bad input, one row a case.
+// The requests that must be refused: families A and B of the checklist of bad input, one row a
+// case.
 //
 // Test data, shared by the tests of the parser alone and of the server; each case is sent whole,
 // byte by byte, line by line, and behind a valid request.
@@ -69,8 +70,8 @@ inline void add_framing(std::vector<Hostile>& all) {
     add(cat("A24 length ", length), head(cat("Content-Length: ", length, "\r\n")));
   }
   add("A26 empty then 5", head("Content-Length:\r\nContent-Length: 5\r\n"));
-  for (const char* length : {"18446744073709551621", "9223372036854775808",
-                             "100000000000000000000000000000"}) {
+  for (const char* length :
+       {"18446744073709551621", "9223372036854775808", "100000000000000000000000000000"}) {
     add(cat("A27 length ", length), head(cat("Content-Length: ", length, "\r\n")));
   }
   add("A42 other expectation", head("Expect: y\r\nContent-Length: 5\r\n") + "hello", 417);
@@ -81,11 +82,10 @@ inline void add_coding_bytes(std::vector<Hostile>& all) {
   for (int i = 1; i < 256; ++i) {
     if (i >= 0x20 && i < 0x7f) continue;
     const char byte = static_cast<char>(i);
-    const std::string places[] = {
-        cat(std::string(1, byte), "Transfer-Encoding: chunked\r\n"),
-        cat("Transfer-Encoding", std::string(1, byte), ": chunked\r\n"),
-        cat("Transfer-Encoding: ", std::string(1, byte), "chunked\r\n"),
-        cat("Transfer-Encoding: chunked", std::string(1, byte), "\r\n")};
+    const std::string places[] = {cat(std::string(1, byte), "Transfer-Encoding: chunked\r\n"),
+                                  cat("Transfer-Encoding", std::string(1, byte), ": chunked\r\n"),
+                                  cat("Transfer-Encoding: ", std::string(1, byte), "chunked\r\n"),
+                                  cat("Transfer-Encoding: chunked", std::string(1, byte), "\r\n")};
     for (int place = 0; place < 4; ++place) {
       // Tabs around a value are white space; a CR LF before the name ends the head.
       if (byte == '\t' && place >= 2) continue;
@@ -135,17 +135,18 @@ inline void add_lines(std::vector<Hostile>& all) {
   add("B8 white space first", "GET / HTTP/1.1\r\n Host: a.test\r\n\r\n");
   add("B9 two hosts", head("Host: b.test\r\n"));
   add("B9 no host", "GET / HTTP/1.1\r\nX-A: b\r\n\r\n");
-  for (const char* host : {"a/b", "u@a.test", "a,b", "a b", "a:", "a:b", "a:0", "a:65536", "a:80:80",
-                           "", "[::1", "[]", "[::1]x", "[1234]", "a%2fb", "a\\b"}) {
+  for (const char* host : {"a/b", "u@a.test", "a,b", "a b", "a:", "a:b", "a:0", "a:65536",
+                           "a:80:80", "", "[::1", "[]", "[::1]x", "[1234]", "a%2fb", "a\\b"}) {
     add(cat("B9 host ", host), cat("GET / HTTP/1.1\r\nHost: ", host, "\r\n\r\n"));
   }
   for (const char* target : {"http://u@a.test/", "http://a.test/#f", "file://a.test/",
                              "https://a.test/", "http:///x", "http://a b/", "a.test/x"}) {
     add(cat("B11 target ", target), first_line(cat("GET ", target, " HTTP/1.1")));
   }
-  for (const char* line : {"GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET /\tHTTP/1.1",
-                           "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET / http/1.1", "GET /",
-                           "GET / HTTP/1.1x", "GET / HTTP/1.10", "GET / HTTP/11", "GET / HTTP/1"}) {
+  for (const char* line :
+       {"GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET /\tHTTP/1.1",
+        "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET / http/1.1", "GET /", "GET / HTTP/1.1x",
+        "GET / HTTP/1.10", "GET / HTTP/11", "GET / HTTP/1"}) {
     add(cat("B12 line ", line), first_line(line));
   }
   for (const char* version : {"3.0", "2.0", "1.0", "1.2", "0.9"}) {
@@ -155,8 +156,8 @@ inline void add_lines(std::vector<Hostile>& all) {
   add("B14 brace in the method", first_line("G{T / HTTP/1.1"));
   add("B14 lower-case method", first_line("get / HTTP/1.1"), 501);
   add("B14 long method", first_line(cat(std::string(10240, 'A'), " / HTTP/1.1")), 501);
-  for (const std::string& target : {"/#f"s, "/\x80"s, "/a\0b"s, "/\x7f"s, "x"s, "*"s, "/\"a\""s,
-                                    "/<a>"s, "/a\\b"s}) {
+  for (const std::string& target :
+       {"/#f"s, "/\x80"s, "/a\0b"s, "/\x7f"s, "x"s, "*"s, "/\"a\""s, "/<a>"s, "/a\\b"s}) {
     add(cat("B15 target ", target), first_line(cat("GET ", target, " HTTP/1.1")));
   }
   add("B15 CONNECT with a path", first_line("CONNECT / HTTP/1.1"));
@@ -203,10 +204,8 @@ inline constexpr std::string_view kValidRequest = "GET /valid HTTP/1.1\r\nHost: 
 inline std::vector<std::string> pieces_of(std::string_view bytes, Way way) {
   std::vector<std::string> pieces;
   switch (way) {
-    case Way::kWhole:
-      return {std::string(bytes)};
-    case Way::kBehindAnother:
-      return {cat(kValidRequest, bytes)};
+    case Way::kWhole: return {std::string(bytes)};
+    case Way::kBehindAnother: return {cat(kValidRequest, bytes)};
     case Way::kByteByByte:
       for (const char c : bytes) pieces.emplace_back(1, c);
       return pieces;

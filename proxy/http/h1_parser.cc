@@ -60,8 +60,9 @@ H1HeadParser::State H1HeadParser::finish_partial(std::string_view& input) {
   if (input.empty()) return State::kMore;
   const void* const found = std::memchr(input.data(), '\n', input.size());
   const std::size_t size =
-      found == nullptr ? input.size()
-                       : static_cast<std::size_t>(static_cast<const char*>(found) - input.data()) + 1;
+      found == nullptr
+          ? input.size()
+          : static_cast<std::size_t>(static_cast<const char*>(found) - input.data()) + 1;
   count(size, stage_);
   if (refused()) return State::kRefused;
   partial_.append(input.data(), size);

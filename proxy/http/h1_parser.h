@@ -1,10 +1,10 @@
 // Parsers of HTTP/1.1 message heads: request, response and trailer section (RFC 9112), strict.
 //
-// A head is parsed line by line out of the read block it arrived in; only a line that was cut by the
-// end of a read is gathered. Names (lowered) and values are copied once, into the message's arena.
-// What RFC 9112 lets a recipient repair is refused instead: bare LF, folded lines, space before a
-// colon, repeated lengths, transfer codings other than "chunked". A message that two parsers could
-// read in two ways must not pass.
+// A head is parsed line by line out of the read block it arrived in; only a line that was cut by
+// the end of a read is gathered. Names (lowered) and values are copied once, into the message's
+// arena. What RFC 9112 lets a recipient repair is refused instead: bare LF, folded lines, space
+// before a colon, repeated lengths, transfer codings other than "chunked". A message that two
+// parsers could read in two ways must not pass.
 #pragma once
 
 #include <cstdint>

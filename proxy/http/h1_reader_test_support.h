@@ -1,4 +1,5 @@
-// Reads requests as a connection does, with the parsers alone; shared by their tests and fuzz targets.
+// Reads requests as a connection does, with the parsers alone; shared by their tests and fuzz
+// targets.
 #pragma once
 
 #include <optional>
@@ -16,14 +17,15 @@ struct H1Outcome {
   int served = 0;
   int status = 0;
   std::string reason;
-  std::string heads;   // "POST /x a.test x-a=b;" of each request
+  std::string heads;  // "POST /x a.test x-a=b;" of each request
   std::string bodies;
   std::string trailers;
 };
 
 inline std::string text_of(const Request& request) {
   std::string text = cat(request.method, ' ', request.path, ' ', request.authority, ' ');
-  for (const Field& field : request.headers.fields()) text += cat(field.name, '=', field.value, ';');
+  for (const Field& field : request.headers.fields())
+    text += cat(field.name, '=', field.value, ';');
   return text;
 }
 

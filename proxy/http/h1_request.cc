@@ -1,4 +1,5 @@
-// The request line and the fields that mean something in a request (RFC 9112 sections 3, 6 and 7.2).
+// The request line and the fields that mean something in a request (RFC 9112 sections 3, 6 and
+// 7.2).
 #include <algorithm>
 #include <cstring>
 
@@ -48,8 +49,7 @@ const char* H1RequestParser::start_line(const char* at, const char* end) {
   if (target_end == nullptr) return nullptr;
   const char* const after = version(target_end + 1, end);
   if (after == nullptr) return nullptr;
-  request_->method =
-      headers().arena().copy({at, static_cast<std::size_t>(method_end - at)});
+  request_->method = headers().arena().copy({at, static_cast<std::size_t>(method_end - at)});
   if (take_target({target_start, static_cast<std::size_t>(target_end - target_start)}) == nullptr) {
     return nullptr;
   }
@@ -157,24 +157,18 @@ bool H1RequestParser::special_field(std::string_view name, std::string_view valu
       if (name != "te") return false;
       if (takes_trailers(value)) request_->trailers_accepted = true;
       return true;
-    case 4:
-      return name == "host" && host_field(value);
-    case 6:
-      return name == "expect" && expect_field(value);
-    case 7:
-      return name == "upgrade";  // Not followed; h2c is deprecated (RFC 9113 section 3.1).
+    case 4: return name == "host" && host_field(value);
+    case 6: return name == "expect" && expect_field(value);
+    case 7: return name == "upgrade";  // Not followed; h2c is deprecated (RFC 9113 section 3.1).
     case 10:
       if (name == "connection") return connection_field(value);
       return name == "keep-alive";
     case 14:
       if (name == "content-length") return length_field(value);
       return name == "http2-settings";
-    case 16:
-      return name == "proxy-connection";
-    case 17:
-      return name == "transfer-encoding" && encoding_field(value);
-    default:
-      return false;
+    case 16: return name == "proxy-connection";
+    case 17: return name == "transfer-encoding" && encoding_field(value);
+    default: return false;
   }
 }
 

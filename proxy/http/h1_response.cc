@@ -1,5 +1,5 @@
-// The status line and the framing of responses (RFC 9112 sections 4 and 6.3), as strict as requests:
-// a bad upstream must not desynchronise the connection it is on, nor one downstream.
+// The status line and the framing of responses (RFC 9112 sections 4 and 6.3), as strict as
+// requests: a bad upstream must not desynchronise the connection it is on, nor one downstream.
 #include <cstring>
 
 #include "proxy/http/h1_parser.h"
@@ -24,7 +24,8 @@ const char* H1ResponseParser::start_line(const char* at, const char* end) {
   }
   const char* const stop = find_control(at, end);
   if (stop == end) return nullptr;
-  if (*stop != '\r') return refuse(502, "the status line holds a control byte, or ends with LF alone");
+  if (*stop != '\r')
+    return refuse(502, "the status line holds a control byte, or ends with LF alone");
   if (stop + 1 == end) return nullptr;
   if (stop[1] != '\n') return refuse(502, "a CR in the status line is not followed by LF");
   const std::string_view line(at, static_cast<std::size_t>(stop - at));
@@ -45,19 +46,14 @@ const char* H1ResponseParser::start_line(const char* at, const char* end) {
 
 bool H1ResponseParser::special_field(std::string_view name, std::string_view value) {
   switch (name.size()) {
-    case 7:
-      return name == "upgrade";
+    case 7: return name == "upgrade";
     case 10:
       if (name == "connection") return connection_field(value);
       return name == "keep-alive";
-    case 14:
-      return name == "content-length" && length_field(value);
-    case 16:
-      return name == "proxy-connection";
-    case 17:
-      return name == "transfer-encoding" && encoding_field(value);
-    default:
-      return false;
+    case 14: return name == "content-length" && length_field(value);
+    case 16: return name == "proxy-connection";
+    case 17: return name == "transfer-encoding" && encoding_field(value);
+    default: return false;
   }
 }
 

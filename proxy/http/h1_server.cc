@@ -70,12 +70,8 @@ bool H1Server::take_head(Slice& input) {
     case H1HeadParser::State::kMore:
       if (incoming_->began() == loop().now()) Timer::start(options_.limits.header_time);
       return false;
-    case H1HeadParser::State::kRefused:
-      refuse(parser_.refusal());
-      return true;
-    case H1HeadParser::State::kDone:
-      head_complete();
-      return true;
+    case H1HeadParser::State::kRefused: refuse(parser_.refusal()); return true;
+    case H1HeadParser::State::kDone: head_complete(); return true;
   }
   return false;
 }
@@ -225,9 +221,7 @@ AfterThis H1Server::after_response(const H1ServerStream& stream) {
   return keep_alive_ ? AfterThis::kKeepAlive : AfterThis::kClose;
 }
 
-std::string_view H1Server::scheme() {
-  return connection_info().tls != nullptr ? "https" : "http";
-}
+std::string_view H1Server::scheme() { return connection_info().tls != nullptr ? "https" : "http"; }
 
 std::unique_ptr<ServerCodec> serve_http1(EventLoop& loop, std::unique_ptr<Stream> stream,
                                          const ServerOptions& options, Service& service,

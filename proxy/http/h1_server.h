@@ -116,8 +116,8 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   static constexpr std::size_t kUndelivered = 64 * 1024;  // bytes
   // What is read and dropped of a request whose answer is already sent.
   static constexpr std::size_t kLongestDrain = 64 * 1024;  // bytes
-  static constexpr Duration kLingerTime = 2s;   // For the peer to end after us.
-  static constexpr Duration kFlushTime = 30s;   // Without progress of the last bytes.
+  static constexpr Duration kLingerTime = 2s;              // For the peer to end after us.
+  static constexpr Duration kFlushTime = 30s;              // Without progress of the last bytes.
 
  private:
   friend class H1ServerStream;
@@ -154,13 +154,13 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   H1BodyDecoder decoder_;
   std::unique_ptr<H1ServerStream> incoming_;  // Its head is being read.
   std::unique_ptr<H1ServerStream> stream_;    // Being served.
-  Slice pending_;            // The next request's bytes; reading is paused.
+  Slice pending_;                             // The next request's bytes; reading is paused.
   std::size_t dropped_ = 0;  // bytes read and dropped: of an unread body, or while lingering
   uint64_t requests_ = 0;
   uint64_t counted_sent_ = 0;  // bytes_written() that stats_ knows of
   bool keep_alive_ = true;
   bool draining_ = false;
-  bool closing_ = false;   // Our side ends when all is flushed.
+  bool closing_ = false;  // Our side ends when all is flushed.
   bool peer_ended_ = false;
   bool finished_ = false;  // The owner is told at the end of the turn.
   bool told_ = false;

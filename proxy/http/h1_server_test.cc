@@ -118,24 +118,25 @@ TEST_F(H1ServerTest, ClosesAfterTheMostRequestsOfAConnection) {
 }
 
 TEST_F(H1ServerTest, SendsNoBodyToHead) {
-  const std::string received =
-      answer("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" + get("/y"));
+  const std::string received = answer("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" + get("/y"));
   EXPECT_EQ(received,
             "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n"
             "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nGET /y ");
 }
 
 TEST_F(H1ServerTest, SaysContinueOnlyWhenTheBodyIsWanted) {
-  EXPECT_EQ(answer("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
-            "HTTP/1.1 100 Continue\r\n\r\n");
+  EXPECT_EQ(
+      answer("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
+      "HTTP/1.1 100 Continue\r\n\r\n");
   peer->send("hi");
   world.run_for(kSoon);
   EXPECT_EQ(peer->take(), "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nPOST / hi");
 }
 
 TEST_F(H1ServerTest, SaysNothingToAClientThatDidNotWaitForContinue) {
-  EXPECT_EQ(answer("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"),
-            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nPOST / hi");
+  EXPECT_EQ(
+      answer("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"),
+      "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nPOST / hi");
 }
 
 TEST_F(H1ServerTest, RefusesAHeadThatTakesTooLong) {
@@ -228,8 +229,8 @@ TEST_F(H1ServerTest, CarriesALargeBodyBothWays) {
   const auto peer = server.connect();
   peer->send(cat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
   const std::string head = cat("HTTP/1.1 200 OK\r\ncontent-length: ", body.size(), "\r\n\r\n");
-  EXPECT_TRUE(world.run_until(
-      [&] { return peer->received().size() >= head.size() + body.size(); }, 100s));
+  EXPECT_TRUE(
+      world.run_until([&] { return peer->received().size() >= head.size() + body.size(); }, 100s));
   const std::string expected = head + body;
   const auto differs = std::ranges::mismatch(peer->received(), expected);
   EXPECT_TRUE(differs.in1 == peer->received().end() && differs.in2 == expected.end())
@@ -319,15 +320,15 @@ TEST_F(H1ServerDenies, StopsDrainingAChunkedBodyAtTheLimit) {
 }
 
 TEST_F(H1ServerDenies, DrainsAChunkedBodyAndServesTheNextRequest) {
-  const std::string received = answer(
-      cat("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-          "5\r\nhello\r\n0\r\n\r\n", get("/next")));
+  const std::string received =
+      answer(cat("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                 "5\r\nhello\r\n0\r\n\r\n", get("/next")));
   EXPECT_EQ(count_of(received, "HTTP/1.1 403 "), 2);
 }
 
 TEST_F(H1ServerDenies, ClosesWhenTheClientStillWaitsForContinue) {
-  const std::string received = answer(
-      "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  const std::string received =
+      answer("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
   EXPECT_TRUE(received.starts_with("HTTP/1.1 403 "));
   EXPECT_EQ(count_of(received, "connection: close"), 1);
   EXPECT_TRUE(peer->ended());

@@ -113,8 +113,7 @@ class ServerRig final : private AcceptHandler, private ServerConnection::Owner {
 
  private:
   void on_accept(std::unique_ptr<Stream> stream) override {
-    auto connection =
-        serve_http(world_.loop(), std::move(stream), options, service_, *this, stats);
+    auto connection = serve_http(world_.loop(), std::move(stream), options, service_, *this, stats);
     connections_[connection.get()] = std::move(connection);
   }
   void on_finished(ServerConnection& connection) override {
@@ -231,7 +230,8 @@ class EchoService final : public Service {
 
 inline int count_of(std::string_view text, std::string_view what) {
   int count = 0;
-  for (std::size_t at = text.find(what); at != std::string_view::npos; at = text.find(what, at + 1)) {
+  for (std::size_t at = text.find(what); at != std::string_view::npos;
+       at = text.find(what, at + 1)) {
     ++count;
   }
   return count;

@@ -38,16 +38,11 @@ class Cursor {
 // filter that adds such a field is not heard.
 bool is_framing(std::string_view name) {
   switch (name.size()) {
-    case 4:
-      return name == "host";
-    case 10:
-      return name == "connection";
-    case 14:
-      return name == "content-length";
-    case 17:
-      return name == "transfer-encoding";
-    default:
-      return false;
+    case 4: return name == "host";
+    case 10: return name == "connection";
+    case 14: return name == "content-length";
+    case 17: return name == "transfer-encoding";
+    default: return false;
   }
 }
 
@@ -177,9 +172,9 @@ void write_head(ByteQueue& out, const Request& request, const H1Framing& framing
 
 void write_refusal(ByteQueue& out, const H1Refusal& refusal) {
   out.append_copy(cat("HTTP/1.1 ", refusal.status, ' ', reason_phrase(refusal.status),
-                      "\r\ncontent-type: text/plain\r\ncontent-length: ",
-                      refusal.reason.size() + 1, "\r\nx-glia-reason: ", refusal.reason,
-                      "\r\nconnection: close\r\n\r\n", refusal.reason, '\n'));
+                      "\r\ncontent-type: text/plain\r\ncontent-length: ", refusal.reason.size() + 1,
+                      "\r\nx-glia-reason: ", refusal.reason, "\r\nconnection: close\r\n\r\n",
+                      refusal.reason, '\n'));
 }
 
 void write_chunk(ByteQueue& out, Slice data) {

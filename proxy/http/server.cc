@@ -117,12 +117,9 @@ std::unique_ptr<ServerConnection> serve_http(EventLoop& loop, std::unique_ptr<St
                                              ServerConnection::Owner& owner,
                                              HttpServerStats& stats) {
   switch (options.codec) {
-    case Codec::kHttp1:
-      return serve_http1(loop, std::move(stream), options, service, owner, stats);
-    case Codec::kHttp2:
-      return serve_http2(loop, std::move(stream), options, service, owner, stats);
-    case Codec::kAuto:
-      break;
+    case Codec::kHttp1: return serve_http1(loop, std::move(stream), options, service, owner, stats);
+    case Codec::kHttp2: return serve_http2(loop, std::move(stream), options, service, owner, stats);
+    case Codec::kAuto: break;
   }
   return std::make_unique<DetectingServer>(loop, std::move(stream), options, service, owner, stats);
 }

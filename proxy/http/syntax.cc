@@ -26,32 +26,19 @@ bool is_port(std::string_view text) {
   return port && *port >= 1 && *port <= 65535;
 }
 
-bool is_ipv6_byte(char c) {
-  return is_digit(c) || one_of(c, "abcdefABCDEF:.");
-}
+bool is_ipv6_byte(char c) { return is_digit(c) || one_of(c, "abcdefABCDEF:."); }
 
 constexpr std::string_view kHopByHop[] = {
-    "connection",        "http2-settings", "keep-alive", "proxy-connection", "te",
-    "transfer-encoding", "upgrade"};
+    "connection", "http2-settings",    "keep-alive", "proxy-connection",
+    "te",         "transfer-encoding", "upgrade"};
 
-constexpr std::string_view kProtected[] = {"authorization",
-                                           "client-cert",
-                                           "client-cert-chain",
-                                           "content-encoding",
-                                           "content-length",
-                                           "content-range",
-                                           "content-type",
-                                           "cookie",
-                                           "expect",
-                                           "forwarded",
-                                           "host",
-                                           "max-forwards",
-                                           "proxy-authorization",
-                                           "set-cookie",
-                                           "trailer",
-                                           "transfer-encoding",
-                                           "x-real-ip",
-                                           "x-request-id"};
+constexpr std::string_view kProtected[] = {
+    "authorization",       "client-cert",    "client-cert-chain",
+    "content-encoding",    "content-length", "content-range",
+    "content-type",        "cookie",         "expect",
+    "forwarded",           "host",           "max-forwards",
+    "proxy-authorization", "set-cookie",     "trailer",
+    "transfer-encoding",   "x-real-ip",      "x-request-id"};
 constexpr std::string_view kProtectedPrefixes[] = {"x-envoy-", "x-forwarded-", "x-glia-"};
 
 }  // namespace
@@ -64,8 +51,8 @@ const char* find_control(const char* at, const char* end) {
   for (; end - at >= 16; at += 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
-    const __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low),
-                                     _mm_cmpeq_epi8(bytes, del));
+    const __m128i bad =
+        _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low), _mm_cmpeq_epi8(bytes, del));
     const int mask = _mm_movemask_epi8(bad);
     if (mask != 0) return at + __builtin_ctz(static_cast<unsigned>(mask));
   }

@@ -1,5 +1,5 @@
-// The alphabet of HTTP: which bytes may stand in a name, a value, a path or a host, and which fields
-// belong to a hop, to framing or to identity.
+// The alphabet of HTTP: which bytes may stand in a name, a value, a path or a host, and which
+// fields belong to a hop, to framing or to identity.
 //
 // Both codecs ask here, so a message means the same on HTTP/1.1 and HTTP/2. Where an RFC leaves a
 // choice, the strict side is taken.
@@ -34,8 +34,8 @@ constexpr std::array<char, 256> kNameBytes = [] {
 enum ByteClass : uint8_t { kInPath = 1, kInQuery = 2, kInHost = 4, kInMethod = 8 };
 
 // A path takes what RFC 3986 allows and the '|', '^', '[' and ']' that browsers send as they are; a
-// query also takes '\', '`', '{' and '}' (WHATWG URL, query percent-encode set). '#', '"', '<', '>',
-// space, control bytes and bytes above 0x7e never pass (checklist B15).
+// query also takes '\', '`', '{' and '}' (WHATWG URL, query percent-encode set). '#', '"', '<',
+// '>', space, control bytes and bytes above 0x7e never pass (checklist B15).
 constexpr std::array<uint8_t, 256> kByteClasses = [] {
   std::array<uint8_t, 256> table{};
   for (int i = 0x21; i < 0x7f; ++i) {
@@ -73,15 +73,15 @@ bool is_safe_method(std::string_view method);
 
 // Begins with '/', and each byte may stand in a path or, after '?', in a query.
 bool is_path(std::string_view text);
-// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port from 1 to 65535. No
-// user information, no empty host, no percent-encoding.
+// A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port from 1 to 65535.
+// No user information, no empty host, no percent-encoding.
 bool is_authority(std::string_view text);
 
 // Fields about one connection: connection, keep-alive, proxy-connection, te, transfer-encoding,
 // upgrade, http2-settings (RFC 9110 section 7.6.1).
 bool is_hop_by_hop(std::string_view lower_name);
-// Fields that say who sends, to whom, or where the message ends. They cannot be made hop-by-hop with
-// Connection, spelled with '_' for '-', or sent as trailers (checklist A20, A35, B18).
+// Fields that say who sends, to whom, or where the message ends. They cannot be made hop-by-hop
+// with Connection, spelled with '_' for '-', or sent as trailers (checklist A20, A35, B18).
 bool is_protected(std::string_view lower_name);
 // A trailer that is passed on: grpc-*, x-* and digests, unless protected.
 bool is_forwarded_trailer(std::string_view lower_name);

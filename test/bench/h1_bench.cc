@@ -14,7 +14,8 @@ constexpr std::string_view kSmall =
 
 constexpr std::string_view kTypical =
     "POST /v1/chat/completions?stream=true HTTP/1.1\r\nHost: gateway.example\r\n"
-    "User-Agent: OpenAI/Python 1.68.2\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\n"
+    "User-Agent: OpenAI/Python 1.68.2\r\nAccept: application/json\r\nAccept-Encoding: gzip, "
+    "deflate\r\n"
     "Content-Type: application/json\r\nContent-Length: 512\r\nConnection: keep-alive\r\n"
     "Authorization: Bearer sk-0123456789abcdef0123456789abcdef0123456789abcdef\r\n"
     "X-Stainless-Lang: python\r\nX-Stainless-Runtime: CPython\r\nX-Request-Id: "

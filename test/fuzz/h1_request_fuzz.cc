@@ -15,7 +15,8 @@ std::vector<std::string> cut(std::string_view bytes, uint8_t how) {
   uint32_t state = how + 1u;
   while (!bytes.empty()) {
     state = state * 1664525 + 1013904223;
-    const std::size_t size = std::min<std::size_t>(bytes.size(), 1 + (state >> 24) % (how % 32 + 1));
+    const std::size_t size =
+        std::min<std::size_t>(bytes.size(), 1 + (state >> 24) % (how % 32 + 1));
     pieces.emplace_back(bytes.substr(0, size));
     bytes.remove_prefix(size);
   }

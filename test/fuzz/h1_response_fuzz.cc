@@ -1,5 +1,5 @@
-// HTTP/1.1 responses: whatever an upstream sends is refused or read to one end, and what passes can be
-// sent on.
+// HTTP/1.1 responses: whatever an upstream sends is refused or read to one end, and what passes can
+// be sent on.
 #include <cstdint>
 
 #include "proxy/base/check.h"
