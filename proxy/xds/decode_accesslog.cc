@@ -1,6 +1,7 @@
 #include "proxy/xds/decode_accesslog.h"
 
 #include "proxy/base/text.h"
+#include "proxy/telemetry/log_format.h"
 
 namespace glia {
 
@@ -17,6 +18,8 @@ JsonFormat decode_json_format(const Reader& format) {
       value.fail("only text is supported by glia-proxy as the format of a field");
     }
     fields.emplace_back(key, value.text("string_value"));
+    const auto compiled = LogFormat::compile({fields.back()});
+    if (!compiled) value.fail(compiled.error().message());
   });
   return fields;
 }
