@@ -51,55 +51,37 @@ std::string_view name_of(GrpcStatus status) { return kNames[static_cast<std::siz
 
 GrpcStatus grpc_status_of_http(int http_status) {
   switch (http_status) {
-    case 400:
-      return GrpcStatus::kInternal;
-    case 401:
-      return GrpcStatus::kUnauthenticated;
-    case 403:
-      return GrpcStatus::kPermissionDenied;
-    case 404:
-      return GrpcStatus::kUnimplemented;
+    case 400: return GrpcStatus::kInternal;
+    case 401: return GrpcStatus::kUnauthenticated;
+    case 403: return GrpcStatus::kPermissionDenied;
+    case 404: return GrpcStatus::kUnimplemented;
     case 429:
     case 502:
     case 503:
-    case 504:
-      return GrpcStatus::kUnavailable;
-    default:
-      return GrpcStatus::kUnknown;
+    case 504: return GrpcStatus::kUnavailable;
+    default: return GrpcStatus::kUnknown;
   }
 }
 
 int http_status_of_grpc(GrpcStatus status) {
   switch (status) {
-    case GrpcStatus::kOk:
-      return 200;
-    case GrpcStatus::kCancelled:
-      return 499;
+    case GrpcStatus::kOk: return 200;
+    case GrpcStatus::kCancelled: return 499;
     case GrpcStatus::kInvalidArgument:
     case GrpcStatus::kFailedPrecondition:
-    case GrpcStatus::kOutOfRange:
-      return 400;
-    case GrpcStatus::kDeadlineExceeded:
-      return 504;
-    case GrpcStatus::kNotFound:
-      return 404;
+    case GrpcStatus::kOutOfRange: return 400;
+    case GrpcStatus::kDeadlineExceeded: return 504;
+    case GrpcStatus::kNotFound: return 404;
     case GrpcStatus::kAlreadyExists:
-    case GrpcStatus::kAborted:
-      return 409;
-    case GrpcStatus::kPermissionDenied:
-      return 403;
-    case GrpcStatus::kUnauthenticated:
-      return 401;
-    case GrpcStatus::kResourceExhausted:
-      return 429;
-    case GrpcStatus::kUnimplemented:
-      return 501;
-    case GrpcStatus::kUnavailable:
-      return 503;
+    case GrpcStatus::kAborted: return 409;
+    case GrpcStatus::kPermissionDenied: return 403;
+    case GrpcStatus::kUnauthenticated: return 401;
+    case GrpcStatus::kResourceExhausted: return 429;
+    case GrpcStatus::kUnimplemented: return 501;
+    case GrpcStatus::kUnavailable: return 503;
     case GrpcStatus::kUnknown:
     case GrpcStatus::kInternal:
-    case GrpcStatus::kDataLoss:
-      return 500;
+    case GrpcStatus::kDataLoss: return 500;
   }
   return 500;
 }

@@ -1,4 +1,5 @@
-// What a proxy has to know of gRPC: its status codes, its deadline, its message text and its framing.
+// What a proxy has to know of gRPC: its status codes, its deadline, its message text and its
+// framing.
 //
 // Source: gRPC over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md), status codes (grpc/doc/statuscodes.md) and
 // the mapping of HTTP statuses (grpc/doc/http-grpc-status-mapping.md).
@@ -47,7 +48,8 @@ std::optional<GrpcStatus> parse_grpc_status(std::string_view text);
 // The value of grpc-timeout: at most eight digits and one of H M S m u n. Nothing if it breaks the
 // grammar.
 std::optional<Duration> parse_grpc_timeout(std::string_view text);
-// The finest unit whose eight digits hold `timeout`, never longer than it; "0n" for what has passed.
+// The finest unit whose eight digits hold `timeout`, never longer than it; "0n" for what has
+// passed.
 std::string format_grpc_timeout(Duration timeout);
 
 // The value of grpc-message: bytes outside of space to '~', and '%', as %XX.

@@ -60,8 +60,7 @@ TEST(Grpc, WritesTimeoutsThatAreReadBackAndNeverLonger) {
 }
 
 TEST(Grpc, EscapesWhatAFieldCannotHold) {
-  EXPECT_EQ(encode_grpc_message("route \"a\" 50%\r\n\xc3\xa4"),
-            "route \"a\" 50%25%0D%0A%C3%A4");
+  EXPECT_EQ(encode_grpc_message("route \"a\" 50%\r\n\xc3\xa4"), "route \"a\" 50%25%0D%0A%C3%A4");
   std::string all;
   for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
   EXPECT_EQ(decode_grpc_message(encode_grpc_message(all)), all);

@@ -8,9 +8,7 @@
 namespace glia {
 
 H2ClientStream::H2ClientStream(H2Client& client, Request& request)
-    : H2Stream(client, request.headers.arena_ref()),
-      client_(client),
-      stats_(client.stats_) {
+    : H2Stream(client, request.headers.arena_ref()), client_(client), stats_(client.stats_) {
   ++stats_.requests;
   ++stats_.requests_active;
 }
@@ -46,8 +44,7 @@ void H2ClientStream::head_ended() {
   if (aborted_) return;
   if (!decoder_) return break_off(ErrorKind::kProtocol, "sent a response without a status");
   switch (decoder_->finish()) {
-    case FieldFault::kNone:
-      break;
+    case FieldFault::kNone: break;
     case FieldFault::kTooLarge:
       return break_off(ErrorKind::kTooLarge, "sent a response head above the limit");
     default:
@@ -137,8 +134,9 @@ H2Client::~H2Client() {
 std::size_t H2Client::capacity() const {
   if (!opened() || dead() || draining_) return 0;
   if (!nghttp2_session_check_request_allowed(nghttp2())) return 0;
-  const uint32_t allowed = std::min(kMostCalls, nghttp2_session_get_remote_settings(
-                                        nghttp2(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+  const uint32_t allowed = std::min(
+      kMostCalls,
+      nghttp2_session_get_remote_settings(nghttp2(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
   return allowed - std::min<std::size_t>(allowed, open_streams());
 }
 
@@ -232,8 +230,7 @@ void H2Client::session_over(const Error& error) {
 
 std::unique_ptr<ClientCodec> connect_http2(EventLoop& loop, std::unique_ptr<Stream> stream,
                                            const ClientOptions& options,
-                                           ClientConnection::Owner& owner,
-                                           HttpClientStats& stats) {
+                                           ClientConnection::Owner& owner, HttpClientStats& stats) {
   return std::make_unique<H2Client>(loop, std::move(stream), options, owner, stats);
 }
 

@@ -48,8 +48,8 @@ class H2ClientStream final : public H2Stream {
   bool counted_ = true;  // In requests_active.
 };
 
-// The response's body and the owner of everything below it: the pump of the request and one count of
-// the stream.
+// The response's body and the owner of everything below it: the pump of the request and one count
+// of the stream.
 class H2Call final : public Call {
  public:
   explicit H2Call(H2ClientStream& stream) : stream_(stream) { stream_.retain(); }

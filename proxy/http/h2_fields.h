@@ -1,9 +1,9 @@
-// Fields of HTTP/2 messages: checked and sorted into our Request and Response on the way in, laid out
-// for nghttp2 on the way out.
+// Fields of HTTP/2 messages: checked and sorted into our Request and Response on the way in, laid
+// out for nghttp2 on the way out.
 //
-// nghttp2 has checked each field by itself (characters, order of pseudo-fields, fields that belong to
-// a connection; RFC 9113 section 8.2). What stands here is what a proxy must know beyond that: one
-// authority, a path that routes can be matched against, and limits on size and number.
+// nghttp2 has checked each field by itself (characters, order of pseudo-fields, fields that belong
+// to a connection; RFC 9113 section 8.2). What stands here is what a proxy must know beyond that:
+// one authority, a path that routes can be matched against, and limits on size and number.
 #pragma once
 
 #include <nghttp2/nghttp2.h>

@@ -136,8 +136,7 @@ TEST(Http2Fields, CountsFieldsAndBytesAndEveryCrumb) {
   list.emplace_back("cookie", "x");
   EXPECT_EQ(decode(list, limits).fault, FieldFault::kTooLarge);
   EXPECT_EQ(decode(request_with("a", std::string(3000, 'x')), limits).fault, FieldFault::kNone);
-  EXPECT_EQ(decode(request_with("a", std::string(4000, 'x')), limits).fault,
-            FieldFault::kTooLarge);
+  EXPECT_EQ(decode(request_with("a", std::string(4000, 'x')), limits).fault, FieldFault::kTooLarge);
 }
 
 TEST(Http2Fields, RefusesResponsesWithoutAStatusThatMeansSomething) {

@@ -1,5 +1,5 @@
-// HTTP/2 peers that break rules: what our server answers to bad clients, and what our client makes of
-// bad servers. The rows are those of the checklist of attacks and of RFC 9113.
+// HTTP/2 peers that break rules: what our server answers to bad clients, and what our client makes
+// of bad servers. The rows are those of the checklist of attacks and of RFC 9113.
 #include <gtest/gtest.h>
 
 #include "proxy/http/h2_peer_test_support.h"
@@ -92,8 +92,11 @@ TEST_F(BadClient, IsNotServedWhenItsHeadIsMalformed) {
       {{":method", "GET"}, {":scheme", "http"}, {":authority", "u@a"}, {":path", "/"}},
       {{":method", "GET"}, {":scheme", "ftp"}, {":authority", "a"}, {":path", "/"}},
       {{":method", "CONNECT"}, {":authority", "a"}, {":path", "/"}},
-      {{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"},
-       {":authority", "a"}, {":path", "/"}},
+      {{":method", "CONNECT"},
+       {":protocol", "websocket"},
+       {":scheme", "http"},
+       {":authority", "a"},
+       {":path", "/"}},
   };
   int row = 0;
   for (const FieldList& head : heads) {

@@ -10,8 +10,8 @@
 namespace glia {
 namespace {
 
-// The pool wants to be told the size of what it gets back, nghttp2 does not keep it: it stands before
-// the block.
+// The pool wants to be told the size of what it gets back, nghttp2 does not keep it: it stands
+// before the block.
 struct alignas(std::max_align_t) Prefix {
   std::size_t bytes;  // Prefix included.
 };

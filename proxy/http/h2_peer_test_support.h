@@ -1,4 +1,5 @@
-// A peer that may break HTTP: nghttp2 without its checks of messages, whose frames are written down.
+// A peer that may break HTTP: nghttp2 without its checks of messages, whose frames are written
+// down.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -124,8 +125,7 @@ class RawPeer final : private Stream::Watcher {
         self.frames_.push_back(cat("GOAWAY ", frame->goaway.last_stream_id, ' ',
                                    nghttp2_http2_strerror(frame->goaway.error_code)));
         break;
-      default:
-        break;
+      default: break;
     }
     return 0;
   }

@@ -103,11 +103,10 @@ void H2ServerStream::say_continue() {
   if (!open() || responded_) return;
   constexpr std::string_view kName = ":status";
   constexpr std::string_view kValue = "100";
-  const nghttp2_nv status{
-      reinterpret_cast<uint8_t*>(const_cast<char*>(kName.data())),
-      reinterpret_cast<uint8_t*>(const_cast<char*>(kValue.data())),
-      kName.size(), kValue.size(),
-      NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+  const nghttp2_nv status{reinterpret_cast<uint8_t*>(const_cast<char*>(kName.data())),
+                          reinterpret_cast<uint8_t*>(const_cast<char*>(kValue.data())),
+                          kName.size(), kValue.size(),
+                          NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
   nghttp2_submit_headers(server_.nghttp2(), NGHTTP2_FLAG_NONE, id(), nullptr, &status, 1, nullptr);
   server_.mark_output();
 }
@@ -118,8 +117,8 @@ void H2ServerStream::abort() {
   if (started_) server_.doom(*this);
 }
 
-// The client has reset the stream, or broke HTTP: the task is destroyed wherever it sleeps. One that
-// has said all goes on to its own end.
+// The client has reset the stream, or broke HTTP: the task is destroyed wherever it sleeps. One
+// that has said all goes on to its own end.
 void H2ServerStream::on_closed(uint32_t) {
   if (started_ && !end_sent_) return server_.doom(*this);
   drained_.wake(loop_.ready());
@@ -170,14 +169,10 @@ void H2Server::head_ended(H2Stream& any) {
   const FieldFault fault = stream.decoder_.finish();
   if (fault != FieldFault::kNone) broken_by_peer();
   switch (fault) {
-    case FieldFault::kNone:
-      break;
-    case FieldFault::kTooLarge:
-      return stream.refuse(431);
-    case FieldFault::kNotAllowed:
-      return stream.refuse(405);
-    case FieldFault::kMalformed:
-      return stream.reset_as(NGHTTP2_PROTOCOL_ERROR);
+    case FieldFault::kNone: break;
+    case FieldFault::kTooLarge: return stream.refuse(431);
+    case FieldFault::kNotAllowed: return stream.refuse(405);
+    case FieldFault::kMalformed: return stream.reset_as(NGHTTP2_PROTOCOL_ERROR);
   }
   if (!stream.input_complete()) {
     stream.request_.body = std::make_unique<H2ServerStream::RequestBody>(
@@ -248,8 +243,8 @@ void H2Server::count_bytes() {
   stats_.bytes_sent += bytes_written() - std::exchange(bytes_written_counted_, bytes_written());
 }
 
-// RFC 9113 section 6.8: first a GOAWAY that refuses nothing; then, when a ping has come back and the
-// client must have seen it, the one that names the last stream we serve.
+// RFC 9113 section 6.8: first a GOAWAY that refuses nothing; then, when a ping has come back and
+// the client must have seen it, the one that names the last stream we serve.
 void H2Server::drain() {
   if (drain_ != Drain::kNo) return;
   drain_ = Drain::kAnnounced;

@@ -12,8 +12,8 @@ namespace glia {
 
 class H2Server;
 
-// One request on its way in and its response going out. It lives until nghttp2 has closed the stream
-// and the root task is gone.
+// One request on its way in and its response going out. It lives until nghttp2 has closed the
+// stream and the root task is gone.
 class H2ServerStream final : public H2Stream, public ServerStream {
  public:
   H2ServerStream(H2Server& server, ArenaRef arena);

@@ -312,8 +312,9 @@ void H2Session::deadline() {
     die(lost("did not close the connection in time"));
     return finish();
   }
-  const std::optional<TimePoint> waited_from =
-      head_began_ ? head_began_ : settings_seen_ ? std::nullopt : std::optional(idle_since_);
+  const std::optional<TimePoint> waited_from = head_began_      ? head_began_
+                                               : settings_seen_ ? std::nullopt
+                                                                : std::optional(idle_since_);
   if (waited_from && now >= *waited_from + limits_.header_time) {
     return terminate(NGHTTP2_ENHANCE_YOUR_CALM);
   }
@@ -352,18 +353,13 @@ void H2Session::frame_received(const nghttp2_frame& frame) {
       if (end) input_complete(*stream);
       return;
     }
-    case NGHTTP2_RST_STREAM:
-      return reset_was_received();
-    case NGHTTP2_SETTINGS:
-      settings_seen_ = true;
-      return settings_received();
+    case NGHTTP2_RST_STREAM: return reset_was_received();
+    case NGHTTP2_SETTINGS: settings_seen_ = true; return settings_received();
     case NGHTTP2_PING:
       if ((frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) ping_answered();
       return;
-    case NGHTTP2_GOAWAY:
-      return goaway_received();
-    default:
-      return;
+    case NGHTTP2_GOAWAY: return goaway_received();
+    default: return;
   }
 }
 

@@ -85,7 +85,9 @@ class H2Session : public Wire {
   bool opened() const { return opened_; }
   std::size_t open_streams() const { return open_streams_; }
   void broken_by_peer() { ++protocol_errors_; }
-  Fault peer_fault() const { return side_ == Side::kServer ? Fault::kDownstream : Fault::kUpstream; }
+  Fault peer_fault() const {
+    return side_ == Side::kServer ? Fault::kDownstream : Fault::kUpstream;
+  }
 
  private:
   class Deadline final : public Timer {

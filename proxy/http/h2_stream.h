@@ -1,5 +1,5 @@
-// H2Stream: one HTTP/2 stream, the same on both sides: what arrived and nobody has taken yet, what is
-// written and nghttp2 has not taken yet, and who sleeps on either.
+// H2Stream: one HTTP/2 stream, the same on both sides: what arrived and nobody has taken yet, what
+// is written and nghttp2 has not taken yet, and who sleeps on either.
 //
 // Counted: nghttp2 holds it until it closes the stream, and so does everybody with a handle: the
 // server's root task, a request's body, a client's call. It may outlive its session, whose death
@@ -20,9 +20,9 @@ namespace glia {
 class H2Session;
 
 // Slices in order. Unlike ByteQueue it costs nothing while it is empty, and most streams' are: a
-// small message passes through in one piece. Pieces of at most 1 KiB are copied, so that they do not
-// keep the block of a whole read alive, and gathered, so that a peer that sends single bytes cannot
-// make us hold a block for each.
+// small message passes through in one piece. Pieces of at most 1 KiB are copied, so that they do
+// not keep the block of a whole read alive, and gathered, so that a peer that sends single bytes
+// cannot make us hold a block for each.
 class GatherQueue {
  public:
   GatherQueue() = default;
@@ -103,12 +103,12 @@ class H2Stream : public Sink {
   int32_t id_ = 0;
   bool open_ = false;
   bool head_sent_ = false;
-  bool end_sent_ = false;         // END_STREAM or RST_STREAM is in the output.
-  bool input_ended_ = false;      // END_STREAM arrived.
+  bool end_sent_ = false;     // END_STREAM or RST_STREAM is in the output.
+  bool input_ended_ = false;  // END_STREAM arrived.
   bool input_discarded_ = false;
-  bool output_ended_ = false;     // end() was called.
-  bool deferred_ = false;         // nghttp2 waits for resume.
-  bool aborted_ = false;          // We reset it.
+  bool output_ended_ = false;  // end() was called.
+  bool deferred_ = false;      // nghttp2 waits for resume.
+  bool aborted_ = false;       // We reset it.
   std::optional<Error> error_;
   std::optional<Headers> trailers_in_;
   std::optional<FieldBudget> trailers_budget_;
@@ -126,7 +126,7 @@ class H2Stream : public Sink {
   GatherQueue output_;
   uint64_t bytes_in_ = 0;
   uint64_t bytes_out_ = 0;
-  uint32_t count_ = 1;  // nghttp2's
+  uint32_t count_ = 1;        // nghttp2's
   H2Stream* next_ = nullptr;  // In the session's list, until destroyed.
   H2Stream* previous_ = nullptr;
 };

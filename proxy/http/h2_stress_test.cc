@@ -76,7 +76,7 @@ class CutBody final : public Body {
   uint64_t left_;
 };
 
-constexpr int kConnections = 3;   // of clients, and as many of the proxy to the echo
+constexpr int kConnections = 3;  // of clients, and as many of the proxy to the echo
 constexpr int kCallsAtOnce = 48;
 
 struct Tally {
@@ -269,12 +269,12 @@ void run(uint64_t seed, uint64_t calls, bool cut_connections) {
     }
   }
   EXPECT_TRUE(world.pauses.slots.empty());
-  std::printf("seed %llu: %llu complete, %llu failed, %llu cancelled, %llu refused, %llu bytes\n",
-              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(tally.complete),
-              static_cast<unsigned long long>(tally.failed),
-              static_cast<unsigned long long>(tally.cancelled),
-              static_cast<unsigned long long>(tally.refused),
-              static_cast<unsigned long long>(tally.bytes));
+  std::printf(
+      "seed %llu: %llu complete, %llu failed, %llu cancelled, %llu refused, %llu bytes\n",
+      static_cast<unsigned long long>(seed), static_cast<unsigned long long>(tally.complete),
+      static_cast<unsigned long long>(tally.failed),
+      static_cast<unsigned long long>(tally.cancelled),
+      static_cast<unsigned long long>(tally.refused), static_cast<unsigned long long>(tally.bytes));
 }
 
 // GLIA_STRESS_CALLS makes it longer.

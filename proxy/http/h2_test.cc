@@ -200,10 +200,17 @@ TEST_F(Http2, GivesTheConnectionWindowBackWhenCallsAreDropped) {
 TEST_F(Http2, DestroysTheServersTaskWhenTheCallIsDropped) {
   bool destroyed = false;
   serve([&](ServerStream& stream) -> Task<void> {
-    return [](ServerStream&, std::shared_ptr<int> alive, EventLoop& l) -> Task<void> {
+    return [](ServerStream&, std::shared_ptr<int> alive,
+              EventLoop& l) -> Task<void> {
       (void)alive;
       co_await sleep_for(l, 100s);
-    }(stream, std::shared_ptr<int>(new int, [&](int* p) { destroyed = true; delete p; }), loop);
+    }(stream,
+                            std::shared_ptr<int>(new int,
+                                                 [&](int* p) {
+                                                   destroyed = true;
+                                                   delete p;
+                                                 }),
+                            loop);
   });
   connect();
   Request request = make_request();

@@ -112,9 +112,9 @@ class Pipe {
     void tell() {
       if (watcher_ == nullptr) return;
       if (!std::exchange(open_, true)) watcher_->on_open();
-      const bool something = state_->broken || (state_->bytes[1 - side_].empty()
-                                                    ? state_->finished[1 - side_]
-                                                    : !state_->held[1 - side_]);
+      const bool something =
+          state_->broken || (state_->bytes[1 - side_].empty() ? state_->finished[1 - side_]
+                                                              : !state_->held[1 - side_]);
       if (something && !paused_) {
         watcher_->on_readable();
         if (!paused_) post(state_, side_);  // Level-triggered; an empty look costs a turn.
@@ -197,12 +197,11 @@ class TestServer final : public ServerConnection::Owner {
  public:
   TestServer(EventLoop& loop, Service& service) : loop_(loop), service_(service) {}
   void accept(std::unique_ptr<Stream> stream) {
-    connections_.push_back(
-        serve_http2(loop_, std::move(stream), options, service_, *this, stats));
+    connections_.push_back(serve_http2(loop_, std::move(stream), options, service_, *this, stats));
   }
   void on_finished(ServerConnection& connection) override {
-    const auto at = std::ranges::find(connections_, &connection,
-                                      [](const auto& held) { return held.get(); });
+    const auto at =
+        std::ranges::find(connections_, &connection, [](const auto& held) { return held.get(); });
     CHECK(at != connections_.end());
     loop_.reap(std::move(*at));
     connections_.erase(at);

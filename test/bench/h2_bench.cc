@@ -1,5 +1,6 @@
-// A request and its response over HTTP/2 in memory: our client, our server, nghttp2 twice, no kernel.
-// The argument is how many requests share a turn. Target: below 20,000 instructions for both sides.
+// A request and its response over HTTP/2 in memory: our client, our server, nghttp2 twice, no
+// kernel. The argument is how many requests share a turn. Target: below 20,000 instructions for
+// both sides.
 #include <benchmark/benchmark.h>
 
 #include "proxy/http/h2_test_support.h"

@@ -1,6 +1,6 @@
-// Serves HTTP on a loopback port, for peers of other makers: curl, h2load, nghttp, h2spec. GET answers
-// "hello", everything else echoes. With an upstream's address as the second argument it forwards
-// every request there over HTTP/2 instead.
+// Serves HTTP on a loopback port, for peers of other makers: curl, h2load, nghttp, h2spec. GET
+// answers "hello", everything else echoes. With an upstream's address as the second argument it
+// forwards every request there over HTTP/2 instead.
 //
 //   h2_echo PORT [UPSTREAM]     for example: h2_echo 8080 127.0.0.1:8081
 #include <cstdio>
@@ -30,14 +30,13 @@ class Echo final : public Service,
   bool forward_to(std::string_view upstream) {
     Result<Address> address = Address::parse(upstream);
     if (!address) return false;
-    client_ = connect_http(loop_, network_.connect(*address), client_options_, *this,
-                           client_stats_);
+    client_ =
+        connect_http(loop_, network_.connect(*address), client_options_, *this, client_stats_);
     return true;
   }
 
   void on_accept(std::unique_ptr<Stream> stream) override {
-    connections_.push_back(
-        serve_http(loop_, std::move(stream), options_, *this, *this, stats_));
+    connections_.push_back(serve_http(loop_, std::move(stream), options_, *this, *this, stats_));
   }
   void on_finished(ServerConnection& connection) override {
     for (auto& held : connections_) {
