@@ -10,12 +10,11 @@
 #include "control_plane/serve/front_door.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/base/version.h"
 #include "proxy/net/signals.h"
 
 namespace glia {
 namespace {
-
-constexpr const char* kVersion = "0.1.0";
 
 int fail(const Error& error) {
   std::fprintf(stderr, "glia-control: %s\n", error.message().c_str());
@@ -58,7 +57,7 @@ int run(const ControlOptions& options, const Door& wanted) {
 int main(int argc, char** argv) {
   CLI::App app("The control plane of a Glia mesh.", "glia-control");
   ControlOptions options;
-  options.version = kVersion;
+  options.version = kGliaVersion;
   Door door;
   std::string listen = "127.0.0.1:15012", level = "info";
   app.add_option("--mesh", options.mesh, "File or directory with the mesh objects (YAML)")
@@ -73,7 +72,7 @@ int main(int argc, char** argv) {
                  "UNIX socket for glia status [STATE_DIR/control.sock]");
   app.add_option("--log-level", level, "trace, debug, info, warning, error or off")
       ->capture_default_str();
-  app.set_version_flag("--version", cat("glia-control ", kVersion));
+  app.set_version_flag("--version", cat("glia-control ", kGliaVersion));
   CLI11_PARSE(app, argc, argv);
 
   const std::optional<LogLevel> log_level = parse_log_level(level);

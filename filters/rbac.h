@@ -1,8 +1,7 @@
 // RBAC: refuses with 403 what the policies do not let through, and says which policy decided.
 //
 // Envoy's envoy.filters.http.rbac. Shadow rules only count and log. A route may bring its own
-// configuration or switch the filter off. It runs before the request is changed in any way, on the
-// path and fields that routing looked at.
+// configuration or switch the filter off. It sees the path that routing saw, before any rewrite.
 #pragma once
 
 #include <memory>

@@ -12,9 +12,7 @@ AdminServer::AdminServer(EventLoop& loop, Network& network, AdminView& view)
 }
 
 Result<void> AdminServer::listen(const Address& address) {
-  auto acceptor = network_.listen(address, {}, *this);
-  if (!acceptor) return std::move(acceptor).error().in("admin");
-  acceptor_ = std::move(*acceptor);
+  TRY(acceptor_, network_.listen(address, {}, *this));
   return {};
 }
 

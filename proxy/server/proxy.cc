@@ -6,7 +6,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
-#include "proxy/server/version.h"
+#include "proxy/base/version.h"
 #include "proxy/xds/config_dump.h"
 
 namespace glia {
@@ -60,7 +60,7 @@ Result<void> Proxy::listen_for_admin() {
   if (!wanted) return {};
   if (!wanted->is_loopback() && !wanted->is_unix()) {
     LOG(warning, "the admin pages on ", wanted->text(),
-        " can be reached from other machines, and whoever reaches them can stop this proxy");
+        " can be reached from other machines; those are shown /ready and /stats only");
   }
   if (auto listening = admin_.listen(*wanted); !listening) {
     return std::move(listening).error().in("admin.address");
@@ -100,7 +100,7 @@ ServerFacts Proxy::facts() const {
                             : cat("no answer from the control plane yet",
                                   ads_->last_end().empty() ? "" : cat(" (", ads_->last_end(), ")"));
   }
-  facts.version = std::string(kVersion);
+  facts.version = std::string(kGliaVersion);
   facts.uptime = loop_.clock().now() - server_.started();
   facts.node_id = configuration_->bootstrap().node.id;
   facts.node_cluster = configuration_->bootstrap().node.cluster;
