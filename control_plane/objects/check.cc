@@ -55,7 +55,8 @@ std::string text_of(const Labels& labels) {
 }
 
 std::string socket_text(const std::string& address, uint16_t port) {
-  return address.find(':') == address.npos ? cat(address, ":", port) : cat("[", address, "]:", port);
+  return address.find(':') == address.npos ? cat(address, ":", port)
+                                           : cat("[", address, "]:", port);
 }
 
 class Checks {
@@ -142,9 +143,9 @@ class Checks {
       names += cat(names.empty() ? "" : ", ", p.name, " (", p.port, ")");
     }
     const std::string sentence =
-        cat("spec.ports[", index, "].targetPort is ", by_name ? port.target_port->name : cat(number),
-            ", which Workload ", without[0]->metadata.display(), " does not have; its ports are ",
-            names);
+        cat("spec.ports[", index, "].targetPort is ",
+            by_name ? port.target_port->name : cat(number), ", which Workload ",
+            without[0]->metadata.display(), " does not have; its ports are ", names);
     if (without.size() == service.members.size()) error(service, port.at, sentence);
     else warning(service, port.at, sentence);
   }
@@ -163,8 +164,8 @@ class Checks {
       const AuthorizationPolicy::Rule& rule = policy.spec.rules[r];
       for (std::size_t f = 0; f < rule.from.size(); ++f) {
         for (const std::string& identity : rule.from[f].identities) {
-          check_identity(policy, identity, rule.from[f].at, cat("spec.rules[", r, "].from[", f, "]"),
-                         identities);
+          check_identity(policy, identity, rule.from[f].at,
+                         cat("spec.rules[", r, "].from[", f, "]"), identities);
         }
       }
       for (std::size_t t = 0; t < rule.to.size() && !selected.empty(); ++t) {

@@ -1,4 +1,5 @@
-// Kind: one kind of object, whole: its name, its fields, what the reference page says, how it is read.
+// Kind: one kind of object, whole: its name, its fields, what the reference page says, how it is
+// read.
 #pragma once
 
 #include <functional>

@@ -64,8 +64,9 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
   if (spec.ports.empty()) {
     return reader.error_in("ready", spec.ready->at, "asks a port, and this workload has no ports");
   }
-  reader.error_in("ready.port", spec.ready->at,
-                  cat("is ", spec.ready->port, ", which is not the name of a port of this workload"));
+  reader.error_in(
+      "ready.port", spec.ready->at,
+      cat("is ", spec.ready->port, ", which is not the name of a port of this workload"));
 }
 
 void check_service(MeshService::Spec& spec, const YamlNode&, Reader& reader) {

@@ -51,7 +51,8 @@ Kind authorization_policy_kind() {
         draft.objects.policies.push_back(std::move(policy));
       });
   kind.documentation =
-      "Who may call the workloads that it selects. Policies with `action: Deny` are looked at first: "
+      "Who may call the workloads that it selects. Policies with `action: Deny` are looked at "
+      "first: "
       "what one of them matches is refused. A workload that a policy with `action: Allow` selects "
       "refuses what none of them matches. Refusals are 403 and name the policy.";
   kind.example = R"(apiVersion: glia.dev/v1

@@ -1,5 +1,5 @@
-// The kinds that say where requests go: HTTPRoute and GRPCRoute of the Gateway API, with Services as
-// parents (GAMMA, gateway-api.sigs.k8s.io/mesh).
+// The kinds that say where requests go: HTTPRoute and GRPCRoute of the Gateway API, with Services
+// as parents (GAMMA, gateway-api.sigs.k8s.io/mesh).
 #include <initializer_list>
 #include <set>
 
@@ -162,8 +162,9 @@ void check_filter(RouteFilter& filter, const YamlNode& node, Reader& reader) {
       {RouteFilter::Type::kUrlRewrite, "urlRewrite", filter.url_rewrite.has_value()}};
   for (const Member& member : members) {
     if (member.set == (member.type == filter.type)) continue;
-    reader.error_in(member.name, filter.at,
-                    member.set ? "does not belong to this type of filter; remove it" : "is missing");
+    reader.error_in(
+        member.name, filter.at,
+        member.set ? "does not belong to this type of filter; remove it" : "is missing");
   }
 }
 

@@ -190,15 +190,15 @@ const Shape& field_shape(const Shape& object, std::string_view name) {
   CHECK(false);
 }
 
-constexpr char kHeading[] = R"(<!-- Written by //control_plane/objects:schema_tool from the description that the parser uses. -->
+constexpr char kHeading[] = R"(<!-- Written by //control_plane/objects:schema_tool; do not edit. -->
 # Mesh objects
 
-A mesh is described by objects in YAML files, in the form that Kubernetes uses: `apiVersion`, `kind`,
-`metadata`, `spec`. A file holds any number of documents between lines of `---`; a directory stands for
-all `*.yaml` and `*.yml` files in it. `glia config validate FILE` reads them and prints every problem
-with file, line and column. A field that is not known is an error, so that a misspelt one cannot be
-ignored; text that YAML takes for a number or a boolean must be quoted, as in Kubernetes. JSON schemas
-for editors are in [schema/](schema).
+A mesh is described by objects in YAML files, in the form that Kubernetes uses: `apiVersion`,
+`kind`, `metadata`, `spec`. A file holds any number of documents between lines of `---`; a
+directory stands for all `*.yaml` and `*.yml` files in it. `glia config validate FILE` reads
+them and prints every problem with file, line and column. A field that is not known is an error,
+so that a misspelt one cannot be ignored; text that YAML takes for a number or a boolean must be
+quoted, as in Kubernetes. JSON schemas for editors are in [schema/](schema).
 
 Every object has:
 
@@ -210,29 +210,30 @@ constexpr char kSemantics[] = R"(
 ## How requests find their way
 
 - An application sends what is for other Services to its own sidecar's outbound listener
-  (`spec.address`, port `spec.outbound.port`), with the name of the Service as host. A host that is no
-  Service is answered with 404 and the names that exist.
-- Without a route, a request goes to the workloads behind the Service, to the one with the fewest
-  running requests of two picked by chance.
-- With an HTTPRoute or GRPCRoute whose parent is the Service, its rules decide instead. Over all routes
-  of the Service, the first of these that tells two matches apart wins: exact path; regular expression;
-  longest prefix; a method; most headers; most query parameters; namespace and name of the route in
-  alphabetical order; order in the route. A request that no rule matches is answered with 404 (gRPC:
-  UNIMPLEMENTED).
-- Backends share a rule's requests by weight. A rule without backends, or whose weights are all 0, answers
-  500 (gRPC: UNAVAILABLE). Routes of a backend Service are not looked at.
-- In files, a backend that does not exist is an error of the file. Where it cannot be (an object deleted
-  in a running cluster), its share is sent to a cluster without endpoints named `missing:PORT:NAME.NAMESPACE`,
-  which answers 503 and names it; if no backend of the rule exists, the rule answers 500 (gRPC: UNAVAILABLE).
+  (`spec.address`, port `spec.outbound.port`), with the name of the Service as host. A host that
+  is no Service is answered with 404 and the names that exist.
+- Without a route, a request goes to the workloads behind the Service, to the one with the
+  fewest running requests of two picked by chance.
+- With an HTTPRoute or GRPCRoute whose parent is the Service, its rules decide instead. Over all
+  routes of the Service, the first of these that tells two matches apart wins: exact path;
+  regular expression; longest prefix; a method; most headers; most query parameters; namespace
+  and name of the route in alphabetical order; order in the route. A request that no rule
+  matches is answered with 404 (gRPC: UNIMPLEMENTED).
+- Backends share a rule's requests by weight. A rule without backends, or whose weights are all
+  0, answers 500 (gRPC: UNAVAILABLE). Routes of a backend Service are not looked at.
+- In files, a backend that does not exist is an error of the file. Where it cannot be (an object
+  deleted in a running cluster), its share is sent to a cluster without endpoints named
+  `missing:PORT:NAME.NAMESPACE`, which answers 503 and names it; if no backend of the rule
+  exists, the rule answers 500 (gRPC: UNAVAILABLE).
 - There is no time limit unless `timeouts.request` sets one.
-- Between sidecars there is always mutual TLS and HTTP/2. The caller accepts only the identities of the
-  workloads behind the Service, the callee only certificates of the mesh. The application behind the
-  callee finds the caller's identity in `x-forwarded-client-cert`.
+- Between sidecars there is always mutual TLS and HTTP/2. The caller accepts only the identities
+  of the workloads behind the Service, the callee only certificates of the mesh. The application
+  behind the callee finds the caller's identity in `x-forwarded-client-cert`.
 
 ## Limits
 
-A file of at most 8 MiB, 1,000 files, 20,000 objects; YAML nested at most 64 deep and at most 1,000,000
-values a file, with aliases expanded. YAML tags and merge keys (`<<`) are refused.
+A file of at most 8 MiB, 1,000 files, 20,000 objects; YAML nested at most 64 deep and at most
+1,000,000 values a file, with aliases expanded. YAML tags and merge keys (`<<`) are refused.
 )";
 
 }  // namespace

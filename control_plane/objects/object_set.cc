@@ -263,7 +263,8 @@ std::string Problem::text() const {
   std::string out;
   if (!file.empty()) out += cat(file, ":");
   if (line > 0) out += cat(line, ":", column, ":");
-  return cat(out, out.empty() ? "" : " ", severity == Severity::kWarning ? "warning: " : "", message);
+  return cat(out, out.empty() ? "" : " ", severity == Severity::kWarning ? "warning: " : "",
+             message);
 }
 
 bool selects(const Labels& selector, const Labels& labels) {

@@ -1,4 +1,5 @@
-// The mesh objects as plain values: what a person wrote in YAML, checked and with defaults filled in.
+// The mesh objects as plain values: what a person wrote in YAML, checked and with defaults filled
+// in.
 //
 // Field names are those of the YAML in snake_case; docs/mesh-objects.md is the reference. Objects
 // never point at each other; object_set.h resolves names. `at` is where a part stands in its file.

@@ -78,12 +78,15 @@ TEST(Objects, SaysWhatIsWrongWithAMesh) {
        "m.yaml:2:7: kind Gateway is not supported yet; remove the object\n"},
       {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {}\n",
        "m.yaml:3:11: Mesh: metadata.name is missing\n"},
-      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {certificateLifetime: 5s}\n",
+      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {certificateLifetime: "
+       "5s}\n",
        "m.yaml:4:29: Mesh m: spec.certificateLifetime must be from 1m to 8760h, not 5s\n"},
-      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {certificateLifetime: 1d}\n",
+      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {certificateLifetime: "
+       "1d}\n",
        "m.yaml:4:29: Mesh m: spec.certificateLifetime must be a duration such as 500ms, 10s or "
        "1h30m, not \"1d\"\n"},
-      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {defaultAuthorization: no}\n",
+      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {defaultAuthorization: "
+       "no}\n",
        "m.yaml:4:30: Mesh m: spec.defaultAuthorization must be text, but no is a boolean in YAML; "
        "write \"no\"\n"},
       {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: [1]\n",
@@ -92,17 +95,20 @@ TEST(Objects, SaysWhatIsWrongWithAMesh) {
        "m.yaml:4:1: Mesh m: metadata is written twice, first in line 3\n"},
       {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m, uid: abc}\n",
        "m.yaml:3:21: Mesh m: metadata.uid is written by Kubernetes and not read here; remove it\n"},
-      {"- a\n", "m.yaml:1:1: an object must be a map with apiVersion, kind and metadata, not a "
-                "list\n"},
-      {"", "m.yaml: there is no Mesh; add one: {apiVersion: glia.dev/v1, kind: Mesh, metadata: "
-           "{name: demo}}\n"},
+      {"- a\n",
+       "m.yaml:1:1: an object must be a map with apiVersion, kind and metadata, not a "
+       "list\n"},
+      {"",
+       "m.yaml: there is no Mesh; add one: {apiVersion: glia.dev/v1, kind: Mesh, metadata: "
+       "{name: demo}}\n"},
   });
 }
 
 TEST(Objects, SaysWhereYamlItselfIsBroken) {
   EXPECT_EQ(problems("kind: Mesh\n  name: [\n"),
             "m.yaml:2:7: not valid YAML: illegal map value\n");
-  EXPECT_EQ(problems("a: *x\n"), "m.yaml:1:4: not valid YAML: the referenced anchor is not defined\n");
+  EXPECT_EQ(problems("a: *x\n"),
+            "m.yaml:1:4: not valid YAML: the referenced anchor is not defined\n");
   EXPECT_EQ(problems("a: &x [*x]\n"),
             "m.yaml:1:8: an alias may not refer to a value that contains it\n");
   EXPECT_EQ(problems("a: !!int 1\n"),
@@ -114,37 +120,47 @@ TEST(Objects, SaysWhereYamlItselfIsBroken) {
 
 TEST(Objects, SaysWhatIsWrongWithAWorkload) {
   const auto workload = [](std::string spec) {
-    return problems(cat(kMesh, "apiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: w}\nspec: ",
-                        spec, "\n"));
+    return problems(cat(
+        kMesh, "apiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: w}\nspec: ", spec, "\n"));
   };
-  EXPECT_EQ(workload("{address: 127.0.1.1}"), "m.yaml:6:7: Workload w: spec.ports is missing\n");
+  EXPECT_EQ(workload("{address: 127.0.1.1}"), "");  // One that only calls others.
+  EXPECT_EQ(workload("{ports: []}"),
+            "m.yaml:6:7: Workload w: spec.address is missing\n"
+            "m.yaml:6:15: Workload w: spec.ports must have at least 1 item\n");
+  EXPECT_EQ(workload("{address: 127.0.1.1, ready: {path: /}}"),
+            "m.yaml:6:35: Workload w: spec.ready asks a port, and this workload has no ports\n");
   EXPECT_EQ(workload("{address: localhost, ports: [{name: a, port: 1}]}"),
             "m.yaml:6:17: Workload w: spec.address must be an IP address such as 127.0.1.3 or "
             "fd00::3 (names are not resolved here), not \"localhost\"\n");
   EXPECT_EQ(workload("{address: 127.0.1.1, ports: []}"),
             "m.yaml:6:35: Workload w: spec.ports must have at least 1 item\n");
-  EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: 0, protocol: TCP}]}"),
-            "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "
-            "0\n"
-            "m.yaml:6:65: Workload w: spec.ports[0].protocol is TCP, which is not supported yet; use "
-            "HTTP, HTTP2 or GRPC\n");
-  EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: \"80\"}]}"),
-            "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "
-            "\"80\"\n");
+  EXPECT_EQ(
+      workload("{address: 127.0.1.1, ports: [{name: a, port: 0, protocol: TCP}]}"),
+      "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "
+      "0\n"
+      "m.yaml:6:65: Workload w: spec.ports[0].protocol is TCP, which is not supported yet; use "
+      "HTTP, HTTP2 or GRPC\n");
+  EXPECT_EQ(
+      workload("{address: 127.0.1.1, ports: [{name: a, port: \"80\"}]}"),
+      "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "
+      "\"80\"\n");
   EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: 80}, {name: a, port: 81}]}"),
             "m.yaml:6:57: Workload w: spec.ports[1].name is a, as is another; each must be "
             "different\n");
   EXPECT_EQ(workload("{address: 127.0.0.1, ports: [{name: a, port: 80}]}"),
             "m.yaml:6:36: Workload w: spec.ports[0].appPort and port are both 80 on 127.0.0.1: "
             "sidecar and application cannot share it; choose another appPort or appAddress\n");
-  EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: 15001}]}"),
-            "m.yaml:6:36: Workload w: spec.ports[0].port is 15001, which is the port of the outbound "
-            "listener\n");
-  EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: 80}], ready: {path: ok, port: b}}"),
-            "m.yaml:6:72: Workload w: spec.ready.path must begin with /, not \"ok\"\n");
-  EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: 80}], ready: {path: /, port: b}}"),
-            "m.yaml:6:65: Workload w: spec.ready.port is b, which is not the name of a port of this "
-            "workload\n");
+  EXPECT_EQ(
+      workload("{address: 127.0.1.1, ports: [{name: a, port: 15001}]}"),
+      "m.yaml:6:36: Workload w: spec.ports[0].port is 15001, which is the port of the outbound "
+      "listener\n");
+  EXPECT_EQ(
+      workload("{address: 127.0.1.1, ports: [{name: a, port: 80}], ready: {path: ok, port: b}}"),
+      "m.yaml:6:72: Workload w: spec.ready.path must begin with /, not \"ok\"\n");
+  EXPECT_EQ(
+      workload("{address: 127.0.1.1, ports: [{name: a, port: 80}], ready: {path: /, port: b}}"),
+      "m.yaml:6:65: Workload w: spec.ready.port is b, which is not the name of a port of this "
+      "workload\n");
   EXPECT_EQ(workload("{address: 127.0.1.1, ports: [{name: a, port: 80}], env: {A: 1, B-C: x}}"),
             "m.yaml:6:67: Workload w: spec.env.A must be text, but 1 is a number in YAML; write "
             "\"1\"\n"
@@ -153,7 +169,9 @@ TEST(Objects, SaysWhatIsWrongWithAWorkload) {
 }
 
 std::string with_rule(const std::string& rule) {
-  return problems(cat(kMesh, R"({apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {a: b}, ports: [{port: 80}]}}
+  return problems(
+      cat(kMesh, R"({apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {a: b},
+    ports: [{port: 80}]}}
 ---
 apiVersion: glia.dev/v1
 kind: Workload
@@ -166,59 +184,65 @@ metadata: {name: r}
 spec:
   parentRefs: [{name: a}]
   rules:
-  - )", rule, "\n"));
+  - )",
+          rule, "\n"));
 }
 
 TEST(Objects, SaysWhatIsWrongWithARoute) {
   EXPECT_EQ(with_rule("backendRefs: [{name: a, port: 80}]"), "");
   EXPECT_EQ(with_rule("backendRef: []"),
-            "m.yaml:16:5: HTTPRoute r: spec.rules[0].backendRef is not a field; did you mean "
+            "m.yaml:17:5: HTTPRoute r: spec.rules[0].backendRef is not a field; did you mean "
             "backendRefs?\n");
   EXPECT_EQ(with_rule("retry: {attempts: 3}"),
-            "m.yaml:16:5: HTTPRoute r: spec.rules[0].retry is not supported yet; remove it\n");
+            "m.yaml:17:5: HTTPRoute r: spec.rules[0].retry is not supported yet; remove it\n");
   EXPECT_EQ(with_rule("backendRefs: [{name: a}]"),
-            "m.yaml:16:19: HTTPRoute r: spec.rules[0].backendRefs[0].port is missing\n");
+            "m.yaml:17:19: HTTPRoute r: spec.rules[0].backendRefs[0].port is missing\n");
   EXPECT_EQ(with_rule("backendRefs: [{name: a, port: 80, weight: 1000001}]"),
-            "m.yaml:16:47: HTTPRoute r: spec.rules[0].backendRefs[0].weight must be a whole number "
+            "m.yaml:17:47: HTTPRoute r: spec.rules[0].backendRefs[0].weight must be a whole number "
             "from 0 to 1000000, not 1000001\n");
-  EXPECT_EQ(with_rule("matches: [{path: {type: Prefix, value: /}}]"),
-            "m.yaml:16:29: HTTPRoute r: spec.rules[0].matches[0].path.type must be Exact, PathPrefix "
-            "or RegularExpression, not \"Prefix\"\n");
+  EXPECT_EQ(
+      with_rule("matches: [{path: {type: Prefix, value: /}}]"),
+      "m.yaml:17:29: HTTPRoute r: spec.rules[0].matches[0].path.type must be Exact, PathPrefix "
+      "or RegularExpression, not \"Prefix\"\n");
   EXPECT_EQ(with_rule("matches: [{path: {type: RegularExpression, value: '('}}]"),
-            "m.yaml:16:22: HTTPRoute r: spec.rules[0].matches[0].path.value must be a regular "
+            "m.yaml:17:22: HTTPRoute r: spec.rules[0].matches[0].path.value must be a regular "
             "expression in RE2 syntax (missing ): (), not \"(\"\n");
   EXPECT_EQ(with_rule("matches: [{path: {value: /a/../b}}]"),
-            "m.yaml:16:22: HTTPRoute r: spec.rules[0].matches[0].path.value must be a path without "
+            "m.yaml:17:22: HTTPRoute r: spec.rules[0].matches[0].path.value must be a path without "
             "\"/../\", not \"/a/../b\"\n");
   EXPECT_EQ(with_rule("matches: [{method: post}]"),
-            "m.yaml:16:24: HTTPRoute r: spec.rules[0].matches[0].method must be GET, HEAD, POST, "
+            "m.yaml:17:24: HTTPRoute r: spec.rules[0].matches[0].method must be GET, HEAD, POST, "
             "PUT, DELETE, CONNECT, OPTIONS, TRACE or PATCH, not \"post\"; did you mean POST?\n");
-  EXPECT_EQ(with_rule("filters: [{type: RequestMirror}]"),
-            "m.yaml:16:22: HTTPRoute r: spec.rules[0].filters[0].type is RequestMirror, which is not "
-            "supported yet; use RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect or "
-            "URLRewrite\n");
-  EXPECT_EQ(with_rule("filters: [{type: URLRewrite, requestRedirect: {}}]"),
-            "m.yaml:16:15: HTTPRoute r: spec.rules[0].filters[0].requestRedirect does not belong to "
-            "this type of filter; remove it\n"
-            "m.yaml:16:15: HTTPRoute r: spec.rules[0].filters[0].urlRewrite is missing\n");
-  EXPECT_EQ(with_rule("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 305}}]"),
-            "m.yaml:16:56: HTTPRoute r: spec.rules[0].filters[0].requestRedirect.statusCode must be "
-            "301, 302, 303, 307 or 308, not 305\n");
+  EXPECT_EQ(
+      with_rule("filters: [{type: RequestMirror}]"),
+      "m.yaml:17:22: HTTPRoute r: spec.rules[0].filters[0].type is RequestMirror, which is not "
+      "supported yet; use RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect or "
+      "URLRewrite\n");
+  EXPECT_EQ(
+      with_rule("filters: [{type: URLRewrite, requestRedirect: {}}]"),
+      "m.yaml:17:15: HTTPRoute r: spec.rules[0].filters[0].requestRedirect does not belong to "
+      "this type of filter; remove it\n"
+      "m.yaml:17:15: HTTPRoute r: spec.rules[0].filters[0].urlRewrite is missing\n");
+  EXPECT_EQ(
+      with_rule("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 305}}]"),
+      "m.yaml:17:56: HTTPRoute r: spec.rules[0].filters[0].requestRedirect.statusCode must be "
+      "301, 302, 303, 307 or 308, not 305\n");
   EXPECT_EQ(with_rule("filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: "
                       "[host, 'a b', te]}}]"),
-            "m.yaml:16:78: HTTPRoute r: "
+            "m.yaml:17:78: HTTPRoute r: "
             "spec.rules[0].filters[0].requestHeaderModifier.remove[0] may not be changed here; use "
             "URLRewrite with hostname, not \"host\"\n"
-            "m.yaml:16:84: HTTPRoute r: "
+            "m.yaml:17:84: HTTPRoute r: "
             "spec.rules[0].filters[0].requestHeaderModifier.remove[1] must be a header name: 1 to "
             "256 letters, digits and \"!#$%&'*+-.^_`|~\", not \"a b\"\n"
-            "m.yaml:16:91: HTTPRoute r: "
+            "m.yaml:17:91: HTTPRoute r: "
             "spec.rules[0].filters[0].requestHeaderModifier.remove[2] must be a header that is not "
             "part of the HTTP framing, not \"te\"\n");
-  EXPECT_EQ(with_rule("{matches: [{path: {value: /a}}, {path: {value: /a}}], backendRefs: [{name: a, "
-                      "port: 80}]}"),
-            "m.yaml:16:37: warning: HTTPRoute r: spec.rules[0].matches[1] never gets a request: "
-            "spec.rules[0] of HTTPRoute r comes first and matches the same\n");
+  EXPECT_EQ(
+      with_rule("{matches: [{path: {value: /a}}, {path: {value: /a}}], backendRefs: [{name: a, "
+                "port: 80}]}"),
+      "m.yaml:17:37: warning: HTTPRoute r: spec.rules[0].matches[1] never gets a request: "
+      "spec.rules[0] of HTTPRoute r comes first and matches the same\n");
 }
 
 TEST(Objects, SaysWhatIsWrongWithAPolicy) {
@@ -234,23 +258,28 @@ TEST(Objects, SaysWhatIsWrongWithAPolicy) {
   EXPECT_EQ(rule("from: [{identities: []}]"),
             "m.yaml:13:25: AuthorizationPolicy p: spec.rules[0].from[0].identities must have at "
             "least 1 item\n");
-  EXPECT_EQ(rule("from: [{identities: ['spiffe://Mesh.Local/x']}]"),
-            "m.yaml:13:26: AuthorizationPolicy p: spec.rules[0].from[0].identities[0] must be an "
-            "identity: name, namespace/name, a whole spiffe:// id, or \"*\" for any caller that has "
-            "a certificate of this mesh, not \"spiffe://Mesh.Local/x\"\n");
-  EXPECT_EQ(rule("to: [{paths: ['/a/*/b']}]"),
-            "m.yaml:13:19: AuthorizationPolicy p: spec.rules[0].to[0].paths[0] must be a path, or a "
-            "prefix with one * at its end, not \"/a/*/b\"\n");
-  EXPECT_EQ(rule("to: [{ports: [rst]}]"),
-            "m.yaml:13:10: AuthorizationPolicy p: spec.rules[0].to[0].ports: rst is not a port of a "
-            "Workload that the policy selects; did you mean rest?\n");
+  EXPECT_EQ(
+      rule("from: [{identities: ['spiffe://Mesh.Local/x']}]"),
+      "m.yaml:13:26: AuthorizationPolicy p: spec.rules[0].from[0].identities[0] must be an "
+      "identity: name, namespace/name, a whole spiffe:// id, or \"*\" for any caller that has "
+      "a certificate of this mesh, not \"spiffe://Mesh.Local/x\"\n");
+  EXPECT_EQ(
+      rule("to: [{paths: ['/a/*/b']}]"),
+      "m.yaml:13:19: AuthorizationPolicy p: spec.rules[0].to[0].paths[0] must be a path, or a "
+      "prefix with one * at its end, not \"/a/*/b\"\n");
+  EXPECT_EQ(
+      rule("to: [{ports: [rst]}]"),
+      "m.yaml:13:10: AuthorizationPolicy p: spec.rules[0].to[0].ports: rst is not a port of a "
+      "Workload that the policy selects; did you mean rest?\n");
 }
 
 TEST(Objects, FindsDoublesAcrossFiles) {
   const std::string service =
-      "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {a: b}, ports: [{port: "
+      "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {a: b}, ports: "
+      "[{port: "
       "80}]}}\n";
-  const LoadReport report = parse({{"a.yaml", cat(kMesh, service)}, {"b.yaml", cat(kMesh, service)}});
+  const LoadReport report =
+      parse({{"a.yaml", cat(kMesh, service)}, {"b.yaml", cat(kMesh, service)}});
   EXPECT_EQ(report.errors(),
             "b.yaml:1:49: Mesh m: there must be exactly one Mesh, the first is in a.yaml:1\n"
             "b.yaml:3:43: Service a: is there twice, first in a.yaml:3");

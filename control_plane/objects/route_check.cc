@@ -82,8 +82,9 @@ class RouteChecks {
       if (s.metadata.ns == to.ns) names.push_back(s.metadata.name);
     }
     const auto meant = closest_of(to.name, names);
-    error(route, to.at, cat(path, ".name is ", to.name, ", but there is no such Service in namespace ",
-                            to.ns, meant ? cat("; did you mean ", *meant, "?") : ""));
+    error(route, to.at,
+          cat(path, ".name is ", to.name, ", but there is no such Service in namespace ", to.ns,
+              meant ? cat("; did you mean ", *meant, "?") : ""));
     return nullptr;
   }
 

@@ -25,8 +25,9 @@ bool letter_or_digit(char c) { return lower_or_digit(c) || (c >= 'A' && c <= 'Z'
 
 bool is_label(std::string_view text) {
   return !text.empty() && text.size() <= kMaxLabel && lower_or_digit(text.front()) &&
-         lower_or_digit(text.back()) &&
-         std::all_of(text.begin(), text.end(), [](char c) { return lower_or_digit(c) || c == '-'; });
+         lower_or_digit(text.back()) && std::all_of(text.begin(), text.end(), [](char c) {
+           return lower_or_digit(c) || c == '-';
+         });
 }
 
 bool is_subdomain(std::string_view text) {
@@ -114,22 +115,24 @@ Wrong check_service_name(std::string_view text) {
 }
 
 Wrong check_subdomain_name(std::string_view text) {
-  return unless(is_subdomain(text), "must be lower-case letters, digits, '-' and '.', with a letter "
-                                    "or digit at both ends of each part");
+  return unless(is_subdomain(text),
+                "must be lower-case letters, digits, '-' and '.', with a letter "
+                "or digit at both ends of each part");
 }
 
 Wrong check_port_name(std::string_view text) {
   const bool good = is_label(text) && text.size() <= kMaxPortName &&
                     text.find("--") == text.npos && std::any_of(text.begin(), text.end(), lower);
-  return unless(good, "must be 1 to 15 lower-case letters, digits and single '-', with at least one "
-                      "letter");
+  return unless(good,
+                "must be 1 to 15 lower-case letters, digits and single '-', with at least one "
+                "letter");
 }
 
 Wrong check_label_key(std::string_view text) {
   const std::size_t slash = text.find('/');
-  const bool good = slash == text.npos
-                        ? is_qualified(text)
-                        : is_subdomain(text.substr(0, slash)) && is_qualified(text.substr(slash + 1));
+  const bool good = slash == text.npos ? is_qualified(text)
+                                       : is_subdomain(text.substr(0, slash)) &&
+                                             is_qualified(text.substr(slash + 1));
   return unless(good, "must be 1 to 63 letters, digits, '-', '_' and '.', with an optional domain "
                       "and '/' before it");
 }

@@ -42,7 +42,8 @@ void Reader::error_in(std::string_view field, Place at, std::string_view sentenc
   ++errors_;
   if (problems_.size() >= kMaxProblemsHeld) return;
   std::string path = path_;
-  if (!field.empty()) path += path.empty() || field[0] == '[' ? std::string(field) : cat(".", field);
+  if (!field.empty())
+    path += path.empty() || field[0] == '[' ? std::string(field) : cat(".", field);
   problems_.push_back({file_, at.line, at.column,
                        cat(object_, ": ", path, path.empty() ? "" : " ", sentence),
                        Problem::Severity::kError});

@@ -1,4 +1,5 @@
-// The one description of a kind's fields, from which parser, JSON schema and reference page are made.
+// The one description of a kind's fields, from which parser, JSON schema and reference page are
+// made.
 //
 // A Type<T> knows how a YAML value becomes a T and what to tell people about it (its Shape). Leaves
 // are made by text(), integer(), ...; an ObjectType<T> binds field names to members of T. Reading

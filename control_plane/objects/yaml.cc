@@ -84,7 +84,8 @@ class TreeBuilder final : public YAML::EventHandler {
   void count(const YAML::Mark& mark, std::size_t more) {
     nodes_ += more;
     if (nodes_ <= kMaxYamlNodes) return;
-    stop(mark, cat("the file has more than ", kMaxYamlNodes, " values, aliases expanded; split it"));
+    stop(mark,
+         cat("the file has more than ", kMaxYamlNodes, " values, aliases expanded; split it"));
   }
   YamlNode leaf(const YAML::Mark& mark, YamlNode::Kind kind) {
     count(mark, 1);

@@ -19,9 +19,9 @@ using PathType = HttpRoute::PathCondition::Type;
 // gRPC clients map HTTP 503 to UNAVAILABLE and 404 to UNIMPLEMENTED, as GRPCRoute asks.
 constexpr int kNoBackendHttp = 500, kNoBackendGrpc = 503;
 
-// Gateway API, HTTPRouteRule.matches: exact path, then (ours to choose) regular expression, then the
-// longest prefix; a method; most headers; most query parameters; then name of the route and order in
-// it. GRPCRouteRule.matches is the same with service and method in place of the path.
+// Gateway API, HTTPRouteRule.matches: exact path, then (ours to choose) regular expression, then
+// the longest prefix; a method; most headers; most query parameters; then name of the route and
+// order in it. GRPCRouteRule.matches is the same with service and method in place of the path.
 struct Rank {
   int path = 0;  // Higher is earlier, as all below.
   std::size_t length = 0, second_length = 0;
@@ -110,7 +110,9 @@ void match_path(const HttpRoute::PathCondition& path, MatchMessage& match) {
 
 Rank rank_of(const HttpRoute::Match& match) {
   Rank rank;
-  rank.path = match.path.type == PathType::kExact ? 2 : match.path.type == PathType::kPathPrefix ? 0 : 1;
+  rank.path = match.path.type == PathType::kExact        ? 2
+              : match.path.type == PathType::kPathPrefix ? 0
+                                                         : 1;
   rank.length = without_final_slash(match.path.value).size();
   rank.method = !match.method.empty();
   rank.headers = match.headers.size();
@@ -190,9 +192,11 @@ void set_backends(const ObjectSet& objects, const std::vector<RouteBackend>& bac
     shares.emplace_back(cluster_of(objects, backend, absent), backend.weight);
     any_exists |= absent.size() == before && !absent.contains(shares.back().first);
   }
-  if (backends.empty()) return answer(message, no_backend_status, cat(rule_name, " has no backend"));
+  if (backends.empty())
+    return answer(message, no_backend_status, cat(rule_name, " has no backend"));
   if (shares.empty()) {
-    return answer(message, no_backend_status, cat(rule_name, ": the weights of all backends are 0"));
+    return answer(message, no_backend_status,
+                  cat(rule_name, ": the weights of all backends are 0"));
   }
   if (!any_exists) {
     return answer(message, no_backend_status,

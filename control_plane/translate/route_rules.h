@@ -1,5 +1,5 @@
-// Rules of HTTPRoutes and GRPCRoutes as Envoy routes, in the order in which the Gateway API wants them
-// tried.
+// Rules of HTTPRoutes and GRPCRoutes as Envoy routes, in the order in which the Gateway API wants
+// them tried.
 #pragma once
 
 #include <cstdint>

@@ -24,7 +24,8 @@ bool is_bare(const MeshService& service, uint16_t port) {
 void add_domains(const MeshService& service, uint16_t port, const std::string& ns,
                  VirtualHost& host) {
   const std::string qualified = cat(service.metadata.name, ".", service.metadata.ns);
-  std::vector<std::string> names = {qualified, qualified + ".svc", qualified + ".svc.cluster.local"};
+  std::vector<std::string> names = {qualified, qualified + ".svc",
+                                    qualified + ".svc.cluster.local"};
   if (service.metadata.ns == ns) names.insert(names.begin(), service.metadata.name);
   for (const std::string& name : names) {
     if (is_bare(service, port)) host.add_domains(name);
@@ -44,8 +45,9 @@ void add_no_match(const MeshService& service, uint16_t port, VirtualHost& host) 
   auto* route = host.add_routes();
   route->set_name("no-match");
   route->mutable_match()->set_prefix("/");
-  answer(*route, 404, cat("no rule of the routes of Service ", service.metadata.key(), " port ", port,
-                          " matches this request"));
+  answer(*route, 404,
+         cat("no rule of the routes of Service ", service.metadata.key(), " port ", port,
+             " matches this request"));
 }
 
 VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {

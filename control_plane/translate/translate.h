@@ -33,8 +33,8 @@ struct Resources {
 // What protects the hops between sidecars. kClearText is only for a standalone proxy without a CA.
 enum class HopSecurity : uint8_t { kMutualTls, kClearText };
 
-// `workload` is one of `objects.workloads`; `objects` comes from a LoadReport that is ok(). Listeners
-// refer to RDS and EDS "ads", clusters to secrets by name without an sds_config.
+// `workload` is one of `objects.workloads`; `objects` comes from a LoadReport that is ok().
+// Listeners refer to RDS and EDS "ads", clusters to secrets by name without an sds_config.
 Resources translate(const ObjectSet& objects, const Workload& workload,
                     HopSecurity security = HopSecurity::kMutualTls);
 
