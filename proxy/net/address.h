@@ -38,8 +38,8 @@ class Address {
 
  private:
   union {
+    sockaddr_storage any;  // The first member is the one that {} makes zero.
     sockaddr plain;
-    sockaddr_storage any;
     sockaddr_un local;
   } storage_ = {};
   socklen_t size_ = 0;

@@ -1,0 +1,51 @@
+#include "proxy/xds/configuration.h"
+
+namespace glia {
+
+Configuration::Configuration(EventLoop& loop, Bootstrap bootstrap,
+                             std::function<void(SnapshotRef)> publish)
+    : bootstrap_(std::move(bootstrap)),
+      draft_(std::move(bootstrap_.draft)),
+      freezer_(bootstrap_.node),
+      publish_(std::move(publish)),
+      loop_(loop),
+      publishing_(loop, [this] {
+        if (snapshot() == published_) return;
+        published_ = snapshot();
+        publish_(published_);
+      }) {
+  bootstrap_.draft = Draft();
+}
+
+Result<void> Configuration::start() { return adopt(draft_); }
+
+Result<void> Configuration::adopt(Draft draft) {
+  TRY(const SnapshotRef drawn, freezer_.freeze(draft));
+  draft_ = std::move(draft);
+  // A delay of nothing: what else this turn brings goes into the same publication.
+  if (drawn != published_ && !publishing_.running()) publishing_.start(Duration::zero());
+  return {};
+}
+
+Result<void> Configuration::push(ResourceKind kind, const std::string& version,
+                                 const std::vector<std::string_view>& resources) {
+  Draft next = draft_;
+  Errors errors;
+  const WallTime now = loop_.clock().wall_now();
+  next.apply(kind, version, resources, now, errors);
+  next.prune();
+  Result<void> adopted =
+      errors.empty() ? adopt(std::move(next)) : Result<void>(invalid(errors.joined()));
+  auto& refusal = refusals_[static_cast<std::size_t>(kind)];
+  if (adopted.ok()) refusal.reset();
+  else refusal = Refusal{version, adopted.error().message(), now};
+  return adopted;
+}
+
+Result<void> Configuration::set_secret(SecretResource secret) {
+  Draft next = draft_;
+  next.set_secret(std::move(secret));
+  return adopt(std::move(next));
+}
+
+}  // namespace glia

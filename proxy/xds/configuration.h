@@ -1,0 +1,61 @@
+// Configuration: what the proxy runs with, on the main thread: the draft, its drawing, and what was
+// refused. Whoever brings resources (ADS, the identity client, the translator of a standalone mesh)
+// calls it; workers get the drawings.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/net/loop.h"
+#include "proxy/xds/draft.h"
+#include "proxy/xds/file.h"
+#include "proxy/xds/freeze.h"
+
+namespace glia {
+
+class Configuration {
+ public:
+  // `publish` is called from the top of the loop, at most once a turn, with a drawing that differs from
+  // the one before; the first time after start().
+  Configuration(EventLoop& loop, Bootstrap bootstrap, std::function<void(SnapshotRef)> publish);
+
+  // Draws the static resources.
+  Result<void> start();
+  // One push, whole or not at all; the error is the sentence for the NACK.
+  Result<void> push(ResourceKind kind, const std::string& version,
+                    const std::vector<std::string_view>& resources);
+  // A secret that the proxy holds itself; TLS contexts that use it are made anew.
+  Result<void> set_secret(SecretResource secret);
+
+  const Bootstrap& bootstrap() const { return bootstrap_; }
+  const Draft& draft() const { return draft_; }
+  const SnapshotRef& snapshot() const { return freezer_.current(); }
+  const std::vector<std::string>& warming() const { return freezer_.warming(); }
+
+  // The newest push of a kind that was refused, until one is accepted.
+  struct Refusal {
+    std::string version, sentence;
+    WallTime when;
+  };
+  const std::optional<Refusal>& refusal(ResourceKind kind) const {
+    return refusals_[static_cast<std::size_t>(kind)];
+  }
+
+ private:
+  // Draws `draft` and, if that goes well, keeps it.
+  Result<void> adopt(Draft draft);
+
+  Bootstrap bootstrap_;  // Its draft was moved to draft_.
+  Draft draft_;
+  Freezer freezer_;
+  std::optional<Refusal> refusals_[5];
+  std::function<void(SnapshotRef)> publish_;
+  SnapshotRef published_;
+  EventLoop& loop_;
+  CallbackTimer publishing_;
+};
+
+}  // namespace glia
