@@ -107,10 +107,12 @@ bool matches(const HeaderMatcher& matcher, const Request& request) {
   std::string joined;
   std::optional<std::string_view> value = field_value(request, matcher.name, joined);
   if (!value && matcher.missing_is_empty) value = "";
-  if (!matcher.value && !matcher.range) return (value.has_value() == matcher.present) != matcher.invert;
+  if (!matcher.value && !matcher.range)
+    return (value.has_value() == matcher.present) != matcher.invert;
   // A missing field has no value to compare, so inverting does not make it match (as in Envoy).
   if (!value) return false;
-  const bool holds = matcher.value ? matcher.value->matches(*value) : in_range(*matcher.range, *value);
+  const bool holds =
+      matcher.value ? matcher.value->matches(*value) : in_range(*matcher.range, *value);
   return holds != matcher.invert;
 }
 
@@ -152,7 +154,8 @@ Result<CidrRange> CidrRange::create(std::string_view prefix, uint32_t bits) {
   }
   range.bytes_.assign(bytes, v4 ? 4 : 16);
   if (bits > 8 * range.bytes_.size()) {
-    return invalid(cat("prefix length ", bits, " of ", prefix, " is above ", 8 * range.bytes_.size()));
+    return invalid(
+        cat("prefix length ", bits, " of ", prefix, " is above ", 8 * range.bytes_.size()));
   }
   range.bits_ = bits;
   for (std::size_t i = 0; i < range.bytes_.size(); ++i) {

@@ -35,7 +35,8 @@ TEST(TextMatcher, ABrokenRegularExpressionNamesThePlace) {
   const auto matcher = TextMatcher::create(Kind::kRegex, "ab[z-a]c");
   ASSERT_FALSE(matcher.ok());
   EXPECT_EQ(matcher.error().message(),
-            "regular expression \"ab[z-a]c\" is wrong at character 4: invalid character class range: z-a");
+            "regular expression \"ab[z-a]c\" is wrong at character 4: invalid character class "
+            "range: z-a");
 }
 
 TEST(CidrRange, HoldsTheAddressesOfItsPrefix) {
@@ -92,7 +93,9 @@ TEST_F(HeaderMatch, PresenceRangeAndMissingFields) {
   EXPECT_TRUE(holds({.name = "x-size", .range = HeaderMatcher::Range{10, 13}}));
   EXPECT_FALSE(holds({.name = "x-size", .range = HeaderMatcher::Range{10, 12}}));
   EXPECT_FALSE(holds({.name = "x-none", .value = TextMatcher::exact("a"), .invert = true}));
-  EXPECT_TRUE(holds({.name = "x-none", .value = TextMatcher::exact("a"), .invert = true,
+  EXPECT_TRUE(holds({.name = "x-none",
+                     .value = TextMatcher::exact("a"),
+                     .invert = true,
                      .missing_is_empty = true}));
 }
 

@@ -39,9 +39,8 @@ bool query_matches(const QueryMatch& match, const Request& request) {
 
 // Longest first; wildcards of one length cannot both match, so their order does not matter.
 void sort_by_length(std::vector<std::pair<std::string, const VirtualHost*>>& wildcards) {
-  std::sort(wildcards.begin(), wildcards.end(), [](const auto& a, const auto& b) {
-    return a.first.size() > b.first.size();
-  });
+  std::sort(wildcards.begin(), wildcards.end(),
+            [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
 }
 
 constexpr std::size_t kAuthorityMax = 261;  // A DNS name and ":65535".
@@ -59,10 +58,14 @@ RouteTable::RouteTable(std::string name, std::string version, std::vector<Virtua
     : name_(std::move(name)), version_(std::move(version)), hosts_(std::move(hosts)) {
   for (const VirtualHost& host : hosts_) {
     for (const std::string& domain : host.domains) {
-      if (domain == "*") any_ = &host;
-      else if (domain.starts_with('*')) suffixes_.emplace_back(domain.substr(1), &host);
-      else if (domain.ends_with('*')) prefixes_.emplace_back(domain.substr(0, domain.size() - 1), &host);
-      else exact_.emplace(domain, &host);
+      if (domain == "*")
+        any_ = &host;
+      else if (domain.starts_with('*'))
+        suffixes_.emplace_back(domain.substr(1), &host);
+      else if (domain.ends_with('*'))
+        prefixes_.emplace_back(domain.substr(0, domain.size() - 1), &host);
+      else
+        exact_.emplace(domain, &host);
     }
   }
   sort_by_length(suffixes_);

@@ -32,11 +32,13 @@ struct PushedResources {
 };
 
 // The resource inside an Any, which may be wrapped in a discovery.v3.Resource.
-std::string unwrap(const Message& any, std::string_view type, std::size_t index, std::string& trouble) {
+std::string unwrap(const Message& any, std::string_view type, std::size_t index,
+                   std::string& trouble) {
   const std::string_view inside = type_of_url(text_in(any, "type_url"));
   if (inside == "envoy.service.discovery.v3.Resource") {
     const auto* schema = MessageSchema::find("envoy.service.discovery.v3.Resource");
-    const Result<Message> wrapper = decode_wire(*schema, text_in(any, "value"), {.open_any = false});
+    const Result<Message> wrapper =
+        decode_wire(*schema, text_in(any, "value"), {.open_any = false});
     const Entry* resource = wrapper.ok() ? wrapper->find("resource") : nullptr;
     if (resource != nullptr && type_of_url(text_in(*resource->message, "type_url")) == type) {
       return text_in(*resource->message, "value");
@@ -50,12 +52,12 @@ Result<PushedResources> decode_push(std::string_view bytes) {
   const auto* schema = MessageSchema::find("envoy.service.discovery.v3.DiscoveryResponse");
   TRY(const Message message, decode_wire(*schema, bytes, {.open_any = false}));
   PushedResources push{.version = text_in(message, "version_info"),
-                    .type_url = text_in(message, "type_url"),
-                    .nonce = text_in(message, "nonce")};
+                       .type_url = text_in(message, "type_url"),
+                       .nonce = text_in(message, "nonce")};
   for (const Entry& entry : message.entries) {
     if (entry.field->name() != "resources") continue;
-    push.resources.push_back(unwrap(*entry.message, type_of_url(push.type_url),
-                                        push.resources.size(), push.trouble));
+    push.resources.push_back(
+        unwrap(*entry.message, type_of_url(push.type_url), push.resources.size(), push.trouble));
   }
   return push;
 }
@@ -81,7 +83,8 @@ AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open
       options_(options),
       reconnect_(loop, [this] { connect(); }),
       first_fetch_(loop, [this] {
-        if (!settled_) LOG(warning, "the control plane has not sent everything in time, starting without it");
+        if (!settled_)
+          LOG(warning, "the control plane has not sent everything in time, starting without it");
         settled_ = true;
       }) {}
 
@@ -151,7 +154,8 @@ void AdsClient::request(ResourceKind kind, std::string_view refusal) {
     const auto* schema = MessageSchema::find("envoy.service.discovery.v3.DiscoveryRequest");
     Message with_node(*schema);
     const auto* node = MessageSchema::find("envoy.config.core.v3.Node");
-    if (Result<Message> decoded = decode_wire(*node, configuration_.bootstrap().node_bytes); decoded.ok()) {
+    if (Result<Message> decoded = decode_wire(*node, configuration_.bootstrap().node_bytes);
+        decoded.ok()) {
       with_node.add_message("node") = *std::move(decoded);
       bytes += encode_wire(with_node);
     }
@@ -164,8 +168,8 @@ void AdsClient::on_message(std::string_view bytes) {
   connected_ = true;
   const Result<PushedResources> push = decode_push(bytes);
   if (!push.ok()) {
-    LOG(warning, "the control plane sent a push that is no DiscoveryResponse: ",
-        push.error().message());
+    LOG(warning,
+        "the control plane sent a push that is no DiscoveryResponse: ", push.error().message());
     return;
   }
   const auto kind = kind_of(push->type_url);
@@ -231,9 +235,10 @@ void AdsClient::on_end(std::string_view why) {
   delay = std::min(delay, options_.reconnect_most);
   ++failures_;
   // Half to whole, so that a fleet does not come back in step.
-  const auto jittered = Duration(static_cast<int64_t>(
-      static_cast<double>(delay.count()) * (0.5 + 0.5 * random_.unit())));
-  LOG(warning, "the call to the control plane ended: ", why, "; trying again in ", to_ms(jittered), " ms");
+  const auto jittered = Duration(
+      static_cast<int64_t>(static_cast<double>(delay.count()) * (0.5 + 0.5 * random_.unit())));
+  LOG(warning, "the call to the control plane ended: ", why, "; trying again in ", to_ms(jittered),
+      " ms");
   reconnect_.start(jittered);
 }
 

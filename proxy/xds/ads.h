@@ -1,5 +1,5 @@
-// AdsClient: asks a control plane for resources, state of the world, over one ADS call, and answers for
-// what came (envoyproxy.io "xDS REST and gRPC protocol").
+// AdsClient: asks a control plane for resources, state of the world, over one ADS call, and answers
+// for what came (envoyproxy.io "xDS REST and gRPC protocol").
 //
 // One stream carries a conversation for each type. Our first request of a type, and each one on a
 // fresh stream, names the last good version; each response is answered with its nonce: ACK with the
@@ -38,9 +38,9 @@ class AdsCall {
 using OpenAds = std::function<std::unique_ptr<AdsCall>(AdsCall::Watcher&)>;
 
 struct AdsOptions {
-  Duration initial_fetch = 15s;     // How long settled() waits for first answers.
-  Duration reconnect_least = 500ms; // Doubles with each failure, plus jitter,
-  Duration reconnect_most = 30s;    // up to this.
+  Duration initial_fetch = 15s;      // How long settled() waits for first answers.
+  Duration reconnect_least = 500ms;  // Doubles with each failure, plus jitter,
+  Duration reconnect_most = 30s;     // up to this.
   // How long the answer to a push is held back that was refused before, doubling up to
   // reconnect_most: a server that sends it again at once must not make us spin.
   Duration refuse_again = 1s;

@@ -83,7 +83,8 @@ class HttpAdsCall final : public AdsCall {
     auto messages = std::make_unique<OutgoingMessages>(loop);
     outgoing_ = messages.get();
     request_.method = "POST";
-    request_.path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+    request_.path =
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
     request_.headers.add("content-type", "application/grpc");
     request_.headers.add("user-agent", "glia-proxy");
     request_.trailers_accepted = true;
@@ -99,7 +100,8 @@ class HttpAdsCall final : public AdsCall {
 
  private:
   void begin() {
-    if (cluster_ == nullptr) return end("the cluster for ADS is not ready, its certificate has not arrived");
+    if (cluster_ == nullptr)
+      return end("the cluster for ADS is not ready, its certificate has not arrived");
     if (!cluster_->endpoints || cluster_->endpoints->endpoints.empty()) {
       return end(cat("cluster ", cluster_->name, " has no endpoints"));
     }
@@ -132,7 +134,8 @@ class HttpAdsCall final : public AdsCall {
     const bool secure = cluster_->tls != nullptr;
     if (secure) stream = cluster_->tls->wrap(loop_, std::move(stream), cluster_->connect_timeout);
     connected_ = std::make_unique<Connected>(loop_, std::move(stream));
-    while (!connected_->ready() && connected_->trouble().empty()) co_await wait_in(connected_->changed());
+    while (!connected_->ready() && connected_->trouble().empty())
+      co_await wait_in(connected_->changed());
     if (!connected_->ready()) co_return connected_->trouble();
     if (ended_) co_return std::string();
     request_.scheme = secure ? "https" : "http";
@@ -140,8 +143,10 @@ class HttpAdsCall final : public AdsCall {
     call_ = connected_->connection().start(request_);
     CO_TRY(const Response head, co_await head_of(*call_));
     connecting_.stop();
-    if (head.status != 200) co_return cat("the control plane answered with HTTP status ", head.status);
-    if (const auto status = head.headers.get("grpc-status")) co_return refusal(*status, head.headers);
+    if (head.status != 200)
+      co_return cat("the control plane answered with HTTP status ", head.status);
+    if (const auto status = head.headers.get("grpc-status"))
+      co_return refusal(*status, head.headers);
     co_return co_await receive();
   }
   Task<Result<std::string>> receive() {
@@ -187,16 +192,17 @@ class HttpAdsCall final : public AdsCall {
 }  // namespace
 
 OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& configuration) {
-  return [&loop, &network, &configuration, turn = std::size_t{0}](AdsCall::Watcher& watcher) mutable {
-    std::shared_ptr<const ClusterConfig> cluster;
-    if (configuration.snapshot() != nullptr) {
-      const auto& clusters = configuration.snapshot()->clusters;
-      const auto found = clusters.find(configuration.bootstrap().ads_cluster);
-      if (found != clusters.end()) cluster = found->second;
-    }
-    return std::unique_ptr<AdsCall>(
-        std::make_unique<HttpAdsCall>(loop, network, std::move(cluster), turn++, watcher));
-  };
+  return
+      [&loop, &network, &configuration, turn = std::size_t{0}](AdsCall::Watcher& watcher) mutable {
+        std::shared_ptr<const ClusterConfig> cluster;
+        if (configuration.snapshot() != nullptr) {
+          const auto& clusters = configuration.snapshot()->clusters;
+          const auto found = clusters.find(configuration.bootstrap().ads_cluster);
+          if (found != clusters.end()) cluster = found->second;
+        }
+        return std::unique_ptr<AdsCall>(
+            std::make_unique<HttpAdsCall>(loop, network, std::move(cluster), turn++, watcher));
+      };
 }
 
 }  // namespace glia

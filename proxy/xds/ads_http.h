@@ -8,7 +8,8 @@
 namespace glia {
 
 // Opens calls to the cluster that the bootstrap names for ADS, as the drawing in force has it (its
-// TLS context may be waiting for a certificate); endpoints take turns. All arguments outlive the calls.
+// TLS context may be waiting for a certificate); endpoints take turns. All arguments outlive the
+// calls.
 OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& configuration);
 
 }  // namespace glia

@@ -12,7 +12,9 @@ namespace glia {
 namespace {
 
 // Answers each request for a type with nothing at version 1, and keeps what it got.
-class SmallControlPlane final : public Service, public AcceptHandler, public ServerConnection::Owner {
+class SmallControlPlane final : public Service,
+                                public AcceptHandler,
+                                public ServerConnection::Owner {
  public:
   explicit SmallControlPlane(SimWorld& world) : world_(world) {
     acceptor_ = *world.host("10.0.0.1").listen(*Address::ip("10.0.0.1", 15012), {}, *this);
@@ -70,7 +72,8 @@ class SmallControlPlane final : public Service, public AcceptHandler, public Ser
       const Entry* entry = request.find(field);
       return entry == nullptr ? std::string() : entry->text;
     };
-    requests.push_back(text("type_url").substr(text("type_url").rfind('.') + 1) + " v" + text("version_info"));
+    requests.push_back(text("type_url").substr(text("type_url").rfind('.') + 1) + " v" +
+                       text("version_info"));
     if (!text("response_nonce").empty()) return "";  // An ACK.
     --answers_left;
     Message response(*MessageSchema::find("envoy.service.discovery.v3.DiscoveryResponse"));
@@ -82,7 +85,8 @@ class SmallControlPlane final : public Service, public AcceptHandler, public Ser
     return framed;
   }
   void on_accept(std::unique_ptr<Stream> stream) override {
-    connections_.push_back(serve_http(world_.loop(), std::move(stream), options_, *this, *this, stats_));
+    connections_.push_back(
+        serve_http(world_.loop(), std::move(stream), options_, *this, *this, stats_));
   }
   void on_finished(ServerConnection& connection) override {
     for (auto at = connections_.begin(); at != connections_.end(); ++at) {
@@ -136,7 +140,8 @@ TEST(AdsOverHttp, AsksAcknowledgesAndSettles) {
     Proxy proxy(world);
     ASSERT_TRUE(world.run_until([&] { return server.requests.size() == 4; }, 5s));
     EXPECT_TRUE(proxy.client.settled());
-    EXPECT_EQ(server.paths[0], "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources");
+    EXPECT_EQ(server.paths[0],
+              "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources");
     EXPECT_EQ(server.requests[0], "Cluster v");
     EXPECT_EQ(server.requests[3], "Listener v1");
     EXPECT_EQ(proxy.configuration.snapshot()->version, "cds=1 lds=1");
@@ -149,10 +154,12 @@ TEST(AdsOverHttp, ComesBackAfterTheServerEndedTheStreamWithAStatus) {
   server.answers_left = 2;
   Proxy proxy(world);
   ASSERT_TRUE(world.run_until([&] { return !proxy.client.last_end().empty(); }, 20s));
-  EXPECT_EQ(proxy.client.last_end(), "the control plane ended the stream with status 14 going away");
+  EXPECT_EQ(proxy.client.last_end(),
+            "the control plane ended the stream with status 14 going away");
   server.answers_left = 1000;
   const std::size_t before = server.paths.size();
-  ASSERT_TRUE(world.run_until([&] { return server.paths.size() > before && proxy.client.connected(); }, 20s));
+  ASSERT_TRUE(world.run_until(
+      [&] { return server.paths.size() > before && proxy.client.connected(); }, 20s));
   EXPECT_EQ(proxy.configuration.snapshot()->version, "cds=1 lds=1");
 }
 

@@ -34,18 +34,22 @@ std::string bytes_of(std::string_view type, std::string_view yaml) {
 }
 
 std::string cluster(const std::string& name, const std::string& more = "") {
-  return bytes_of(message_of(ResourceKind::kCluster),
-                  "name: " + name + "\ntype: EDS\neds_cluster_config: {eds_config: {ads: {}}}\n" + more);
+  return bytes_of(
+      message_of(ResourceKind::kCluster),
+      "name: " + name + "\ntype: EDS\neds_cluster_config: {eds_config: {ads: {}}}\n" + more);
 }
 std::string endpoints(const std::string& name, int port) {
-  return bytes_of(message_of(ResourceKind::kEndpoints),
-                  "cluster_name: " + name +
-                      "\nendpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
-                      "10.0.0.2, port_value: " + std::to_string(port) + "}}}}]}]");
+  return bytes_of(
+      message_of(ResourceKind::kEndpoints),
+      "cluster_name: " + name +
+          "\nendpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
+          "10.0.0.2, port_value: " +
+          std::to_string(port) + "}}}}]}]");
 }
 std::string listener(const std::string& name, int port, const std::string& rds) {
   return bytes_of(message_of(ResourceKind::kListener), "name: " + name + R"(
-address: {socket_address: {address: 127.0.0.1, port_value: )" + std::to_string(port) + R"(}}
+address: {socket_address: {address: 127.0.0.1, port_value: )" +
+                                                           std::to_string(port) + R"(}}
 filter_chains:
 - filters:
   - name: hcm
@@ -58,13 +62,16 @@ filter_chains:
 }
 std::string routes(const std::string& name, const std::string& cluster) {
   return bytes_of(message_of(ResourceKind::kRoutes),
-                  "name: " + name + "\nvirtual_hosts: [{name: v, domains: [\"*\"], routes: [{match: {prefix: "
-                                    "/}, route: {cluster: " + cluster + "}}]}]");
+                  "name: " + name +
+                      "\nvirtual_hosts: [{name: v, domains: [\"*\"], routes: [{match: {prefix: "
+                      "/}, route: {cluster: " +
+                      cluster + "}}]}]");
 }
 
 // What the client sent, as "cds version nonce [names] error", kinds by their short names.
 std::string words(std::string_view bytes) {
-  const auto message = decode_wire(*MessageSchema::find("envoy.service.discovery.v3.DiscoveryRequest"), bytes);
+  const auto message =
+      decode_wire(*MessageSchema::find("envoy.service.discovery.v3.DiscoveryRequest"), bytes);
   EXPECT_TRUE(message.ok());
   const auto text = [](const Message& m, std::string_view field) {
     const Entry* entry = m.find(field);
@@ -79,7 +86,8 @@ std::string words(std::string_view bytes) {
     if (entry.field->name() == "resource_names") out += " " + entry.text;
   }
   if (const Entry* node = message->find("node")) out += " from " + text(*node->message, "id");
-  if (const Entry* error = message->find("error_detail")) out += " error " + text(*error->message, "message");
+  if (const Entry* error = message->find("error_detail"))
+    out += " error " + text(*error->message, "message");
   return out;
 }
 
@@ -178,8 +186,10 @@ TEST_F(AdsTest, ARefusedPushKeepsTheOldOneAndSaysWhy) {
   const auto old = configuration->snapshot();
   take();
   push(ResourceKind::kCluster, "2", "b", {cluster("reco", "lb_policy: MAGLEV")});
-  EXPECT_EQ(take(), (Lines{"cds v1 nb error cluster[reco].lb_policy: MAGLEV is not supported by glia-proxy; it "
-                           "can be ROUND_ROBIN, LEAST_REQUEST or RANDOM"}));
+  EXPECT_EQ(
+      take(),
+      (Lines{"cds v1 nb error cluster[reco].lb_policy: MAGLEV is not supported by glia-proxy; it "
+             "can be ROUND_ROBIN, LEAST_REQUEST or RANDOM"}));
   EXPECT_EQ(configuration->snapshot(), old);
   ASSERT_TRUE(configuration->refusal(ResourceKind::kCluster));
   EXPECT_EQ(configuration->refusal(ResourceKind::kCluster)->version, "2");
@@ -198,11 +208,15 @@ TEST_F(AdsTest, TheSameNameTwiceIsRefused) {
   push(ResourceKind::kCluster, "2", "b", {cluster("control")});
   EXPECT_EQ(take(), (Lines{"cds v nb error cluster[control]: a static resource has this name"}));
   push(ResourceKind::kListener, "1", "c", {listener("a", 1, "r"), listener("b", 1, "r")});
-  EXPECT_EQ(take(), (Lines{"lds v nc error listener[b].address: 127.0.0.1:1 is the address of listener[a] as "
-                           "well"}));
+  EXPECT_EQ(
+      take(),
+      (Lines{"lds v nc error listener[b].address: 127.0.0.1:1 is the address of listener[a] as "
+             "well"}));
   push(ResourceKind::kListener, "2", "d", {"\x08"});
-  EXPECT_EQ(take(), (Lines{"lds v nd error listener: message envoy.config.listener.v3.Listener is cut off or "
-                           "broken near byte 1"}));
+  EXPECT_EQ(
+      take(),
+      (Lines{"lds v nd error listener: message envoy.config.listener.v3.Listener is cut off or "
+             "broken near byte 1"}));
 }
 
 TEST_F(AdsTest, AServerThatSendsARefusedPushAgainAtOnceDoesNotMakeUsSpin) {

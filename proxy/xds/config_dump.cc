@@ -20,12 +20,16 @@ struct Section {
 };
 
 constexpr Section kSections[] = {
-    {ResourceKind::kCluster, "ClustersConfigDump", "static_clusters", "dynamic_active_clusters", "cluster"},
-    {ResourceKind::kEndpoints, "EndpointsConfigDump", "static_endpoint_configs", "dynamic_endpoint_configs",
-     "endpoint_config"},
-    {ResourceKind::kListener, "ListenersConfigDump", "static_listeners", "dynamic_listeners", "listener"},
-    {ResourceKind::kRoutes, "RoutesConfigDump", "static_route_configs", "dynamic_route_configs", "route_config"},
-    {ResourceKind::kSecret, "SecretsConfigDump", "static_secrets", "dynamic_active_secrets", "secret"},
+    {ResourceKind::kCluster, "ClustersConfigDump", "static_clusters", "dynamic_active_clusters",
+     "cluster"},
+    {ResourceKind::kEndpoints, "EndpointsConfigDump", "static_endpoint_configs",
+     "dynamic_endpoint_configs", "endpoint_config"},
+    {ResourceKind::kListener, "ListenersConfigDump", "static_listeners", "dynamic_listeners",
+     "listener"},
+    {ResourceKind::kRoutes, "RoutesConfigDump", "static_route_configs", "dynamic_route_configs",
+     "route_config"},
+    {ResourceKind::kSecret, "SecretsConfigDump", "static_secrets", "dynamic_active_secrets",
+     "secret"},
 };
 
 void put_text(std::string& out, std::string_view key, std::string_view value) {
@@ -43,15 +47,19 @@ std::string rfc3339(WallTime when) {
   gmtime_r(&seconds, &parts);
   char text[40];
   const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  return cat(std::string_view(text, size), ".", std::string_view(cat(1000 + ns / 1'000'000 % 1000)).substr(1), "Z");
+  return cat(std::string_view(text, size), ".",
+             std::string_view(cat(1000 + ns / 1'000'000 % 1000)).substr(1), "Z");
 }
 
 // The resource as an Any is written: with its type first.
 void put_body(std::string& out, const Resource& resource, ResourceKind kind) {
   std::string json;
-  const Result<Message> message = decode_wire(*MessageSchema::find(message_of(kind)), resource.bytes);
-  if (message.ok()) append_json(json, *message);
-  else json = "{}";
+  const Result<Message> message =
+      decode_wire(*MessageSchema::find(message_of(kind)), resource.bytes);
+  if (message.ok())
+    append_json(json, *message);
+  else
+    json = "{}";
   out += '{';
   put_text(out, "@type", type_url_of(kind));
   if (json.size() > 2) out += ',';
@@ -97,15 +105,18 @@ void put_bootstrap(std::string& out, const Configuration& configuration) {
   const auto* schema = MessageSchema::find("envoy.config.bootstrap.v3.Bootstrap");
   const Result<Message> message = decode_wire(*schema, configuration.bootstrap().bytes);
   out += R"({"@type":"type.googleapis.com/envoy.admin.v3.BootstrapConfigDump","bootstrap":)";
-  if (message.ok()) append_json(out, *message);
-  else out += "{}";
+  if (message.ok())
+    append_json(out, *message);
+  else
+    out += "{}";
   out += '}';
 }
 
 void put_section(std::string& out, const Configuration& configuration, const Section& section,
                  std::string_view name) {
   out += cat(",{\"@type\":\"type.googleapis.com/envoy.admin.v3.", section.type, "\"");
-  const bool versioned = section.kind == ResourceKind::kCluster || section.kind == ResourceKind::kListener;
+  const bool versioned =
+      section.kind == ResourceKind::kCluster || section.kind == ResourceKind::kListener;
   if (versioned && !configuration.draft().version(section.kind).empty()) {
     out += ',';
     put_text(out, "version_info", configuration.draft().version(section.kind));
@@ -146,7 +157,8 @@ void put_own(std::string& out, const Configuration& configuration) {
 
 }  // namespace
 
-Result<std::string> config_dump(const Configuration& configuration, const ConfigDumpChoice& choice) {
+Result<std::string> config_dump(const Configuration& configuration,
+                                const ConfigDumpChoice& choice) {
   std::string out = "{\"configs\":[";
   if (!choice.resource.empty()) {
     std::string lists;
@@ -157,7 +169,8 @@ Result<std::string> config_dump(const Configuration& configuration, const Config
       }
       lists += cat(lists.empty() ? "" : ", ", section.static_list, ", ", section.dynamic_list);
     }
-    return invalid(cat("there is no list ", choice.resource, " in the configuration; there are ", lists));
+    return invalid(
+        cat("there is no list ", choice.resource, " in the configuration; there are ", lists));
   }
   put_bootstrap(out, configuration);
   for (const Section& section : kSections) {

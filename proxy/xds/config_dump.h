@@ -13,8 +13,8 @@
 namespace glia {
 
 struct ConfigDumpChoice {
-  std::string_view resource;       // One list, by Envoy's field: "dynamic_active_clusters"; "": all.
-  std::string_view name;           // Only resources of this name; "": all.
+  std::string_view resource;  // One list, by Envoy's field: "dynamic_active_clusters"; "": all.
+  std::string_view name;      // Only resources of this name; "": all.
   bool include_endpoints = false;  // ?include_eds
 };
 

@@ -37,8 +37,10 @@ Result<void> Configuration::push(ResourceKind kind, const std::string& version,
   Result<void> adopted =
       errors.empty() ? adopt(std::move(next)) : Result<void>(invalid(errors.joined()));
   auto& refusal = refusals_[static_cast<std::size_t>(kind)];
-  if (adopted.ok()) refusal.reset();
-  else refusal = Refusal{version, adopted.error().message(), now};
+  if (adopted.ok())
+    refusal.reset();
+  else
+    refusal = Refusal{version, adopted.error().message(), now};
   return adopted;
 }
 

@@ -18,8 +18,8 @@ namespace glia {
 
 class Configuration {
  public:
-  // `publish` is called from the top of the loop, at most once a turn, with a drawing that differs from
-  // the one before; the first time after start().
+  // `publish` is called from the top of the loop, at most once a turn, with a drawing that differs
+  // from the one before; the first time after start().
   Configuration(EventLoop& loop, Bootstrap bootstrap, std::function<void(SnapshotRef)> publish);
 
   // Draws the static resources.

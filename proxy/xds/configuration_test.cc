@@ -49,13 +49,16 @@ struct ConfigurationTest : testing::Test {
     Errors errors;
     auto bootstrap = parse_bootstrap(kBootstrap, "boot.yaml", {}, errors);
     EXPECT_EQ(errors.joined(), "");
-    configuration = std::make_unique<Configuration>(world.loop(), *std::move(bootstrap), [](const SnapshotRef&) {});
+    configuration = std::make_unique<Configuration>(world.loop(), *std::move(bootstrap),
+                                                    [](const SnapshotRef&) {});
     EXPECT_TRUE(configuration->start().ok());
   }
   SecretResource fresh_identity() {
     const auto identity = issue(authority, {.uri_san = "spiffe://shop/ns/a/sa/b", .now = now});
     EXPECT_TRUE(identity.ok());
-    return {.name = "default", .certificate_chain = identity->certificate, .private_key = identity->private_key};
+    return {.name = "default",
+            .certificate_chain = identity->certificate,
+            .private_key = identity->private_key};
   }
   std::shared_ptr<const ListenerConfig> listener() const {
     const auto& listeners = configuration->snapshot()->listeners;
@@ -68,8 +71,10 @@ TEST_F(ConfigurationTest, AListenerIsHeldBackUntilItsSecretsAreThere) {
   EXPECT_EQ(listener(), nullptr);
   EXPECT_EQ(configuration->snapshot()->clusters.count("plain"), 1u);
   ASSERT_TRUE(configuration->set_secret(fresh_identity()).ok());
-  EXPECT_EQ(configuration->warming(), std::vector<std::string>{"listener in waits for secret ROOTCA"});
-  ASSERT_TRUE(configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
+  EXPECT_EQ(configuration->warming(),
+            std::vector<std::string>{"listener in waits for secret ROOTCA"});
+  ASSERT_TRUE(
+      configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
   ASSERT_NE(listener(), nullptr);
   EXPECT_TRUE(configuration->warming().empty());
   // Equal settings share one context.
@@ -79,17 +84,21 @@ TEST_F(ConfigurationTest, AListenerIsHeldBackUntilItsSecretsAreThere) {
 
 TEST_F(ConfigurationTest, ANewCertificateMakesANewContextAndABrokenOneChangesNothing) {
   ASSERT_TRUE(configuration->set_secret(fresh_identity()).ok());
-  ASSERT_TRUE(configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
+  ASSERT_TRUE(
+      configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
   const auto before = listener();
   const auto plain = configuration->snapshot()->clusters.at("plain");
-  EXPECT_FALSE(configuration->set_secret({.name = "default", .certificate_chain = "x", .private_key = "y"}).ok());
+  EXPECT_FALSE(
+      configuration->set_secret({.name = "default", .certificate_chain = "x", .private_key = "y"})
+          .ok());
   EXPECT_EQ(listener(), before);
   ASSERT_TRUE(configuration->set_secret(fresh_identity()).ok());
   EXPECT_NE(listener()->chains[0].tls, before->chains[0].tls);
   EXPECT_EQ(listener()->socket_key, before->socket_key);
   EXPECT_EQ(configuration->snapshot()->clusters.at("plain"), plain);
   // The wrong kind of secret under that name.
-  const auto wrong = configuration->set_secret({.name = "default", .trusted_ca = authority.certificate()});
+  const auto wrong =
+      configuration->set_secret({.name = "default", .trusted_ca = authority.certificate()});
   ASSERT_FALSE(wrong.ok());
   EXPECT_EQ(wrong.error().message(),
             "listener[in].filter_chains[0]: secret default holds no certificate; "
@@ -101,12 +110,13 @@ TEST_F(ConfigurationTest, TheDumpShowsWhatRunsAndNoPrivateKey) {
   EXPECT_FALSE(refused.ok());
   const auto dump = config_dump(*configuration, {});
   ASSERT_TRUE(dump.ok());
-  for (const char* part :
-       {R"("@type":"type.googleapis.com/envoy.admin.v3.BootstrapConfigDump","bootstrap":{"node":{"id":"n1","cluster":"c"})",
-        R"("static_clusters":[{"cluster":{"@type":"type.googleapis.com/envoy.config.cluster.v3.Cluster","name":"plain")",
-        R"("static_listeners":[{"listener":{)", R"("last_updated":"1970-01-01T00:00:00.000Z")",
-        R"("warming":["listener in waits for secret default"])",
-        R"("version_info":"9","details":"cluster: message envoy.config.cluster.v3.Cluster is cut off or broken near byte 1")"}) {
+  for (
+      const char* part :
+      {R"("@type":"type.googleapis.com/envoy.admin.v3.BootstrapConfigDump","bootstrap":{"node":{"id":"n1","cluster":"c"})",
+       R"("static_clusters":[{"cluster":{"@type":"type.googleapis.com/envoy.config.cluster.v3.Cluster","name":"plain")",
+       R"("static_listeners":[{"listener":{)", R"("last_updated":"1970-01-01T00:00:00.000Z")",
+       R"("warming":["listener in waits for secret default"])",
+       R"("version_info":"9","details":"cluster: message envoy.config.cluster.v3.Cluster is cut off or broken near byte 1")"}) {
     EXPECT_NE(dump->find(part), std::string::npos) << part << "\n" << *dump;
   }
   const auto one = config_dump(*configuration, {.resource = "static_clusters", .name = "plain"});

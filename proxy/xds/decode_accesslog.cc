@@ -44,18 +44,22 @@ std::optional<AccessLogConfig> decode_access_log(const Reader& log) {
   if (type == "envoy.extensions.access_loggers.file.v3.FileAccessLog") {
     decoded.path = config.text("path");
     if (decoded.path.empty()) config.fail("has no path");
-    if (config.has("json_format")) decoded.json_format = decode_json_format(config.message("json_format"));
+    if (config.has("json_format"))
+      decoded.json_format = decode_json_format(config.message("json_format"));
   } else if (type == "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog") {
     decoded.path = "/dev/stdout";
   } else if (type == "envoy.extensions.access_loggers.stream.v3.StderrAccessLog") {
     decoded.path = "/dev/stderr";
   } else {
-    if (config.present()) config.fail(cat("the type ", type, " is not supported by glia-proxy here"));
-    else if (!log.has("typed_config")) log.fail("has no typed_config");
+    if (config.present())
+      config.fail(cat("the type ", type, " is not supported by glia-proxy here"));
+    else if (!log.has("typed_config"))
+      log.fail("has no typed_config");
     config.accept_all();
     return {};
   }
-  if (config.has("log_format")) decoded.json_format = decode_log_format(config.message("log_format"));
+  if (config.has("log_format"))
+    decoded.json_format = decode_log_format(config.message("log_format"));
   return decoded;
 }
 

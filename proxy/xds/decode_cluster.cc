@@ -12,10 +12,15 @@ namespace {
 void decode_discovery(const Reader& cluster, ClusterConfig& config) {
   using Discovery = ClusterConfig::Discovery;
   const std::string type = cluster.choice("type");
-  if (type == "STATIC") config.discovery = Discovery::kStatic;
-  else if (type == "STRICT_DNS") config.discovery = Discovery::kStrictDns;
-  else if (type == "EDS") config.discovery = Discovery::kEds;
-  else cluster.fail("type", cat(type, " is not supported by glia-proxy; it can be STATIC, STRICT_DNS or EDS"));
+  if (type == "STATIC")
+    config.discovery = Discovery::kStatic;
+  else if (type == "STRICT_DNS")
+    config.discovery = Discovery::kStrictDns;
+  else if (type == "EDS")
+    config.discovery = Discovery::kEds;
+  else
+    cluster.fail("type",
+                 cat(type, " is not supported by glia-proxy; it can be STATIC, STRICT_DNS or EDS"));
   if (config.discovery == Discovery::kEds) {
     const Reader eds = cluster.message("eds_cluster_config");
     if (!eds.has("eds_config")) cluster.fail("eds_cluster_config", "has no eds_config");
@@ -32,14 +37,19 @@ void decode_discovery(const Reader& cluster, ClusterConfig& config) {
 void decode_balancing(const Reader& cluster, ClusterConfig& config) {
   using Balancing = ClusterConfig::Balancing;
   const std::string policy = cluster.choice("lb_policy");
-  if (policy == "ROUND_ROBIN") config.balancing = Balancing::kRoundRobin;
-  else if (policy == "LEAST_REQUEST") config.balancing = Balancing::kLeastRequest;
-  else if (policy == "RANDOM") config.balancing = Balancing::kRandom;
-  else cluster.fail("lb_policy", cat(policy, " is not supported by glia-proxy; it can be ROUND_ROBIN, "
-                                             "LEAST_REQUEST or RANDOM"));
+  if (policy == "ROUND_ROBIN")
+    config.balancing = Balancing::kRoundRobin;
+  else if (policy == "LEAST_REQUEST")
+    config.balancing = Balancing::kLeastRequest;
+  else if (policy == "RANDOM")
+    config.balancing = Balancing::kRandom;
+  else
+    cluster.fail("lb_policy", cat(policy,
+                                  " is not supported by glia-proxy; it can be ROUND_ROBIN, "
+                                  "LEAST_REQUEST or RANDOM"));
   if (config.balancing == Balancing::kLeastRequest) {
-    config.least_request_choices = static_cast<uint32_t>(cluster.message("least_request_lb_config")
-                                                             .number("choice_count", 2, 1000, 2));
+    config.least_request_choices = static_cast<uint32_t>(
+        cluster.message("least_request_lb_config").number("choice_count", 2, 1000, 2));
   }
   const Reader common = cluster.message("common_lb_config");
   const Reader panic = common.message("healthy_panic_threshold");
@@ -53,10 +63,12 @@ void decode_breaker(const Reader& breakers, CircuitLimits& limits) {
   constexpr uint64_t kMost = 0xFFFFFFFF;
   breakers.each("thresholds", [&](const Reader& threshold, std::size_t) {
     threshold.only("priority", std::string_view("DEFAULT"));
-    limits.connections = static_cast<uint32_t>(threshold.number("max_connections", limits.connections, kMost));
+    limits.connections =
+        static_cast<uint32_t>(threshold.number("max_connections", limits.connections, kMost));
     limits.pending_requests = static_cast<uint32_t>(
         threshold.number("max_pending_requests", limits.pending_requests, kMost));
-    limits.requests = static_cast<uint32_t>(threshold.number("max_requests", limits.requests, kMost));
+    limits.requests =
+        static_cast<uint32_t>(threshold.number("max_requests", limits.requests, kMost));
   });
 }
 
@@ -90,15 +102,16 @@ void decode_protocol_options(const Reader& options, ClusterConfig& config) {
 }
 
 void decode_protocol(const Reader& cluster, ClusterConfig& config) {
-  cluster.each_in_map("typed_extension_protocol_options", [&](const std::string&, const Reader& any) {
-    const Reader options = any.content();
-    if (!options.present()) return;
-    if (options.type() == "envoy.extensions.upstreams.http.v3.HttpProtocolOptions") {
-      return decode_protocol_options(options, config);
-    }
-    options.accept_all();
-    options.fail(cat("the type ", options.type(), " is not supported by glia-proxy here"));
-  });
+  cluster.each_in_map(
+      "typed_extension_protocol_options", [&](const std::string&, const Reader& any) {
+        const Reader options = any.content();
+        if (!options.present()) return;
+        if (options.type() == "envoy.extensions.upstreams.http.v3.HttpProtocolOptions") {
+          return decode_protocol_options(options, config);
+        }
+        options.accept_all();
+        options.fail(cat("the type ", options.type(), " is not supported by glia-proxy here"));
+      });
   if (cluster.has("http2_protocol_options")) {  // Deprecated, still common.
     config.codec = Codec::kHttp2;
     decode_http2_options(cluster.message("http2_protocol_options"), config.http);
@@ -126,14 +139,16 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
   decode_discovery(cluster, config);
   decode_balancing(cluster, config);
   config.connect_timeout = cluster.duration("connect_timeout", config.connect_timeout);
-  if (config.connect_timeout <= Duration::zero()) cluster.fail("connect_timeout", "must be above 0s");
+  if (config.connect_timeout <= Duration::zero())
+    cluster.fail("connect_timeout", "must be above 0s");
   config.dns_refresh = cluster.duration("dns_refresh_rate", config.dns_refresh);
   if (config.dns_refresh < 1ms) cluster.fail("dns_refresh_rate", "must be at least 0.001s");
   decode_breaker(cluster.message("circuit_breakers"), config.limits);
   decode_protocol(cluster, config);
   config.http.write_buffer = static_cast<uint32_t>(
       cluster.number("per_connection_buffer_limit_bytes", config.http.write_buffer, 1 << 30, 1024));
-  decoded.tls = decode_transport_socket(cluster.message("transport_socket"), TlsContext::Side::kClient);
+  decoded.tls =
+      decode_transport_socket(cluster.message("transport_socket"), TlsContext::Side::kClient);
   complete_tls(decoded);
   return decoded;
 }

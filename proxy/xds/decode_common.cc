@@ -23,8 +23,8 @@ std::optional<std::string> read_file(const std::string& path) {
 
 bool is_host_name(std::string_view host) {
   if (host.empty() || host.size() > 253) return false;
-  return host.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") ==
-         host.npos;
+  return host.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == host.npos;
 }
 
 std::optional<Address> unix_address(const Reader& pipe) {
@@ -100,7 +100,8 @@ std::optional<TextMatcher> decode_text_matcher(const Reader& matcher) {
   for (const auto& [field, kind] : kKinds) {
     if (!matcher.has(field)) continue;
     const std::string pattern = matcher.text(field);
-    if (pattern.empty() && kind != Kind::kExact) return matcher.fail(field, "is empty"), std::nullopt;
+    if (pattern.empty() && kind != Kind::kExact)
+      return matcher.fail(field, "is empty"), std::nullopt;
     return make_matcher(matcher, field, kind, pattern, ignore_case);
   }
   matcher.accept_all();
@@ -120,10 +121,13 @@ HeaderMatcher decode_header_matcher(const Reader& matcher) {
   decoded.invert = matcher.flag("invert_match");
   decoded.missing_is_empty = matcher.flag("treat_missing_header_as_empty");
   if (matcher.has("present_match")) decoded.present = matcher.flag("present_match");
-  if (matcher.has("string_match")) decoded.value = decode_text_matcher(matcher.message("string_match"));
-  if (matcher.has("safe_regex_match")) decoded.value = decode_regex(matcher.message("safe_regex_match"));
+  if (matcher.has("string_match"))
+    decoded.value = decode_text_matcher(matcher.message("string_match"));
+  if (matcher.has("safe_regex_match"))
+    decoded.value = decode_regex(matcher.message("safe_regex_match"));
   for (const auto& [field, kind] : kOlder) {
-    if (matcher.has(field)) decoded.value = make_matcher(matcher, field, kind, matcher.text(field), false);
+    if (matcher.has(field))
+      decoded.value = make_matcher(matcher, field, kind, matcher.text(field), false);
   }
   if (matcher.has("range_match")) {
     const Reader range = matcher.message("range_match");
@@ -154,7 +158,8 @@ std::string decode_data_source(const Reader& source) {
     source.fail("environment_variable", cat("the variable ", name, " is not set"));
     return "";
   }
-  if (source.present()) source.fail("needs inline_string, inline_bytes, filename or environment_variable");
+  if (source.present())
+    source.fail("needs inline_string, inline_bytes, filename or environment_variable");
   return "";
 }
 
@@ -183,8 +188,9 @@ std::string literal_value(const Reader& header, const std::string& format) {
     }
     if (format[i] == '%') {
       if (i + 1 >= format.size() || format[i + 1] != '%') {
-        header.fail("value", cat("\"", format, "\": format operators are not supported by glia-proxy; ",
-                                 "write %% for a percent sign"));
+        header.fail("value",
+                    cat("\"", format, "\": format operators are not supported by glia-proxy; ",
+                        "write %% for a percent sign"));
         return "";
       }
       ++i;
@@ -220,7 +226,8 @@ HeaderMutation decode_header_mutation(const Reader& owner, std::string_view dire
     HeaderAddition addition{.name = decode_field_name(header, "key"),
                             .value = literal_value(header, header.text("value")),
                             .action = decode_append_action(option)};
-    if (protected_field(addition.name)) header.fail("key", cat(addition.name, " cannot be changed by a route"));
+    if (protected_field(addition.name))
+      header.fail("key", cat(addition.name, " cannot be changed by a route"));
     // As in Envoy, a field without a value is not sent unless that is asked for.
     if (addition.value.empty() && !option.flag("keep_empty_value")) return;
     option.accept("keep_empty_value");
@@ -234,6 +241,12 @@ HeaderMutation decode_header_mutation(const Reader& owner, std::string_view dire
     }
   }
   return mutation;
+}
+
+Duration decode_limit(const Reader& owner, std::string_view field, Duration otherwise) {
+  constexpr Duration kNever = std::chrono::hours(24 * 365);
+  const Duration limit = owner.duration(field, otherwise);
+  return limit == Duration::zero() ? kNever : limit;
 }
 
 void expect_ads(const Reader& config_source) {
@@ -254,7 +267,7 @@ void decode_http2_options(const Reader& options, HttpLimits& limits) {
 }
 
 void decode_common_http_options(const Reader& options, HttpLimits& limits) {
-  limits.idle_time = options.duration("idle_timeout", limits.idle_time);
+  limits.idle_time = decode_limit(options, "idle_timeout", limits.idle_time);
   limits.header_fields =
       static_cast<uint32_t>(options.number("max_headers_count", limits.header_fields, 100'000, 1));
   limits.requests_per_connection = static_cast<uint32_t>(

@@ -31,6 +31,8 @@ void expect_ads(const Reader& config_source);
 // Lower-case name of a header field; refuses what is none.
 std::string decode_field_name(const Reader& owner, std::string_view field);
 bool is_field_name(std::string_view name);
+// A time limit that Envoy switches off by 0s; ours is then a year.
+Duration decode_limit(const Reader& owner, std::string_view field, Duration otherwise);
 // Limits in Http2ProtocolOptions and HttpProtocolOptions (envoy.config.core.v3).
 void decode_http2_options(const Reader& options, HttpLimits& limits);
 void decode_common_http_options(const Reader& options, HttpLimits& limits);

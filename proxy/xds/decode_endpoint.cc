@@ -23,11 +23,14 @@ EndpointConfig decode_endpoint(const Reader& lb_endpoint, bool names_allowed) {
   EndpointConfig decoded;
   lb_endpoint.accept("metadata");
   decoded.health = decode_health(lb_endpoint);
-  decoded.weight = static_cast<uint32_t>(lb_endpoint.number("load_balancing_weight", 1, 1'000'000, 1));
+  decoded.weight =
+      static_cast<uint32_t>(lb_endpoint.number("load_balancing_weight", 1, 1'000'000, 1));
   const Reader endpoint = lb_endpoint.message("endpoint");
   endpoint.accept("hostname");  // For health checks and host rewriting, which read it themselves.
-  if (!endpoint.has("address")) lb_endpoint.fail("has no endpoint.address");
-  else decode_target(endpoint.message("address"), names_allowed, decoded);
+  if (!endpoint.has("address"))
+    lb_endpoint.fail("has no endpoint.address");
+  else
+    decode_target(endpoint.message("address"), names_allowed, decoded);
   return decoded;
 }
 

@@ -25,9 +25,9 @@ void decode_limits(const Reader& manager, HttpManager& http) {
   decode_common_http_options(manager.message("common_http_protocol_options"), limits);
   decode_http2_options(manager.message("http2_protocol_options"), limits);
   limits.header_bytes =
-      1024 * static_cast<uint32_t>(manager.number("max_request_headers_kb", limits.header_bytes / 1024,
-                                                  kKilobytesMost, 1));
-  limits.header_time = manager.duration("request_headers_timeout", limits.header_time);
+      1024 * static_cast<uint32_t>(manager.number("max_request_headers_kb",
+                                                  limits.header_bytes / 1024, kKilobytesMost, 1));
+  limits.header_time = decode_limit(manager, "request_headers_timeout", limits.header_time);
   http.stream_idle_timeout = manager.duration("stream_idle_timeout", http.stream_idle_timeout);
   http.request_timeout = manager.duration("request_timeout", http.request_timeout);
   http.drain_timeout = manager.duration("drain_timeout", http.drain_timeout);
@@ -113,7 +113,8 @@ void decode_match(const Reader& match, FilterChain& chain) {
   }
   chain.transport = match.text("transport_protocol");
   if (!chain.transport.empty() && chain.transport != "tls" && chain.transport != "raw_buffer") {
-    match.fail("transport_protocol", cat("\"", chain.transport, "\" is neither tls nor raw_buffer"));
+    match.fail("transport_protocol",
+               cat("\"", chain.transport, "\" is neither tls nor raw_buffer"));
   }
   chain.application_protocols = match.texts("application_protocols");
 }
@@ -123,15 +124,18 @@ void decode_chain(const Reader& reader, ListenerResource& listener) {
   ListenerResource::Chain needs;
   chain.name = reader.text("name");
   decode_match(reader.message("filter_chain_match"), chain);
-  needs.tls = decode_transport_socket(reader.message("transport_socket"), TlsContext::Side::kServer);
-  chain.handshake_timeout = reader.duration("transport_socket_connect_timeout", chain.handshake_timeout);
+  needs.tls =
+      decode_transport_socket(reader.message("transport_socket"), TlsContext::Side::kServer);
+  chain.handshake_timeout =
+      decode_limit(reader, "transport_socket_connect_timeout", chain.handshake_timeout);
   bool managed = false;
   reader.each("filters", [&](const Reader& filter, std::size_t index) {
     filter.accept("name");
     if (!filter.has("typed_config")) return filter.fail("has no typed_config");
     const Reader config = filter.message("typed_config").content();
     if (!config.present()) return;
-    if (index > 0) return config.accept_all(), filter.fail("only one network filter a chain is supported");
+    if (index > 0)
+      return config.accept_all(), filter.fail("only one network filter a chain is supported");
     managed = config.type() ==
               "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
     if (managed) return decode_manager(config, chain.http, needs);
@@ -164,7 +168,8 @@ void refuse_duplicate_matches(const Reader& listener, const std::vector<FilterCh
   for (std::size_t i = 0; i < chains.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (chains[i].destination_port == chains[j].destination_port &&
-          chains[i].server_names == chains[j].server_names && chains[i].transport == chains[j].transport &&
+          chains[i].server_names == chains[j].server_names &&
+          chains[i].transport == chains[j].transport &&
           chains[i].application_protocols == chains[j].application_protocols) {
         listener.fail(cat("filter_chains[", i, "]"),
                       cat("takes the same connections as filter_chains[", j, "]"));
@@ -183,8 +188,10 @@ ListenerResource decode_listener(const Reader& listener, std::string version) {
   config.version = std::move(version);
   listener.accept("metadata");
   listener.only("drain_type", std::string_view("DEFAULT"));
-  if (!listener.has("address")) listener.fail("has no address");
-  else if (auto address = decode_address(listener.message("address"))) config.address = *address;
+  if (!listener.has("address"))
+    listener.fail("has no address");
+  else if (auto address = decode_address(listener.message("address")))
+    config.address = *address;
   const std::string direction = listener.choice("traffic_direction");
   if (direction != "UNSPECIFIED") config.direction = direction;
   config.reuse_port = listener.flag("enable_reuse_port", true) && !config.address.is_unix();

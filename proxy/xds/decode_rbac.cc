@@ -43,7 +43,8 @@ template <class Decode>
 RbacRule with_children(Kind kind, const Reader& set, std::string_view member, Decode decode) {
   RbacRule rule;
   rule.kind = kind;
-  set.each(member, [&](const Reader& child, std::size_t) { rule.children.push_back(decode(child)); });
+  set.each(member,
+           [&](const Reader& child, std::size_t) { rule.children.push_back(decode(child)); });
   if (rule.children.empty()) set.fail(cat("needs at least one of ", member));
   return rule;
 }
@@ -70,8 +71,10 @@ RbacRule never(const Reader& owner) {
 
 RbacRule decode_permission(const Reader& p) {
   if (p.has("any")) return anything(p);
-  if (p.has("and_rules")) return with_children(Kind::kAll, p.message("and_rules"), "rules", decode_permission);
-  if (p.has("or_rules")) return with_children(Kind::kEither, p.message("or_rules"), "rules", decode_permission);
+  if (p.has("and_rules"))
+    return with_children(Kind::kAll, p.message("and_rules"), "rules", decode_permission);
+  if (p.has("or_rules"))
+    return with_children(Kind::kEither, p.message("or_rules"), "rules", decode_permission);
   if (p.has("not_rule")) return negated(p.message("not_rule"), decode_permission);
   if (p.has("header")) return with_header(p.message("header"));
   if (p.has("url_path")) return with_path(p.message("url_path"));
@@ -90,8 +93,10 @@ RbacRule decode_permission(const Reader& p) {
 
 RbacRule decode_principal(const Reader& p) {
   if (p.has("any")) return anything(p);
-  if (p.has("and_ids")) return with_children(Kind::kAll, p.message("and_ids"), "ids", decode_principal);
-  if (p.has("or_ids")) return with_children(Kind::kEither, p.message("or_ids"), "ids", decode_principal);
+  if (p.has("and_ids"))
+    return with_children(Kind::kAll, p.message("and_ids"), "ids", decode_principal);
+  if (p.has("or_ids"))
+    return with_children(Kind::kEither, p.message("or_ids"), "ids", decode_principal);
   if (p.has("not_id")) return negated(p.message("not_id"), decode_principal);
   if (p.has("header")) return with_header(p.message("header"));
   if (p.has("url_path")) return with_path(p.message("url_path"));
@@ -102,7 +107,8 @@ RbacRule decode_principal(const Reader& p) {
   if (p.has("authenticated")) {
     const Reader authenticated = p.message("authenticated");
     if (!authenticated.has("principal_name")) return with_text(Kind::kAuthenticated, {});
-    return with_text(Kind::kAuthenticated, decode_text_matcher(authenticated.message("principal_name")));
+    return with_text(Kind::kAuthenticated,
+                     decode_text_matcher(authenticated.message("principal_name")));
   }
   return never(p);
 }
@@ -111,8 +117,10 @@ std::optional<RbacRules> decode_rules(const Reader& rbac) {
   if (!rbac.present()) return {};
   RbacRules rules;
   const std::string action = rbac.choice("action");
-  if (action == "DENY") rules.action = RbacRules::Action::kDeny;
-  else if (action != "ALLOW") rbac.fail("action", cat(action, " is not supported by glia-proxy"));
+  if (action == "DENY")
+    rules.action = RbacRules::Action::kDeny;
+  else if (action != "ALLOW")
+    rbac.fail("action", cat(action, " is not supported by glia-proxy"));
   rbac.each_in_map("policies", [&](const std::string& name, const Reader& policy) {
     RbacPolicy decoded{.name = name};
     policy.each("permissions", [&](const Reader& permission, std::size_t) {

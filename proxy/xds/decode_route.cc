@@ -33,7 +33,8 @@ PathMatch decode_path_match(const Reader& match) {
   std::optional<TextMatcher> text;
   if (match.has("path")) {
     decoded.kind = PathMatch::Kind::kExact;
-    text = path_text(match, "path", TextMatcher::Kind::kExact, match.text("path"), decoded.ignore_case);
+    text = path_text(match, "path", TextMatcher::Kind::kExact, match.text("path"),
+                     decoded.ignore_case);
   } else if (match.has("path_separated_prefix")) {
     decoded.kind = PathMatch::Kind::kPathSeparatedPrefix;
     std::string prefix = match.text("path_separated_prefix");
@@ -64,7 +65,8 @@ RouteMatch decode_match(const Reader& match) {
   match.each("query_parameters", [&](const Reader& parameter, std::size_t) {
     QueryMatch query{.name = parameter.text("name")};
     if (query.name.empty()) parameter.fail("has no name");
-    if (parameter.has("string_match")) query.value = decode_text_matcher(parameter.message("string_match"));
+    if (parameter.has("string_match"))
+      query.value = decode_text_matcher(parameter.message("string_match"));
     else if (parameter.has("present_match") && !parameter.flag("present_match")) {
       parameter.fail("present_match", "only true is supported by glia-proxy");
     }
@@ -89,8 +91,10 @@ void decode_weighted(const Reader& weighted, ForwardAction& forward) {
     forward.total_weight += target.weight;
     forward.clusters.push_back(std::move(target));
   });
-  if (forward.total_weight == 0) weighted.fail("the weights add up to 0, so no cluster could be chosen");
-  if (forward.total_weight > 0xFFFFFFFF) weighted.fail("the weights add up to more than 4294967295");
+  if (forward.total_weight == 0)
+    weighted.fail("the weights add up to 0, so no cluster could be chosen");
+  if (forward.total_weight > 0xFFFFFFFF)
+    weighted.fail("the weights add up to more than 4294967295");
 }
 
 ForwardAction decode_forward(const Reader& action) {
@@ -162,7 +166,8 @@ Inherited inherit(const Reader& level, const Inherited& above) {
                              above.request_headers.end());
   own.response_headers.insert(own.response_headers.end(), above.response_headers.begin(),
                               above.response_headers.end());
-  if (level.schema()->field("typed_per_filter_config") != nullptr) own.rbac = decode_per_filter(level);
+  if (level.schema()->field("typed_per_filter_config") != nullptr)
+    own.rbac = decode_per_filter(level);
   own.rbac.insert(above.rbac.begin(), above.rbac.end());
   return own;
 }
@@ -172,12 +177,18 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.name = route.text("name");
   if (decoded.name.empty()) decoded.name = std::move(fallback_name);
   route.accept("metadata");
-  if (!route.has("match")) route.fail("has no match");
-  else decoded.match = decode_match(route.message("match"));
-  if (route.has("route")) decoded.forward = decode_forward(route.message("route"));
-  else if (route.has("direct_response")) decoded.direct = decode_direct(route.message("direct_response"));
-  else if (route.has("redirect")) decoded.redirect = decode_redirect(route.message("redirect"));
-  else route.fail("needs route, redirect or direct_response");
+  if (!route.has("match"))
+    route.fail("has no match");
+  else
+    decoded.match = decode_match(route.message("match"));
+  if (route.has("route"))
+    decoded.forward = decode_forward(route.message("route"));
+  else if (route.has("direct_response"))
+    decoded.direct = decode_direct(route.message("direct_response"));
+  else if (route.has("redirect"))
+    decoded.redirect = decode_redirect(route.message("redirect"));
+  else
+    route.fail("needs route, redirect or direct_response");
   Inherited all = inherit(route, above);
   decoded.request_headers = std::move(all.request_headers);
   decoded.response_headers = std::move(all.response_headers);
@@ -195,7 +206,8 @@ VirtualHost decode_host(const Reader& host, const Inherited& above, std::set<std
     if (domain.empty()) host.fail("domains", "has an empty domain");
     const std::size_t star = domain.find('*');
     if (star != domain.npos && star != 0 && star + 1 != domain.size()) {
-      host.fail("domains", cat("\"", domain, "\" may have a * only as its first or last character"));
+      host.fail("domains",
+                cat("\"", domain, "\" may have a * only as its first or last character"));
     }
     if (!taken.insert(decoded.domains.back()).second) {
       host.fail("domains", cat("\"", domain, "\" is in another virtual host as well"));
@@ -219,10 +231,12 @@ std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::s
   table.each("virtual_hosts", [&](const Reader& host, std::size_t) {
     hosts.push_back(decode_host(host, inherited, domains));
     if (!names.insert(hosts.back().name).second) {
-      host.fail("name", cat("\"", hosts.back().name, "\" is the name of another virtual host as well"));
+      host.fail("name",
+                cat("\"", hosts.back().name, "\" is the name of another virtual host as well"));
     }
   });
-  return std::make_shared<const RouteTable>(table.text("name"), std::move(version), std::move(hosts));
+  return std::make_shared<const RouteTable>(table.text("name"), std::move(version),
+                                            std::move(hosts));
 }
 
 }  // namespace glia

@@ -37,25 +37,33 @@ TEST(DecodeCluster, RefusesWithThePathOfTheField) {
       {"name: a\nload_assignment: {cluster_name: a}", ""},
       {"load_assignment: {}", "cluster: has no name\n"},
       {"name: a\ntype: LOGICAL_DNS\nload_assignment: {}",
-       "cluster.type: LOGICAL_DNS is not supported by glia-proxy; it can be STATIC, STRICT_DNS or EDS\n"},
+       "cluster.type: LOGICAL_DNS is not supported by glia-proxy; it can be STATIC, STRICT_DNS or "
+       "EDS\n"},
       {"name: a\nlb_policy: MAGLEV\nload_assignment: {}",
-       "cluster.lb_policy: MAGLEV is not supported by glia-proxy; it can be ROUND_ROBIN, LEAST_REQUEST or "
+       "cluster.lb_policy: MAGLEV is not supported by glia-proxy; it can be ROUND_ROBIN, "
+       "LEAST_REQUEST or "
        "RANDOM\n"},
       {"name: a\ntype: EDS", "cluster.eds_cluster_config: has no eds_config\n"},
       {"name: a\ntype: EDS\neds_cluster_config: {eds_config: {path: /x}}",
        "cluster.eds_cluster_config.eds_config: only {ads: {}} is supported by glia-proxy\n"
        "cluster.eds_cluster_config.eds_config.path: not supported by glia-proxy\n"},
-      {"name: a\nload_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: "
+      {"name: a\nload_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: "
+       "{socket_address: "
        "{address: 10.0.0.1, port_value: 70000}}}}]}]}",
-       "cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value: "
+       "cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_"
+       "value: "
        "70000 is above 65535\n"},
-      {"name: a\nload_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: "
+      {"name: a\nload_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: "
+       "{socket_address: "
        "{address: reco.test, port_value: 80}}}}]}]}",
-       "cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "
+       "cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address."
+       "address: "
        "\"reco.test\" is no IP address\n"},
-      {"name: a\ntype: STRICT_DNS\nload_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: "
+      {"name: a\ntype: STRICT_DNS\nload_assignment: {endpoints: [{lb_endpoints: [{endpoint: "
+       "{address: "
        "{socket_address: {address: \"a b\", port_value: 80}}}}]}]}",
-       "cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "
+       "cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address."
+       "address: "
        "\"a b\" is neither an IP address nor a host name\n"},
       {"name: a\noutlier_detection: {}\nhealth_checks: [{}, {}]\nload_assignment: {}",
        "cluster.outlier_detection: not supported by glia-proxy\n"
@@ -67,23 +75,29 @@ TEST(DecodeCluster, RefusesWithThePathOfTheField) {
       {"name: a\nload_assignment: {}\ntyped_extension_protocol_options: {x: {\"@type\": "
        "t/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: "
        "{http3_protocol_options: {}}}}",
-       "cluster.typed_extension_protocol_options[x].explicit_http_config.http3_protocol_options: not "
+       "cluster.typed_extension_protocol_options[x].explicit_http_config.http3_protocol_options: "
+       "not "
        "supported by glia-proxy\n"},
       {"name: a\nload_assignment: {}\ntransport_socket: {name: tls, typed_config: {\"@type\": "
        "t/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext}}",
        "cluster.transport_socket.typed_config: the type "
-       "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext is not supported by glia-proxy "
+       "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext is not supported by "
+       "glia-proxy "
        "here\n"},
       {"name: a\nload_assignment: {}\ntransport_socket: {name: tls, typed_config: {\"@type\": "
        "t/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: "
-       "{validation_context: {match_typed_subject_alt_names: [{san_type: URI, matcher: {safe_regex: "
+       "{validation_context: {match_typed_subject_alt_names: [{san_type: URI, matcher: "
+       "{safe_regex: "
        "{regex: x}}}]}, tls_params: {tls_minimum_protocol_version: TLSv1_1}}}}",
-       "cluster.transport_socket.typed_config.common_tls_context.tls_params.tls_minimum_protocol_version: "
+       "cluster.transport_socket.typed_config.common_tls_context.tls_params.tls_minimum_protocol_"
+       "version: "
        "TLSv1_1 is not supported by glia-proxy, the least is TLSv1_2\n"
        "cluster.transport_socket.typed_config.common_tls_context.validation_context."
-       "match_typed_subject_alt_names[0].matcher: needs exact, prefix, suffix or contains; glia-proxy "
+       "match_typed_subject_alt_names[0].matcher: needs exact, prefix, suffix or contains; "
+       "glia-proxy "
        "matches certificate names by these only\n"
-       "cluster.transport_socket.typed_config.common_tls_context.validation_context: has no trusted_ca, so "
+       "cluster.transport_socket.typed_config.common_tls_context.validation_context: has no "
+       "trusted_ca, so "
        "nobody would be trusted\n"},
   };
   for (const Case& c : cases) expect(ResourceKind::kCluster, c);
@@ -116,7 +130,8 @@ transport_socket:
         default_validation_context:
           match_typed_subject_alt_names: [{san_type: URI, matcher: {prefix: "spiffe://shop/"}}]
         validation_context_sds_secret_config: {name: ROOTCA, sds_config: {ads: {}}}
-)", errors);
+)",
+                               errors);
   EXPECT_EQ(errors.joined(), "");
   const auto& cluster = std::get<ClusterResource>(resource->value);
   EXPECT_EQ(cluster.config.eds_service_name, "shop/reco");
@@ -153,28 +168,36 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
       {route("{match: {path_separated_prefix: /a/}, route: {cluster: c}}"),
        "route.virtual_hosts[0].routes[0].match.path_separated_prefix: must not end with /\n"},
       {route("{match: {}, route: {}}"),
-       "route.virtual_hosts[0].routes[0].match: needs prefix, path, safe_regex or path_separated_prefix\n"
+       "route.virtual_hosts[0].routes[0].match: needs prefix, path, safe_regex or "
+       "path_separated_prefix\n"
        "route.virtual_hosts[0].routes[0].route: needs cluster or weighted_clusters\n"},
       {route("{match: {safe_regex: {regex: \"(\"}}}"),
-       "route.virtual_hosts[0].routes[0].match.safe_regex.regex: regular expression \"(\" is wrong at "
+       "route.virtual_hosts[0].routes[0].match.safe_regex.regex: regular expression \"(\" is wrong "
+       "at "
        "character 1: missing ): (\n"
        "route.virtual_hosts[0].routes[0]: needs route, redirect or direct_response\n"},
-      {route("{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: a, weight: 0}]}}}"),
-       "route.virtual_hosts[0].routes[0].route.weighted_clusters: the weights add up to 0, so no cluster "
+      {route(
+           "{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: a, weight: 0}]}}}"),
+       "route.virtual_hosts[0].routes[0].route.weighted_clusters: the weights add up to 0, so no "
+       "cluster "
        "could be chosen\n"},
       {route("{match: {prefix: /}, route: {cluster: c, retry_policy: {}, hash_policy: [{}]}}"),
        "route.virtual_hosts[0].routes[0].route.retry_policy: not supported by glia-proxy\n"
        "route.virtual_hosts[0].routes[0].route.hash_policy[0]: not supported by glia-proxy\n"},
       {route("{match: {prefix: /}, direct_response: {status: 100}}"),
        "route.virtual_hosts[0].routes[0].direct_response.status: 100 is below 200\n"},
-      {route("{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: x, value: "
+      {route("{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: x, "
+             "value: "
              "\"%PROTOCOL%\"}}], response_headers_to_remove: [content-length]}"),
-       "route.virtual_hosts[0].routes[0].request_headers_to_add[0].header.value: \"%PROTOCOL%\": format "
+       "route.virtual_hosts[0].routes[0].request_headers_to_add[0].header.value: \"%PROTOCOL%\": "
+       "format "
        "operators are not supported by glia-proxy; write %% for a percent sign\n"
-       "route.virtual_hosts[0].routes[0].response_headers_to_remove: \"content-length\" cannot be removed "
+       "route.virtual_hosts[0].routes[0].response_headers_to_remove: \"content-length\" cannot be "
+       "removed "
        "by a route\n"},
   };
-  for (const auto& [yaml, sentences] : cases) expect(ResourceKind::kRoutes, {yaml.c_str(), sentences});
+  for (const auto& [yaml, sentences] : cases)
+    expect(ResourceKind::kRoutes, {yaml.c_str(), sentences});
 }
 
 TEST(DecodeRoute, TheMostSpecificHeadersComeFirstAndPoliciesAreInherited) {
@@ -198,7 +221,8 @@ virtual_hosts:
       rbac: {"@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute}
   - match: {prefix: "/"}
     route: {cluster: c}
-)", errors);
+)",
+                               errors);
   EXPECT_EQ(errors.joined(), "");
   const auto& table = *std::get<std::shared_ptr<const RouteTable>>(resource->value);
   const Route& first = table.hosts()[0].routes[0];
@@ -214,12 +238,16 @@ virtual_hosts:
 }
 
 TEST(DecodeListener, RefusesWithThePathOfTheField) {
-  const std::string hcm = "{name: h, typed_config: {\"@type\": t/envoy.extensions.filters.network."
-                          "http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, route_config: {}, ";
+  const std::string hcm =
+      "{name: h, typed_config: {\"@type\": t/envoy.extensions.filters.network."
+      "http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, route_config: {}, ";
   const std::string router =
-      "http_filters: [{name: r, typed_config: {\"@type\": t/envoy.extensions.filters.http.router.v3.Router}}]";
+      "http_filters: [{name: r, typed_config: {\"@type\": "
+      "t/envoy.extensions.filters.http.router.v3.Router}}]";
   const auto listener = [](const std::string& chain) {
-    return "name: l\naddress: {socket_address: {address: 127.0.0.1, port_value: 1}}\nfilter_chains: [" + chain + "]";
+    return "name: l\naddress: {socket_address: {address: 127.0.0.1, port_value: "
+           "1}}\nfilter_chains: [" +
+           chain + "]";
   };
   const std::pair<std::string, const char*> cases[] = {
       {listener("{filters: [" + hcm + router + "}}]}"), ""},
@@ -227,39 +255,51 @@ TEST(DecodeListener, RefusesWithThePathOfTheField) {
       {listener("{filters: [" + hcm + "}}]}"),
        "listener.filter_chains[0].filters[0].typed_config.http_filters: the last filter must be "
        "envoy.filters.http.router\n"},
-      {listener("{filters: [" + hcm + router + ", codec_type: HTTP3, tracing: {}, request_timeout: -1s}}]}"),
-       "listener.filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported by glia-proxy\n"
+      {listener("{filters: [" + hcm + router +
+                ", codec_type: HTTP3, tracing: {}, request_timeout: -1s}}]}"),
+       "listener.filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported by "
+       "glia-proxy\n"
        "listener.filter_chains[0].filters[0].typed_config.request_timeout: is negative or broken\n"
        "listener.filter_chains[0].filters[0].typed_config.tracing: not supported by glia-proxy\n"},
       {listener("{filters: [" + hcm + router + "}}]}, {filters: [" + hcm + router + "}}]}"),
        "listener.filter_chains[1]: takes the same connections as filter_chains[0]\n"},
       {listener("{filters: [{name: x, typed_config: {\"@type\": t/envoy.config.core.v3.Node}}]}"),
-       "listener.filter_chains[0].filters[0].typed_config: the network filter envoy.config.core.v3.Node is "
+       "listener.filter_chains[0].filters[0].typed_config: the network filter "
+       "envoy.config.core.v3.Node is "
        "not supported by glia-proxy\n"},
-      {listener("{filter_chain_match: {source_type: EXTERNAL, server_names: [\"*a\"]}, filters: [" + hcm +
-                router + "}}]}"),
-       "listener.filter_chains[0].filter_chain_match.server_names: \"*a\" is neither a name nor *.name\n"
+      {listener("{filter_chain_match: {source_type: EXTERNAL, server_names: [\"*a\"]}, filters: [" +
+                hcm + router + "}}]}"),
+       "listener.filter_chains[0].filter_chain_match.server_names: \"*a\" is neither a name nor "
+       "*.name\n"
        "listener.filter_chains[0].filter_chain_match.source_type: not supported by glia-proxy\n"},
       {listener("{filters: [" + hcm +
-                "http_filters: [{name: a, typed_config: {\"@type\": t/envoy.extensions.filters.http.rbac.v3."
+                "http_filters: [{name: a, typed_config: {\"@type\": "
+                "t/envoy.extensions.filters.http.rbac.v3."
                 "RBAC, rules: {action: LOG, policies: {p: {principals: [{metadata: {}}]}}}}}]}}]}"),
-       "listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.rules.action: LOG is "
+       "listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.rules."
+       "action: LOG is "
        "not supported by glia-proxy\n"
-       "listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.rules.policies[p]."
+       "listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.rules."
+       "policies[p]."
        "principals[0]: needs a rule that glia-proxy supports\n"
-       "listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.rules.policies[p]: "
+       "listener.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.rules."
+       "policies[p]: "
        "has no permissions, so it would never match\n"
        "listener.filter_chains[0].filters[0].typed_config.http_filters: the last filter must be "
        "envoy.filters.http.router\n"},
-      {listener("{transport_socket: {name: t, typed_config: {\"@type\": t/envoy.extensions.transport_sockets."
-                "tls.v3.DownstreamTlsContext, require_client_certificate: true}}, filters: [" + hcm + router +
-                "}}]}"),
-       "listener.filter_chains[0].transport_socket.typed_config.require_client_certificate: needs a "
+      {listener("{transport_socket: {name: t, typed_config: {\"@type\": "
+                "t/envoy.extensions.transport_sockets."
+                "tls.v3.DownstreamTlsContext, require_client_certificate: true}}, filters: [" +
+                hcm + router + "}}]}"),
+       "listener.filter_chains[0].transport_socket.typed_config.require_client_certificate: needs "
+       "a "
        "validation_context to check it against\n"
-       "listener.filter_chains[0].transport_socket.typed_config: has no certificate: set tls_certificates or "
+       "listener.filter_chains[0].transport_socket.typed_config: has no certificate: set "
+       "tls_certificates or "
        "tls_certificate_sds_secret_configs\n"},
   };
-  for (const auto& [yaml, sentences] : cases) expect(ResourceKind::kListener, {yaml.c_str(), sentences});
+  for (const auto& [yaml, sentences] : cases)
+    expect(ResourceKind::kListener, {yaml.c_str(), sentences});
 }
 
 TEST(DecodeAny, AnUnknownTypeFromTheWireIsNamed) {
@@ -269,15 +309,18 @@ TEST(DecodeAny, AnUnknownTypeFromTheWireIsNamed) {
   cluster.add_message("transport_socket").add_message("typed_config").add_text("type_url", "t/x.Y");
   Errors errors;
   decode_resource(ResourceKind::kCluster, cluster, "", "cluster[a]", {}, errors);
-  EXPECT_EQ(errors.joined(),
-            "cluster[a].transport_socket.typed_config: the type x.Y is not supported by glia-proxy");
+  EXPECT_EQ(
+      errors.joined(),
+      "cluster[a].transport_socket.typed_config: the type x.Y is not supported by glia-proxy");
 }
 
 TEST(DecodeSecret, NeedsACertificateOrAuthorities) {
-  expect(ResourceKind::kSecret, {"name: s", "secret: needs tls_certificate or validation_context\n"});
+  expect(ResourceKind::kSecret,
+         {"name: s", "secret: needs tls_certificate or validation_context\n"});
   expect(ResourceKind::kSecret,
          {"name: s\ntls_certificate: {certificate_chain: {filename: /nonexistent/x.pem}}",
-          "secret.tls_certificate.certificate_chain.filename: the file /nonexistent/x.pem cannot be read or "
+          "secret.tls_certificate.certificate_chain.filename: the file /nonexistent/x.pem cannot "
+          "be read or "
           "is above 1 MiB\nsecret.tls_certificate: has no private_key\n"});
 }
 

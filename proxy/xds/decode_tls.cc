@@ -30,11 +30,16 @@ void decode_params(const Reader& params, TlsOptions& options) {
 SanMatch decode_san(const Reader& san) {
   SanMatch match;
   const std::string type = san.choice("san_type");
-  if (type == "URI") match.type = SanMatch::Type::kUri;
-  else if (type == "DNS") match.type = SanMatch::Type::kDns;
-  else if (type == "IP_ADDRESS") match.type = SanMatch::Type::kIp;
-  else if (type == "EMAIL") match.type = SanMatch::Type::kEmail;
-  else san.fail("san_type", cat(type, " is not supported by glia-proxy"));
+  if (type == "URI")
+    match.type = SanMatch::Type::kUri;
+  else if (type == "DNS")
+    match.type = SanMatch::Type::kDns;
+  else if (type == "IP_ADDRESS")
+    match.type = SanMatch::Type::kIp;
+  else if (type == "EMAIL")
+    match.type = SanMatch::Type::kEmail;
+  else
+    san.fail("san_type", cat(type, " is not supported by glia-proxy"));
   const Reader matcher = san.message("matcher");
   constexpr std::pair<std::string_view, SanMatch::Kind> kKinds[] = {
       {"exact", SanMatch::Kind::kExact},
@@ -50,11 +55,14 @@ SanMatch decode_san(const Reader& san) {
     return match;
   }
   matcher.accept_all();
-  matcher.fail("needs exact, prefix, suffix or contains; glia-proxy matches certificate names by these only");
+  matcher.fail(
+      "needs exact, prefix, suffix or contains; glia-proxy matches certificate names by these "
+      "only");
   return match;
 }
 
-void decode_validation(const Reader& context, std::string& trusted_ca, std::vector<SanMatch>& sans) {
+void decode_validation(const Reader& context, std::string& trusted_ca,
+                       std::vector<SanMatch>& sans) {
   trusted_ca = decode_data_source(context.message("trusted_ca"));
   context.each("match_typed_subject_alt_names",
                [&](const Reader& san, std::size_t) { sans.push_back(decode_san(san)); });
@@ -90,16 +98,19 @@ bool decode_validation_choice(const Reader& common, TlsSettings& tls) {
     return true;
   }
   if (common.has("validation_context_sds_secret_config")) {
-    tls.validation_secret = decode_secret_name(common.message("validation_context_sds_secret_config"),
-                                               tls.validation_by_ads);
+    tls.validation_secret = decode_secret_name(
+        common.message("validation_context_sds_secret_config"), tls.validation_by_ads);
     return true;
   }
   const Reader combined = common.message("combined_validation_context");
   if (!combined.present()) return false;
-  decode_validation(combined.message("default_validation_context"), options.trusted_ca, options.peer_sans);
+  decode_validation(combined.message("default_validation_context"), options.trusted_ca,
+                    options.peer_sans);
   const Reader secret = combined.message("validation_context_sds_secret_config");
-  if (!secret.present()) combined.fail("has no validation_context_sds_secret_config");
-  else tls.validation_secret = decode_secret_name(secret, tls.validation_by_ads);
+  if (!secret.present())
+    combined.fail("has no validation_context_sds_secret_config");
+  else
+    tls.validation_secret = decode_secret_name(secret, tls.validation_by_ads);
   return true;
 }
 
@@ -115,11 +126,13 @@ bool decode_common_context(const Reader& common, TlsSettings& tls) {
     tls.certificate_secret = decode_secret_name(config, tls.certificate_by_ads);
   });
   if (common.has("tls_certificates") && !tls.certificate_secret.empty()) {
-    common.fail("has tls_certificates and tls_certificate_sds_secret_configs; only one is supported");
+    common.fail(
+        "has tls_certificates and tls_certificate_sds_secret_configs; only one is supported");
   }
   options.alpn = common.texts("alpn_protocols");
   for (const std::string& protocol : options.alpn) {
-    if (protocol.empty() || protocol.size() > 255) common.fail("alpn_protocols", "has an empty or too long name");
+    if (protocol.empty() || protocol.size() > 255)
+      common.fail("alpn_protocols", "has an empty or too long name");
   }
   return decode_validation_choice(common, tls);
 }
@@ -144,7 +157,8 @@ TlsSettings decode_upstream(const Reader& context) {
   TlsSettings tls{.side = TlsContext::Side::kClient};
   const bool verified = decode_common_context(context.message("common_tls_context"), tls);
   if (!verified && context.present()) {
-    LOG(warning, context.path(), " has no validation context: the upstream's certificate is not checked");
+    LOG(warning, context.path(),
+        " has no validation context: the upstream's certificate is not checked");
   }
   tls.options.server_name = context.text("sni");
   return tls;
@@ -181,7 +195,8 @@ SecretResource decode_secret(const Reader& secret) {
   decoded.name = secret.text("name");
   if (decoded.name.empty()) secret.fail("has no name");
   if (secret.has("tls_certificate")) {
-    decode_certificate(secret.message("tls_certificate"), decoded.certificate_chain, decoded.private_key);
+    decode_certificate(secret.message("tls_certificate"), decoded.certificate_chain,
+                       decoded.private_key);
   } else if (secret.has("validation_context")) {
     decode_validation(secret.message("validation_context"), decoded.trusted_ca, decoded.peer_sans);
   } else {

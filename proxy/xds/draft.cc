@@ -56,7 +56,8 @@ ResourceRef decode_pushed(ResourceKind kind, std::string_view bytes, const std::
   const Result<Message> message = decode_wire(*MessageSchema::find(message_of(kind)), bytes);
   if (!message.ok()) return errors.add(word_of(kind), message.error().message()), nullptr;
   const std::string path = cat(word_of(kind), "[", name_in(kind, *message), "]");
-  auto resource = std::make_shared<Resource>(*decode_resource(kind, *message, version, path, now, errors));
+  auto resource =
+      std::make_shared<Resource>(*decode_resource(kind, *message, version, path, now, errors));
   resource->bytes = bytes;
   return resource;
 }
@@ -93,8 +94,9 @@ void Draft::add_static(ResourceKind kind, const Message& message, const std::str
   auto resource = std::make_shared<Resource>(*decoded);
   resource->is_static = true;
   if (!map_of(kind).emplace(resource->name, resource).second) {
-    errors.add(cat(path, ".name"), cat("\"", resource->name, "\" is the name of another ",
-                                       word_of(kind), " as well"), message.at);
+    errors.add(cat(path, ".name"),
+               cat("\"", resource->name, "\" is the name of another ", word_of(kind), " as well"),
+               message.at);
   }
 }
 
@@ -108,7 +110,8 @@ void Draft::apply(ResourceKind kind, const std::string& version,
   Errors found;
   for (const std::string_view bytes : resources) {
     const auto old = known.find(bytes);
-    ResourceRef resource = old != known.end() ? old->second : decode_pushed(kind, bytes, version, now, found);
+    ResourceRef resource =
+        old != known.end() ? old->second : decode_pushed(kind, bytes, version, now, found);
     if (resource == nullptr) continue;
     const std::string path = cat(word_of(kind), "[", resource->name, "]");
     const auto before = of(kind).find(resource->name);
@@ -162,7 +165,8 @@ std::set<std::string> Draft::wanted(ResourceKind kind) const {
 }
 
 void Draft::prune() {
-  for (const ResourceKind kind : {ResourceKind::kRoutes, ResourceKind::kEndpoints, ResourceKind::kSecret}) {
+  for (const ResourceKind kind :
+       {ResourceKind::kRoutes, ResourceKind::kEndpoints, ResourceKind::kSecret}) {
     const std::set<std::string> names = wanted(kind);
     std::erase_if(map_of(kind), [&](const auto& entry) {
       return !entry.second->is_static && !names.contains(entry.first);
@@ -173,7 +177,8 @@ void Draft::prune() {
 std::string Draft::version_text() const {
   std::string text;
   for (const ResourceKind kind : kResourceKinds) {
-    if (!version(kind).empty()) text += cat(text.empty() ? "" : " ", short_of(kind), "=", version(kind));
+    if (!version(kind).empty())
+      text += cat(text.empty() ? "" : " ", short_of(kind), "=", version(kind));
   }
   return text.empty() ? "static" : text;
 }

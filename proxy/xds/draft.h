@@ -1,8 +1,9 @@
 // Draft: the last good version of each resource, on the main thread.
 //
-// A push is applied whole or not at all, to a copy (resources are shared, so a copy is a few maps); only
-// when freeze.h made a drawing of the copy does it replace the draft. A resource whose bytes did not
-// change stays the same object, which is how freeze knows what it can share with the last drawing.
+// A push is applied whole or not at all, to a copy (resources are shared, so a copy is a few maps);
+// only when freeze.h made a drawing of the copy does it replace the draft. A resource whose bytes
+// did not change stays the same object, which is how freeze knows what it can share with the last
+// drawing.
 #pragma once
 
 #include <map>
@@ -39,7 +40,8 @@ struct Resource {
   std::string bytes;
   WallTime updated;
   bool is_static = false;
-  std::variant<SecretResource, ClusterResource, std::shared_ptr<const EndpointSet>, ListenerResource,
+  std::variant<SecretResource, ClusterResource, std::shared_ptr<const EndpointSet>,
+               ListenerResource,
                std::shared_ptr<const RouteTable>>
       value;  // By ResourceKind, in its order.
 };
@@ -52,14 +54,16 @@ class Draft {
   void add_static(ResourceKind kind, const Message& resource, const std::string& path, WallTime now,
                   Errors& errors);
   // A push of one kind: the bytes of its resources. Listeners and clusters that are not in it are
-  // removed (static ones stay); routes, endpoints and secrets are only added or replaced, and only if
-  // they are wanted. With errors nothing is changed.
+  // removed (static ones stay); routes, endpoints and secrets are only added or replaced, and only
+  // if they are wanted. With errors nothing is changed.
   void apply(ResourceKind kind, const std::string& version,
              const std::vector<std::string_view>& resources, WallTime now, Errors& errors);
   // A secret that the proxy holds itself ("default", "ROOTCA"); replaces the one before.
   void set_secret(SecretResource secret);
 
-  const ResourceMap& of(ResourceKind kind) const { return resources_[static_cast<std::size_t>(kind)]; }
+  const ResourceMap& of(ResourceKind kind) const {
+    return resources_[static_cast<std::size_t>(kind)];
+  }
   // Null while it has not arrived.
   const SecretResource* secret(std::string_view name) const;
   // Names of the routes, endpoints and secrets that listeners and clusters want by ADS.
@@ -67,7 +71,9 @@ class Draft {
   // Drops dynamic routes, endpoints and secrets that nothing wants.
   void prune();
   // Of the last accepted push; "" if there was none.
-  const std::string& version(ResourceKind kind) const { return versions_[static_cast<std::size_t>(kind)]; }
+  const std::string& version(ResourceKind kind) const {
+    return versions_[static_cast<std::size_t>(kind)];
+  }
   // "cds=3 lds=7", or "static".
   std::string version_text() const;
 

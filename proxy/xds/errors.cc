@@ -11,8 +11,10 @@ void Errors::add(std::string_view path, std::string_view sentence, Position at) 
     return;
   }
   std::string text = path.empty() ? std::string(sentence) : cat(path, ": ", sentence);
-  if (at.line != 0) text += cat(" (", file_, ":", at.line, ":", at.column, ")");
-  else if (!file_.empty()) text += cat(" (", file_, ")");
+  if (at.line != 0)
+    text += cat(" (", file_, ":", at.line, ":", at.column, ")");
+  else if (!file_.empty())
+    text += cat(" (", file_, ")");
   sentences_.push_back(std::move(text));
 }
 

@@ -20,12 +20,14 @@ constexpr std::size_t kFileMax = 16 << 20;  // bytes
 
 Result<std::string> read_whole(const std::string& path) {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
-  if (!file) return invalid(cat("cannot open ", path, ": ", std::string_view(std::strerror(errno))));
+  if (!file)
+    return invalid(cat("cannot open ", path, ": ", std::string_view(std::strerror(errno))));
   std::string content;
   char piece[65536];
   while (const std::size_t size = std::fread(piece, 1, sizeof piece, file.get())) {
     content.append(piece, size);
-    if (content.size() > kFileMax) return invalid(cat(path, " is larger than ", kFileMax, " bytes"));
+    if (content.size() > kFileMax)
+      return invalid(cat(path, " is larger than ", kFileMax, " bytes"));
   }
   if (std::ferror(file.get()) != 0) {
     return invalid(cat("cannot read ", path, ": ", std::string_view(std::strerror(errno))));
@@ -60,7 +62,8 @@ void decode_dynamic(const Reader& dynamic, Bootstrap& bootstrap) {
   expect_ads(dynamic.message("cds_config"));
   const Reader ads = dynamic.message("ads_config");
   if (!ads.present()) {
-    if (dynamic.present()) dynamic.fail("has no ads_config; glia-proxy takes dynamic resources by ADS only");
+    if (dynamic.present())
+      dynamic.fail("has no ads_config; glia-proxy takes dynamic resources by ADS only");
     return;
   }
   ads.only("api_type", std::string_view("GRPC"));
@@ -73,18 +76,20 @@ void decode_dynamic(const Reader& dynamic, Bootstrap& bootstrap) {
     if (!envoy_grpc.present()) return service.fail("only envoy_grpc is supported by glia-proxy");
     bootstrap.ads_cluster = envoy_grpc.text("cluster_name");
   });
-  if (bootstrap.ads_cluster.empty()) return ads.fail("needs grpc_services with envoy_grpc.cluster_name");
+  if (bootstrap.ads_cluster.empty())
+    return ads.fail("needs grpc_services with envoy_grpc.cluster_name");
   const ResourceMap& clusters = bootstrap.draft.of(ResourceKind::kCluster);
   if (!clusters.contains(bootstrap.ads_cluster)) {
     ads.fail(cat("cluster ", bootstrap.ads_cluster, " is not in static_resources.clusters"));
   }
-  if (bootstrap.node.id.empty()) ads.fail("needs node.id to be set, the control plane knows us by it");
+  if (bootstrap.node.id.empty())
+    ads.fail("needs node.id to be set, the control plane knows us by it");
 }
 
 }  // namespace
 
-std::optional<Bootstrap> parse_bootstrap(std::string_view text, const std::string& file, WallTime now,
-                                         Errors& errors) {
+std::optional<Bootstrap> parse_bootstrap(std::string_view text, const std::string& file,
+                                         WallTime now, Errors& errors) {
   Errors found(file);
   Message message(*MessageSchema::find("envoy.config.bootstrap.v3.Bootstrap"));
   read_yaml(text, message, found);
@@ -116,7 +121,8 @@ std::optional<Bootstrap> read_bootstrap(const std::string& path, WallTime now, E
     return {};
   }
   auto bootstrap = parse_bootstrap(*text, path, now, errors);
-  malloc_trim(0);  // The trees of the file are gone; a proxy that idles should not carry their pages.
+  malloc_trim(
+      0);  // The trees of the file are gone; a proxy that idles should not carry their pages.
   return bootstrap;
 }
 
@@ -125,7 +131,8 @@ Result<Bootstrap> load_bootstrap(const std::string& path, WallTime now) {
   auto bootstrap = read_bootstrap(path, now, errors);
   if (bootstrap) return *std::move(bootstrap);
   std::string all;
-  for (const std::string& sentence : errors.sentences()) all += cat(all.empty() ? "" : "\n", sentence);
+  for (const std::string& sentence : errors.sentences())
+    all += cat(all.empty() ? "" : "\n", sentence);
   return invalid(std::move(all));
 }
 

@@ -1,4 +1,5 @@
-// A bootstrap file (envoy.config.bootstrap.v3.Bootstrap in YAML or JSON) to what the proxy starts with.
+// A bootstrap file (envoy.config.bootstrap.v3.Bootstrap in YAML or JSON) to what the proxy starts
+// with.
 #pragma once
 
 #include <optional>
@@ -13,17 +14,17 @@ namespace glia {
 
 struct Bootstrap {
   NodeNames node;
-  std::string node_bytes;            // envoy.config.core.v3.Node, as ADS sends it.
-  std::optional<Address> admin;      // Nothing: no admin listener.
-  Draft draft;                       // The static resources.
-  std::string ads_cluster;           // "" without ADS.
-  bool lds = false, cds = false;     // Listeners and clusters come by ADS too.
-  std::string bytes;                 // The whole message, for /config_dump.
+  std::string node_bytes;         // envoy.config.core.v3.Node, as ADS sends it.
+  std::optional<Address> admin;   // Nothing: no admin listener.
+  Draft draft;                    // The static resources.
+  std::string ads_cluster;        // "" without ADS.
+  bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
+  std::string bytes;              // The whole message, for /config_dump.
 };
 
 // `file` names the text in errors. Nothing if there were errors.
-std::optional<Bootstrap> parse_bootstrap(std::string_view text, const std::string& file, WallTime now,
-                                         Errors& errors);
+std::optional<Bootstrap> parse_bootstrap(std::string_view text, const std::string& file,
+                                         WallTime now, Errors& errors);
 // All errors, and the static drawing is made once to see that it can be (certificates, addresses).
 std::optional<Bootstrap> read_bootstrap(const std::string& path, WallTime now, Errors& errors);
 // The same; the error joins all sentences, a line each.

@@ -56,7 +56,8 @@ Freezer::TlsRef Freezer::tls_context(const Draft& draft, const TlsSettings& sett
       return nullptr;
     }
     options.trusted_ca = secret->trusted_ca;
-    options.peer_sans.insert(options.peer_sans.end(), secret->peer_sans.begin(), secret->peer_sans.end());
+    options.peer_sans.insert(options.peer_sans.end(), secret->peer_sans.begin(),
+                             secret->peer_sans.end());
   }
   TlsRef& made = next.tls[key_of(settings.side, options)];
   if (made) return made;
@@ -100,21 +101,25 @@ void Freezer::freeze_listener(const Draft& draft, const ResourceRef& resource, N
     const ListenerResource::Chain& needs = listener.chains[i];
     FilterChain& chain = config->chains[i];
     if (needs.tls) {
-      chain.tls = tls_context(draft, *needs.tls,
-                              cat("listener[", resource->name, "].filter_chains[", i, "]"), next, waits);
+      chain.tls =
+          tls_context(draft, *needs.tls,
+                      cat("listener[", resource->name, "].filter_chains[", i, "]"), next, waits);
       usable = usable && chain.tls != nullptr;
     }
     if (!needs.rds.empty()) {
       const ResourceMap& routes = draft.of(ResourceKind::kRoutes);
       const auto found = routes.find(needs.rds);
-      if (found == routes.end()) waits = cat("routes ", needs.rds);
-      else chain.http.routes = std::get<std::shared_ptr<const RouteTable>>(found->second->value);
+      if (found == routes.end())
+        waits = cat("routes ", needs.rds);
+      else
+        chain.http.routes = std::get<std::shared_ptr<const RouteTable>>(found->second->value);
     }
     made.parts.push_back(chain.tls);
     made.parts.push_back(chain.http.routes);
   }
   made.config = std::move(config);
-  keep(resource->name, waits, "listener", listeners_, std::move(made), usable, next.listeners, next);
+  keep(resource->name, waits, "listener", listeners_, std::move(made), usable, next.listeners,
+       next);
 }
 
 void Freezer::freeze_cluster(const Draft& draft, const ResourceRef& resource, Next& next) {
@@ -124,14 +129,17 @@ void Freezer::freeze_cluster(const Draft& draft, const ResourceRef& resource, Ne
   std::string waits;
   bool usable = true;
   if (cluster.tls) {
-    config->tls = tls_context(draft, *cluster.tls, cat("cluster[", resource->name, "]"), next, waits);
+    config->tls =
+        tls_context(draft, *cluster.tls, cat("cluster[", resource->name, "]"), next, waits);
     usable = config->tls != nullptr;
   }
   if (config->discovery == ClusterConfig::Discovery::kEds) {
     const ResourceMap& endpoints = draft.of(ResourceKind::kEndpoints);
     const auto found = endpoints.find(config->eds_service_name);
-    if (found == endpoints.end()) waits = cat("endpoints ", config->eds_service_name);
-    else config->endpoints = std::get<std::shared_ptr<const EndpointSet>>(found->second->value);
+    if (found == endpoints.end())
+      waits = cat("endpoints ", config->eds_service_name);
+    else
+      config->endpoints = std::get<std::shared_ptr<const EndpointSet>>(found->second->value);
   }
   made.parts = {config->tls, config->endpoints};
   made.config = std::move(config);
@@ -141,7 +149,8 @@ void Freezer::freeze_cluster(const Draft& draft, const ResourceRef& resource, Ne
 Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   Next next;
   std::map<std::string, std::string> addresses;
-  for (const auto& [name, resource] : draft.of(ResourceKind::kCluster)) freeze_cluster(draft, resource, next);
+  for (const auto& [name, resource] : draft.of(ResourceKind::kCluster))
+    freeze_cluster(draft, resource, next);
   for (const auto& [name, resource] : draft.of(ResourceKind::kListener)) {
     freeze_listener(draft, resource, next);
     const Address& address = std::get<ListenerResource>(resource->value).config.address;
@@ -165,7 +174,8 @@ Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   clusters_ = std::move(next.clusters);
   tls_ = std::move(next.tls);
   warming_ = std::move(next.warming);
-  if (current_ && current_->version == snapshot->version && same(current_->listeners, snapshot->listeners) &&
+  if (current_ && current_->version == snapshot->version &&
+      same(current_->listeners, snapshot->listeners) &&
       same(current_->clusters, snapshot->clusters)) {
     return current_;
   }

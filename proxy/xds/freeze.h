@@ -1,5 +1,5 @@
-// Freezer: makes the drawing of a draft: names become pointers, TLS contexts are built, and what did
-// not change is shared with the drawing before, so that workers keep its listeners and pools.
+// Freezer: makes the drawing of a draft: names become pointers, TLS contexts are built, and what
+// did not change is shared with the drawing before, so that workers keep its listeners and pools.
 //
 // What waits for a part that has not arrived (warming): a listener without its routes and a cluster
 // without its endpoints are drawn without them (null), unless the drawing before has them complete,

@@ -16,7 +16,8 @@ void append_quoted(std::string& out, std::string_view text) {
 }
 
 void append_base64(std::string& out, std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kDigits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   out += '"';
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t group = 0;
@@ -51,11 +52,13 @@ void append_duration(std::string& out, const Message& message) {
 
 void append_number(std::string& out, const Entry& entry) {
   switch (entry.field->type) {
-    case FieldType::kDouble: case FieldType::kFloat: out += cat(entry.real); return;
-    case FieldType::kUint64: case FieldType::kFixed64: out += cat("\"", entry.bits, "\""); return;
-    case FieldType::kInt64: case FieldType::kSint64: case FieldType::kSfixed64:
-      out += cat("\"", static_cast<int64_t>(entry.bits), "\"");
-      return;
+    case FieldType::kDouble:
+    case FieldType::kFloat: out += cat(entry.real); return;
+    case FieldType::kUint64:
+    case FieldType::kFixed64: out += cat("\"", entry.bits, "\""); return;
+    case FieldType::kInt64:
+    case FieldType::kSint64:
+    case FieldType::kSfixed64: out += cat("\"", static_cast<int64_t>(entry.bits), "\""); return;
     default: out += cat(static_cast<int64_t>(entry.bits)); return;
   }
 }
@@ -69,8 +72,10 @@ void append_enum(std::string& out, const Entry& entry) {
     return;
   }
   const EnumValue* value = entry.field->enumeration().find(static_cast<int64_t>(entry.bits));
-  if (value == nullptr) append_number(out, entry);
-  else append_quoted(out, value->name());
+  if (value == nullptr)
+    append_number(out, entry);
+  else
+    append_quoted(out, value->name());
 }
 
 void append_value(std::string& out, const Entry& entry, bool redact) {
@@ -93,11 +98,14 @@ void append_map(std::string& out, const Message& message, const FieldSchema& fie
     if (!std::exchange(first, false)) out += ',';
     const Entry* key = entry.message->find("key");
     const Entry* value = entry.message->find("value");
-    append_quoted(out, key == nullptr ? "" : key->field->is_text() ? key->text
-                                                                   : cat(static_cast<int64_t>(key->bits)));
+    append_quoted(out, key == nullptr          ? ""
+                       : key->field->is_text() ? key->text
+                                               : cat(static_cast<int64_t>(key->bits)));
     out += ':';
-    if (value == nullptr) out += "null";
-    else append_value(out, *value, redact);
+    if (value == nullptr)
+      out += "null";
+    else
+      append_value(out, *value, redact);
   }
   out += '}';
 }
@@ -128,11 +136,15 @@ void append_fields(std::string& out, const Message& message, bool redact, bool f
     if (!std::exchange(first, false)) out += ',';
     append_quoted(out, field.name());
     out += ':';
-    // The name of a file is no secret, its content is: within a redacted message all but file names.
+    // The name of a file is no secret, its content is: within a redacted message all but file
+    // names.
     const bool hide = (redact || sensitive(field)) && field.name() != "filename";
-    if (field.map()) append_map(out, message, field, hide);
-    else if (field.repeated()) append_list(out, message, field, hide);
-    else append_value(out, *message.find(field), hide);
+    if (field.map())
+      append_map(out, message, field, hide);
+    else if (field.repeated())
+      append_list(out, message, field, hide);
+    else
+      append_value(out, *message.find(field), hide);
   }
 }
 
@@ -157,15 +169,18 @@ void append_message(std::string& out, const Message& message, bool redact) {
     case WellKnown::kStruct: return append_map(out, message, *schema.field("fields"), redact);
     case WellKnown::kList: return append_list(out, message, *schema.field("values"), redact);
     case WellKnown::kValue:
-      if (message.entries.empty()) out += "null";
-      else append_value(out, message.entries.back(), redact);
+      if (message.entries.empty())
+        out += "null";
+      else
+        append_value(out, message.entries.back(), redact);
       return;
     case WellKnown::kWrapper: {
       Entry unset{.field = schema.field("value")};
       const Entry* value = message.find("value");
       return append_value(out, value == nullptr ? unset : *value, redact);
     }
-    case WellKnown::kTimestamp: case WellKnown::kNone: break;
+    case WellKnown::kTimestamp:
+    case WellKnown::kNone: break;
   }
   out += '{';
   append_fields(out, message, redact, true);

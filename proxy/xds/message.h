@@ -30,7 +30,7 @@ struct Entry {
   std::string text;                  // string and bytes.
   std::unique_ptr<Message> message;  // Set exactly if field->is_message().
   Position at;
-  mutable bool seen = false;         // A decoder looked at it.
+  mutable bool seen = false;  // A decoder looked at it.
 };
 
 class Message {
@@ -48,7 +48,7 @@ class Message {
   void add_bits(std::string_view name, uint64_t bits);
 
   std::vector<Entry> entries;
-  std::vector<uint32_t> unknown;     // Numbers on the wire that the schema does not have.
+  std::vector<uint32_t> unknown;  // Numbers on the wire that the schema does not have.
   // google.protobuf.Any: the message inside, if its type is known; then `value` is not an entry.
   std::unique_ptr<Message> content;
   Position at;

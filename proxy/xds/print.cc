@@ -32,20 +32,23 @@ std::string_view word(TextMatcher::Kind kind) {
 }
 
 std::string text_of(const TextMatcher& matcher) {
-  return cat(word(matcher.kind()), " \"", matcher.pattern(), "\"", matcher.ignore_case() ? " any case" : "");
+  return cat(word(matcher.kind()), " \"", matcher.pattern(), "\"",
+             matcher.ignore_case() ? " any case" : "");
 }
 
 std::string text_of(const HeaderMatcher& matcher) {
   std::string text = cat(matcher.name, matcher.invert ? " not" : "");
-  if (matcher.value) text += cat(" ", text_of(*matcher.value));
-  else if (matcher.range) text += cat(" in [", matcher.range->start, ", ", matcher.range->end, ")");
-  else text += matcher.present ? " present" : " absent";
+  if (matcher.value)
+    text += cat(" ", text_of(*matcher.value));
+  else if (matcher.range)
+    text += cat(" in [", matcher.range->start, ", ", matcher.range->end, ")");
+  else
+    text += matcher.present ? " present" : " absent";
   return text + (matcher.missing_is_empty ? " or missing as empty" : "");
 }
 
 std::string text_of(const RouteMatch& match) {
-  std::string text = match.path.kind == PathMatch::Kind::kPathSeparatedPrefix ? "segments "
-                                                                             : "";
+  std::string text = match.path.kind == PathMatch::Kind::kPathSeparatedPrefix ? "segments " : "";
   text += text_of(match.path.text);
   for (const HeaderMatcher& header : match.headers) text += cat(" and ", text_of(header));
   for (const QueryMatch& query : match.query) {
@@ -58,7 +61,8 @@ std::string text_of(const RbacRule& rule) {
   using Kind = RbacRule::Kind;
   const auto children = [&](std::string_view between) {
     std::string text = "(";
-    for (const RbacRule& child : rule.children) text += cat(text.size() > 1 ? between : "", text_of(child));
+    for (const RbacRule& child : rule.children)
+      text += cat(text.size() > 1 ? between : "", text_of(child));
     return text + ")";
   };
   switch (rule.kind) {
@@ -77,7 +81,8 @@ std::string text_of(const RbacRule& rule) {
   return "";
 }
 
-void print_rules(Lines& out, int depth, std::string_view what, const std::optional<RbacRules>& rules) {
+void print_rules(Lines& out, int depth, std::string_view what,
+                 const std::optional<RbacRules>& rules) {
   if (!rules) return;
   line(out, depth, what, rules->action == RbacRules::Action::kAllow ? " allow" : " deny");
   for (const RbacPolicy& policy : rules->policies) {
@@ -96,7 +101,8 @@ void print_rbac(Lines& out, int depth, const std::string& name, const RbacConfig
 void print_mutation(Lines& out, int depth, std::string_view what, const HeaderMutation& mutation) {
   constexpr std::string_view kWords[] = {"append", "add if absent", "set", "replace"};
   for (const HeaderAddition& add : mutation.add) {
-    line(out, depth, what, " ", kWords[static_cast<int>(add.action)], " ", add.name, ": ", add.value);
+    line(out, depth, what, " ", kWords[static_cast<int>(add.action)], " ", add.name, ": ",
+         add.value);
   }
   for (const std::string& name : mutation.remove) line(out, depth, what, " remove ", name);
 }
@@ -124,7 +130,8 @@ void print_route(Lines& out, int depth, const Route& route) {
   const std::string head = cat("route ", route.name, ": ", text_of(route.match));
   if (route.forward) print_forward(out, depth, head, *route.forward);
   if (route.direct) {
-    line(out, depth, head, " -> answer ", route.direct->status, " with ", route.direct->body.size(), " bytes");
+    line(out, depth, head, " -> answer ", route.direct->status, " with ", route.direct->body.size(),
+         " bytes");
   }
   if (route.redirect) {
     const RedirectAction& to = *route.redirect;
@@ -133,13 +140,16 @@ void print_route(Lines& out, int depth, const Route& route) {
          unless("path", to.path, std::string()), unless("prefix", to.prefix, std::string()),
          to.strip_query ? " without query" : "");
   }
-  for (const HeaderMutation& mutation : route.request_headers) print_mutation(out, depth + 1, "request", mutation);
-  for (const HeaderMutation& mutation : route.response_headers) print_mutation(out, depth + 1, "response", mutation);
+  for (const HeaderMutation& mutation : route.request_headers)
+    print_mutation(out, depth + 1, "request", mutation);
+  for (const HeaderMutation& mutation : route.response_headers)
+    print_mutation(out, depth + 1, "response", mutation);
   for (const auto& [name, rbac] : route.rbac) print_rbac(out, depth + 1, name, *rbac);
 }
 
 void print_routes(Lines& out, int depth, const RouteTable& table) {
-  line(out, depth, "routes ", table.name(), table.version().empty() ? "" : cat(" version ", table.version()));
+  line(out, depth, "routes ", table.name(),
+       table.version().empty() ? "" : cat(" version ", table.version()));
   for (const VirtualHost& host : table.hosts()) {
     std::string domains;
     for (const std::string& domain : host.domains) domains += cat(" ", domain);
@@ -162,7 +172,8 @@ std::string text_of(const HttpLimits& limits) {
              unless("write buffer", limits.write_buffer, usual.write_buffer),
              unless("header time", limits.header_time, usual.header_time),
              unless("idle time", limits.idle_time, usual.idle_time),
-             unless("requests a connection", limits.requests_per_connection, usual.requests_per_connection));
+             unless("requests a connection", limits.requests_per_connection,
+                    usual.requests_per_connection));
 }
 
 std::string text_of(const TlsContext* tls) {
@@ -176,8 +187,8 @@ std::string text_of(const TlsContext* tls) {
 }
 
 void print_http(Lines& out, int depth, const HttpManager& http) {
-  constexpr std::string_view kForward[] = {"sanitize", "forward_only", "append_forward", "sanitize_set",
-                                           "always_forward_only"};
+  constexpr std::string_view kForward[] = {"sanitize", "forward_only", "append_forward",
+                                           "sanitize_set", "always_forward_only"};
   const HttpManager usual;
   line(out, depth, "http ", http.stat_prefix, " codec ", word(http.server.codec),
        text_of(http.server.limits),
@@ -185,8 +196,9 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        unless("request timeout", http.request_timeout, usual.request_timeout),
        unless("drain timeout", http.drain_timeout, usual.drain_timeout),
        unless("server", http.server_name, usual.server_name),
-       http.use_remote_address ? " remote address" : "", http.generate_request_id ? "" : " no request id",
-       " client certificate ", kForward[static_cast<int>(http.forward_client_cert)]);
+       http.use_remote_address ? " remote address" : "",
+       http.generate_request_id ? "" : " no request id", " client certificate ",
+       kForward[static_cast<int>(http.forward_client_cert)]);
   for (const AccessLogConfig& log : http.access_logs) {
     line(out, depth + 1, "access log ", log.path,
          log.json_format.empty() ? "" : cat(" with ", log.json_format.size(), " fields"));
@@ -194,8 +206,10 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
   for (const FilterConfig& filter : http.filters) {
     if (filter.rbac) print_rbac(out, depth + 1, filter.name, *filter.rbac);
   }
-  if (http.routes) print_routes(out, depth + 1, *http.routes);
-  else line(out, depth + 1, "routes not arrived");
+  if (http.routes)
+    print_routes(out, depth + 1, *http.routes);
+  else
+    line(out, depth + 1, "routes not arrived");
 }
 
 void print_listener(Lines& out, const ListenerConfig& listener) {
@@ -223,7 +237,8 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
   line(out, 0, "cluster ", cluster.name, " ", kDiscovery[static_cast<int>(cluster.discovery)],
        unless("service", cluster.eds_service_name, std::string()), " ",
        kBalancing[static_cast<int>(cluster.balancing)], " ", word(cluster.codec),
-       text_of(cluster.tls.get()), unless("choices", cluster.least_request_choices, usual.least_request_choices),
+       text_of(cluster.tls.get()),
+       unless("choices", cluster.least_request_choices, usual.least_request_choices),
        unless("connect timeout", cluster.connect_timeout, usual.connect_timeout),
        unless("dns refresh", cluster.dns_refresh, usual.dns_refresh),
        unless("panic below", cluster.panic_threshold_percent, usual.panic_threshold_percent),

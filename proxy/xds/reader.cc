@@ -44,10 +44,12 @@ void report(const Message& message, const std::string& path, Errors& errors) {
   if (message.content) return report(*message.content, path, errors);
   std::map<const FieldSchema*, std::size_t> counts;
   for (const Entry& entry : message.entries) {
-    std::string here = path.empty() ? std::string(entry.field->name())
-                                    : cat(path, ".", entry.field->name());
-    if (entry.field->map()) here += cat("[", key_text(*entry.message), "]");
-    else if (entry.field->repeated()) here += cat("[", counts[entry.field]++, "]");
+    std::string here =
+        path.empty() ? std::string(entry.field->name()) : cat(path, ".", entry.field->name());
+    if (entry.field->map())
+      here += cat("[", key_text(*entry.message), "]");
+    else if (entry.field->repeated())
+      here += cat("[", counts[entry.field]++, "]");
     report_entry(entry, here, errors);
   }
 }
@@ -160,7 +162,8 @@ std::optional<Duration> Reader::duration(std::string_view name) const {
   const Entry* nanos = entry->message->find("nanos");
   const int64_t whole = seconds == nullptr ? 0 : static_cast<int64_t>(seconds->bits);
   const int64_t part = nanos == nullptr ? 0 : static_cast<int64_t>(nanos->bits);
-  if (whole < 0 || part < 0 || part > 999'999'999) return fail(name, "is negative or broken"), std::nullopt;
+  if (whole < 0 || part < 0 || part > 999'999'999)
+    return fail(name, "is negative or broken"), std::nullopt;
   if (whole > kSecondsMax) return fail(name, cat(whole, "s is longer than a year")), std::nullopt;
   return std::chrono::seconds(whole) + std::chrono::nanoseconds(part);
 }
@@ -190,13 +193,16 @@ Reader Reader::content() const {
   const Entry* url = message_->find("type_url");
   // From YAML, the type was refused already with its line.
   if (at_.line == 0) {
-    fail(url == nullptr ? "has no type"
-                        : cat("the type ", type_of_url(url->text), " is not supported by glia-proxy"));
+    fail(url == nullptr
+             ? "has no type"
+             : cat("the type ", type_of_url(url->text), " is not supported by glia-proxy"));
   }
   return Reader(nullptr, path_, errors_, at_);
 }
 
-std::string_view Reader::type() const { return message_ == nullptr ? "" : message_->schema().name(); }
+std::string_view Reader::type() const {
+  return message_ == nullptr ? "" : message_->schema().name();
+}
 
 void Reader::fail(std::string_view sentence) const { errors_->add(path_, sentence, at_); }
 
@@ -215,7 +221,8 @@ void Reader::accept_all() const {
 void Reader::only(std::string_view name, std::string_view wanted) const {
   if (!has(name)) return;
   const std::string said = choice(name);
-  if (said != wanted) fail(name, cat(said, " is not supported by glia-proxy, only ", wanted, " is"));
+  if (said != wanted)
+    fail(name, cat(said, " is not supported by glia-proxy, only ", wanted, " is"));
 }
 
 void Reader::only(std::string_view name, bool wanted) const {

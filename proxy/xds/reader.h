@@ -34,7 +34,8 @@ class Reader {
   std::string text(std::string_view name) const;
   std::vector<std::string> texts(std::string_view name) const;
   // Integers, and the wrappers around them. Beyond [least, most]: an error, and `otherwise`.
-  uint64_t number(std::string_view name, uint64_t otherwise, uint64_t most, uint64_t least = 0) const;
+  uint64_t number(std::string_view name, uint64_t otherwise, uint64_t most,
+                  uint64_t least = 0) const;
   int64_t signed_number(std::string_view name) const;
   double real(std::string_view name, double otherwise) const;
   bool flag(std::string_view name, bool otherwise = false) const;

@@ -1,5 +1,5 @@
-// What the decoders make of one resource: our own configuration types, and beside them what is still
-// only a name (secrets, routes). freeze.cc puts the two together.
+// What the decoders make of one resource: our own configuration types, and beside them what is
+// still only a name (secrets, routes). freeze.cc puts the two together.
 #pragma once
 
 #include <memory>
@@ -25,7 +25,7 @@ struct ListenerResource {
     std::string rds;  // Name of the route configuration; "" if it is inline.
     std::optional<TlsSettings> tls;
   };
-  ListenerConfig config;     // Without TLS contexts and without routes by RDS.
+  ListenerConfig config;      // Without TLS contexts and without routes by RDS.
   std::vector<Chain> chains;  // One for each of config.chains.
 };
 

@@ -31,9 +31,9 @@ const EnumSchema& FieldSchema::enumeration() const { return kEnums[of]; }
 
 const MessageSchema* MessageSchema::find(std::string_view full_name) {
   const MessageSchema* end = kMessages + kMessageCount;
-  const MessageSchema* found =
-      std::lower_bound(kMessages, end, full_name,
-                       [](const MessageSchema& m, std::string_view name) { return m.name() < name; });
+  const MessageSchema* found = std::lower_bound(
+      kMessages, end, full_name,
+      [](const MessageSchema& m, std::string_view name) { return m.name() < name; });
   return found != end && found->name() == full_name ? found : nullptr;
 }
 

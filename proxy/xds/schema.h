@@ -1,10 +1,10 @@
 // Schema: what the protobuf messages that we read look like, as constant tables.
 //
 // The proxy does not link the protobuf library: its registered messages would cost several MB of
-// resident memory before the first request. The tables (about 200 KB of read-only pages, touched only
-// where a configuration goes) are made by the build from Envoy's own .proto files, and drive the
-// YAML reader, the wire format reader and the JSON printer. schema_test.cc compares all three with
-// the protobuf library.
+// resident memory before the first request. The tables (about 200 KB of read-only pages, touched
+// only where a configuration goes) are made by the build from Envoy's own .proto files, and drive
+// the YAML reader, the wire format reader and the JSON printer. schema_test.cc compares all three
+// with the protobuf library.
 #pragma once
 
 #include <cstddef>
@@ -16,13 +16,36 @@ namespace glia {
 
 // The numbers of google.protobuf.FieldDescriptorProto.Type.
 enum class FieldType : uint8_t {
-  kDouble = 1, kFloat, kInt64, kUint64, kInt32, kFixed64, kFixed32, kBool, kString, kGroup, kMessage,
-  kBytes, kUint32, kEnum, kSfixed32, kSfixed64, kSint32, kSint64
+  kDouble = 1,
+  kFloat,
+  kInt64,
+  kUint64,
+  kInt32,
+  kFixed64,
+  kFixed32,
+  kBool,
+  kString,
+  kGroup,
+  kMessage,
+  kBytes,
+  kUint32,
+  kEnum,
+  kSfixed32,
+  kSfixed64,
+  kSint32,
+  kSint64
 };
 
 // Messages with a form of their own in JSON and YAML.
 enum class WellKnown : uint8_t {
-  kNone, kAny, kDuration, kTimestamp, kStruct, kValue, kList, kWrapper
+  kNone,
+  kAny,
+  kDuration,
+  kTimestamp,
+  kStruct,
+  kValue,
+  kList,
+  kWrapper
 };
 
 struct EnumValue {
@@ -54,7 +77,7 @@ struct FieldSchema {
   bool map() const { return (flags & 2) != 0; }
   bool is_message() const { return type == FieldType::kMessage; }
   bool is_text() const { return type == FieldType::kString || type == FieldType::kBytes; }
-  const MessageSchema& message() const;  // Of a message field.
+  const MessageSchema& message() const;   // Of a message field.
   const EnumSchema& enumeration() const;  // Of an enum field.
 };
 

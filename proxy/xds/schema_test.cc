@@ -107,8 +107,8 @@ TEST(Schema, EveryMessageAgreesWithItsDescriptor) {
   std::size_t compared = 0;
   for (std::size_t i = 0; i < schema_tables::kMessageCount; ++i) {
     const MessageSchema& ours = schema_tables::kMessages[i];
-    const auto* theirs =
-        google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(std::string(ours.name()));
+    const auto* theirs = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
+        std::string(ours.name()));
     if (theirs == nullptr) continue;
     ++compared;
     ASSERT_EQ(ours.fields().size(), static_cast<std::size_t>(theirs->field_count())) << ours.name();
@@ -135,11 +135,14 @@ TEST(Wire, BrokenBytesAreRefused) {
   };
   using std::string_view_literals::operator""sv;
   const std::string name = "message envoy.config.cluster.v3.Cluster ";
-  EXPECT_EQ(error("\x0a\x05" "ab"sv), name + "is cut off or broken near byte 2");
+  EXPECT_EQ(error("\x0a\x05"
+                  "ab"sv),
+            name + "is cut off or broken near byte 2");
   EXPECT_EQ(error("\x00"sv), name + "has a broken tag near byte 1");
   EXPECT_EQ(error("\x08\x01"sv), name + "has a field of the wrong wire type near byte 2");
   EXPECT_EQ(error("\x0b\x0c"sv), name + "is cut off or broken near byte 1");
-  EXPECT_EQ(error("\x0a\x01x\x0a\x01y"sv, {.entries = 1}), name + "has too many fields near byte 4");
+  EXPECT_EQ(error("\x0a\x01x\x0a\x01y"sv, {.entries = 1}),
+            name + "has too many fields near byte 4");
   EXPECT_EQ(error(""), "");
   std::string deep;
   for (int i = 0; i < 3000; ++i) {  // google.protobuf.Value in ListValue, without end.

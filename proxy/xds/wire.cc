@@ -13,33 +13,37 @@ enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kLength = 2, kFixed32 = 5 
 
 uint32_t wire_type_of(const FieldSchema& field) {
   switch (field.type) {
-    case FieldType::kDouble: case FieldType::kFixed64: case FieldType::kSfixed64: return kFixed64;
-    case FieldType::kFloat: case FieldType::kFixed32: case FieldType::kSfixed32: return kFixed32;
-    case FieldType::kString: case FieldType::kBytes: case FieldType::kMessage: return kLength;
+    case FieldType::kDouble:
+    case FieldType::kFixed64:
+    case FieldType::kSfixed64: return kFixed64;
+    case FieldType::kFloat:
+    case FieldType::kFixed32:
+    case FieldType::kSfixed32: return kFixed32;
+    case FieldType::kString:
+    case FieldType::kBytes:
+    case FieldType::kMessage: return kLength;
     default: return kVarint;
   }
 }
 
 class Decoder {
  public:
-  Decoder(std::string_view all, const WireLimits& limits)
-      : all_(all.data()), entries_left_(limits.entries), depth_left_(limits.depth),
-        open_any_(limits.open_any) {}
+  Decoder(std::string_view all, const WireLimits& limits) : all_(all.data()), limits_(limits) {}
 
   Result<void> message(std::string_view bytes, Message& into) {
-    if (depth_left_ == 0) return trouble(bytes, into, "is nested too deeply");
-    --depth_left_;
+    if (limits_.depth == 0) return trouble(bytes, into, "is nested too deeply");
+    --limits_.depth;
     while (!bytes.empty()) {
       uint64_t tag = 0;
       if (!varint(bytes, tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) {
         return trouble(bytes, into, "has a broken tag");
       }
-      if (entries_left_ == 0) return trouble(bytes, into, "has too many fields");
-      --entries_left_;
+      if (limits_.entries == 0) return trouble(bytes, into, "has too many fields");
+      --limits_.entries;
       TRY_VOID(field(bytes, static_cast<uint32_t>(tag >> 3), tag & 7, into));
     }
-    ++depth_left_;
-    if (open_any_ && into.schema().well_known == WellKnown::kAny) return open_any(into);
+    ++limits_.depth;
+    if (limits_.open_any && into.schema().well_known == WellKnown::kAny) return open_any(into);
     return {};
   }
 
@@ -91,10 +95,17 @@ class Decoder {
       return packed(piece, expected, *schema, into);
     }
     if (wire_type != expected) return trouble(bytes, into, "has a field of the wrong wire type");
+    if (!schema->repeated()) {
+      if (into.entries.size() > limits_.steps)
+        return trouble(bytes, into, "takes too long to read");
+      limits_.steps -= into.entries.size();
+    }
     if (schema->is_message()) return nested(piece, *schema, into);
     Entry& entry = place(*schema, into);
-    if (schema->is_text()) entry.text = piece;
-    else set_number(entry, value);
+    if (schema->is_text())
+      entry.text = piece;
+    else
+      set_number(entry, value);
     return {};
   }
   // A singular field that comes again replaces the earlier one; a message is merged with it. Fields
@@ -120,9 +131,10 @@ class Decoder {
     while (!piece.empty()) {
       uint64_t value = 0;
       std::string_view none;
-      if (entries_left_ == 0) return trouble(piece, into, "has too many fields");
-      --entries_left_;
-      if (!raw(piece, expected, value, none)) return trouble(piece, into, "has a broken packed field");
+      if (limits_.entries == 0) return trouble(piece, into, "has too many fields");
+      --limits_.entries;
+      if (!raw(piece, expected, value, none))
+        return trouble(piece, into, "has a broken packed field");
       set_number(into.add(schema), value);
     }
     return {};
@@ -130,11 +142,14 @@ class Decoder {
   static void set_number(Entry& entry, uint64_t value) {
     switch (entry.field->type) {
       case FieldType::kDouble: entry.real = std::bit_cast<double>(value); break;
-      case FieldType::kFloat: entry.real = std::bit_cast<float>(static_cast<uint32_t>(value)); break;
-      case FieldType::kSint32: case FieldType::kSint64:
-        entry.bits = (value >> 1) ^ (~(value & 1) + 1);
+      case FieldType::kFloat:
+        entry.real = std::bit_cast<float>(static_cast<uint32_t>(value));
         break;
-      case FieldType::kInt32: case FieldType::kEnum: case FieldType::kSfixed32:
+      case FieldType::kSint32:
+      case FieldType::kSint64: entry.bits = (value >> 1) ^ (~(value & 1) + 1); break;
+      case FieldType::kInt32:
+      case FieldType::kEnum:
+      case FieldType::kSfixed32:
         entry.bits = static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(value)));
         break;
       case FieldType::kUint32: entry.bits = static_cast<uint32_t>(value); break;
@@ -152,19 +167,18 @@ class Decoder {
     if (value == nullptr) return {};
     const std::string bytes = value->text;
     std::erase_if(any.entries, [&](const Entry& e) { return &e == value; });
-    Decoder inside(bytes, {.entries = entries_left_, .depth = depth_left_});
+    Decoder inside(bytes, limits_);
     TRY_VOID(inside.message(bytes, *any.content));
-    entries_left_ = inside.entries_left_;
+    limits_ = inside.limits_;
     return {};
   }
   Error trouble(std::string_view rest, const Message& where, std::string_view what) const {
-    return invalid(cat("message ", where.schema().name(), " ", what, " near byte ", rest.data() - all_));
+    return invalid(
+        cat("message ", where.schema().name(), " ", what, " near byte ", rest.data() - all_));
   }
 
   const char* all_;
-  std::size_t entries_left_;
-  int depth_left_;
-  bool open_any_;
+  WireLimits limits_;  // What is left of them.
 };
 
 void put_varint(std::string& out, uint64_t value) {
@@ -188,12 +202,14 @@ void put_value(std::string& out, const Entry& entry) {
   switch (entry.field->type) {
     case FieldType::kDouble: return put_fixed(out, entry.real);
     case FieldType::kFloat: return put_fixed(out, static_cast<float>(entry.real));
-    case FieldType::kFixed64: case FieldType::kSfixed64: return put_fixed(out, entry.bits);
-    case FieldType::kFixed32: case FieldType::kSfixed32:
-      return put_fixed(out, static_cast<uint32_t>(entry.bits));
-    case FieldType::kSint32: case FieldType::kSint64:
-      return put_varint(out, (entry.bits << 1) ^ (~(entry.bits >> 63) + 1));
-    case FieldType::kString: case FieldType::kBytes: return put_piece(out, entry.text);
+    case FieldType::kFixed64:
+    case FieldType::kSfixed64: return put_fixed(out, entry.bits);
+    case FieldType::kFixed32:
+    case FieldType::kSfixed32: return put_fixed(out, static_cast<uint32_t>(entry.bits));
+    case FieldType::kSint32:
+    case FieldType::kSint64: return put_varint(out, (entry.bits << 1) ^ (~(entry.bits >> 63) + 1));
+    case FieldType::kString:
+    case FieldType::kBytes: return put_piece(out, entry.text);
     case FieldType::kMessage: return put_piece(out, encode_wire(*entry.message));
     default: return put_varint(out, entry.bits);
   }

@@ -11,8 +11,10 @@ namespace glia {
 
 struct WireLimits {
   std::size_t entries = 2'000'000;  // Set fields in all, so that few bytes cannot become many.
-  int depth = 100;                  // As the protobuf library.
-  bool open_any = true;             // Decode what is inside an Any of a known type.
+  std::size_t steps =
+      200'000'000;       // Looks at earlier fields, which a hostile order makes quadratic.
+  int depth = 100;       // As the protobuf library.
+  bool open_any = true;  // Decode what is inside an Any of a known type.
 };
 
 // The error names the message and the byte.

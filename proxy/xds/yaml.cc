@@ -54,7 +54,9 @@ class YamlReader {
       case WellKnown::kValue: any_value(node, into, path); break;
       case WellKnown::kList: list(node, into, path); break;
       case WellKnown::kAny: any(node, into, path); break;
-      case WellKnown::kTimestamp: fail(node, path, "times of the calendar are not supported"); break;
+      case WellKnown::kTimestamp:
+        fail(node, path, "times of the calendar are not supported");
+        break;
       case WellKnown::kNone: plain_message(node, into, path, ""); break;
     }
     ++depth_left_;
@@ -64,8 +66,9 @@ class YamlReader {
   bool enter(const YAML::Node& node, const std::string& path) {
     if (nodes_left_ == 0 || depth_left_ == 0) {
       if (!gave_up_) {
-        fail(node, path, nodes_left_ == 0 ? "the document has too many nodes, aliases counted each time"
-                                          : "the document is nested too deeply");
+        fail(node, path,
+             nodes_left_ == 0 ? "the document has too many nodes, aliases counted each time"
+                              : "the document is nested too deeply");
       }
       gave_up_ = true;
       return false;
@@ -83,8 +86,9 @@ class YamlReader {
                      std::string_view skip) {
     if (node.IsNull()) return;
     if (!node.IsMap()) {
-      return fail(node, path, cat("expects a mapping with the fields of ", into.schema().name(),
-                                  ", not ", kind_of(node)));
+      return fail(node, path,
+                  cat("expects a mapping with the fields of ", into.schema().name(), ", not ",
+                      kind_of(node)));
     }
     std::set<const FieldSchema*> seen;
     for (const auto& pair : node) {
@@ -96,9 +100,12 @@ class YamlReader {
       const std::string& name = pair.first.Scalar();
       if (!skip.empty() && name == skip) continue;
       const FieldSchema* field = into.schema().field(name);
-      if (field == nullptr) unknown_field(pair.first, into.schema(), path);
-      else if (!seen.insert(field).second) fail(pair.first, child_path(path, name), "is set twice");
-      else set_field(pair.first, pair.second, *field, into, path);
+      if (field == nullptr)
+        unknown_field(pair.first, into.schema(), path);
+      else if (!seen.insert(field).second)
+        fail(pair.first, child_path(path, name), "is set twice");
+      else
+        set_field(pair.first, pair.second, *field, into, path);
     }
   }
   void unknown_field(const YAML::Node& key, const MessageSchema& schema, const std::string& path) {
@@ -128,7 +135,8 @@ class YamlReader {
     std::size_t index = 0;
     for (const auto& element : node) value(element, field, into, cat(here, "[", index++, "]"));
   }
-  void map(const YAML::Node& node, const FieldSchema& field, Message& into, const std::string& path) {
+  void map(const YAML::Node& node, const FieldSchema& field, Message& into,
+           const std::string& path) {
     if (!node.IsMap()) return fail(node, path, cat("expects a mapping, not ", kind_of(node)));
     std::set<std::string> keys;
     for (const auto& pair : node) {
@@ -151,8 +159,8 @@ class YamlReader {
   }
 
   // One value of `field`, whatever its type.
-  void value(const YAML::Node& node, const FieldSchema& field, Message& into, const std::string& path,
-             bool is_key = false) {
+  void value(const YAML::Node& node, const FieldSchema& field, Message& into,
+             const std::string& path, bool is_key = false) {
     if (gave_up_) return;
     if (field.is_message()) {
       Entry& entry = into.add(field);
@@ -173,8 +181,10 @@ class YamlReader {
     entry.field = &field;
     entry.at = position(node.Mark());
     const std::string problem = scalar(node, field, entry, is_key);
-    if (problem.empty()) into.entries.push_back(std::move(entry));
-    else fail(node, path, problem);
+    if (problem.empty())
+      into.entries.push_back(std::move(entry));
+    else
+      fail(node, path, problem);
   }
   static std::string_view wanted(const FieldSchema& field) {
     switch (field.type) {
@@ -182,7 +192,8 @@ class YamlReader {
       case FieldType::kBytes: return "base64 text";
       case FieldType::kBool: return "true or false";
       case FieldType::kEnum: return "the name of a value";
-      case FieldType::kDouble: case FieldType::kFloat: return "a number";
+      case FieldType::kDouble:
+      case FieldType::kFloat: return "a number";
       default: return "a whole number";
     }
   }
@@ -203,15 +214,19 @@ class YamlReader {
         entry.bits = word == "true";
         return (quoted(node) && !is_key) || (word != "true" && word != "false") ? wrong() : "";
       case FieldType::kEnum: return enumeration(word, field, entry);
-      case FieldType::kDouble: case FieldType::kFloat: {
+      case FieldType::kDouble:
+      case FieldType::kFloat: {
         const auto [end, error] =
             std::from_chars(word.data(), word.data() + word.size(), entry.real);
         return error == std::errc() && end == word.data() + word.size() ? "" : wrong();
       }
-      case FieldType::kUint32: case FieldType::kFixed32: return whole<uint32_t>(word, field, entry);
-      case FieldType::kUint64: case FieldType::kFixed64: return whole<uint64_t>(word, field, entry);
-      case FieldType::kInt64: case FieldType::kSint64: case FieldType::kSfixed64:
-        return whole<int64_t>(word, field, entry);
+      case FieldType::kUint32:
+      case FieldType::kFixed32: return whole<uint32_t>(word, field, entry);
+      case FieldType::kUint64:
+      case FieldType::kFixed64: return whole<uint64_t>(word, field, entry);
+      case FieldType::kInt64:
+      case FieldType::kSint64:
+      case FieldType::kSfixed64: return whole<int64_t>(word, field, entry);
       default: return whole<int32_t>(word, field, entry);
     }
   }
@@ -259,8 +274,9 @@ class YamlReader {
     int64_t seconds = 0;
     int32_t nanos = 0;
     if (!node.IsScalar() || !parse_duration(node.Scalar(), seconds, nanos)) {
-      return fail(node, path, cat("expects a duration such as \"1.5s\", not ",
-                                  node.IsScalar() ? cat("\"", node.Scalar(), "\"") : kind_of(node)));
+      return fail(node, path,
+                  cat("expects a duration such as \"1.5s\", not ",
+                      node.IsScalar() ? cat("\"", node.Scalar(), "\"") : kind_of(node)));
     }
     if (seconds != 0) into.add_bits("seconds", static_cast<uint64_t>(seconds));
     if (nanos != 0) into.add_bits("nanos", static_cast<uint64_t>(int64_t{nanos}));
@@ -280,7 +296,8 @@ class YamlReader {
     if (node.IsSequence()) return message(node, into.add_message("list_value"), path);
     if (node.IsNull()) return into.add_bits("null_value", 0);
     const std::string& word = node.Scalar();
-    if (quoted(node) || !looks_like_number_or_bool(word)) return into.add_text("string_value", word);
+    if (quoted(node) || !looks_like_number_or_bool(word))
+      return into.add_text("string_value", word);
     const bool is_bool = word == "true" || word == "false";
     value(node, *into.schema().field(is_bool ? "bool_value" : "number_value"), into, path);
   }
@@ -288,14 +305,15 @@ class YamlReader {
     if (!node.IsMap()) return fail(node, path, "expects a mapping with \"@type\"");
     const YAML::Node type = node["@type"];
     if (!type || !type.IsScalar()) {
-      return fail(node, path, "has no \"@type\"; it names the message, for example "
-                              "\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"");
+      return fail(node, path,
+                  "has no \"@type\"; it names the message, for example "
+                  "\"type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\"");
     }
     into.add_text("type_url", type.Scalar());
     const MessageSchema* schema = MessageSchema::find(type_of_url(type.Scalar()));
     if (schema == nullptr) {
-      return fail(type, path, cat("the type ", type_of_url(type.Scalar()),
-                                  " is not supported by glia-proxy"));
+      return fail(type, path,
+                  cat("the type ", type_of_url(type.Scalar()), " is not supported by glia-proxy"));
     }
     into.content = std::make_unique<Message>(*schema);
     into.content->at = position(node.Mark());
@@ -345,12 +363,18 @@ bool parse_base64(std::string_view text, std::string& bytes) {
   bytes.clear();
   for (const char c : text) {
     uint32_t digit;
-    if (c >= 'A' && c <= 'Z') digit = static_cast<uint32_t>(c - 'A');
-    else if (c >= 'a' && c <= 'z') digit = static_cast<uint32_t>(c - 'a' + 26);
-    else if (c >= '0' && c <= '9') digit = static_cast<uint32_t>(c - '0' + 52);
-    else if (c == '+' || c == '-') digit = 62;
-    else if (c == '/' || c == '_') digit = 63;
-    else return false;
+    if (c >= 'A' && c <= 'Z')
+      digit = static_cast<uint32_t>(c - 'A');
+    else if (c >= 'a' && c <= 'z')
+      digit = static_cast<uint32_t>(c - 'a' + 26);
+    else if (c >= '0' && c <= '9')
+      digit = static_cast<uint32_t>(c - '0' + 52);
+    else if (c == '+' || c == '-')
+      digit = 62;
+    else if (c == '/' || c == '_')
+      digit = 63;
+    else
+      return false;
     group = (group << 6 | digit) & 0xFFFFFF;
     bits += 6;
     if (bits >= 8) {

@@ -11,11 +11,13 @@ namespace glia {
 
 struct YamlLimits {
   std::size_t bytes = 16 << 20;
-  std::size_t nodes = 500'000;  // Visited, aliases counted each time: a few lines can mean billions.
+  std::size_t nodes =
+      500'000;  // Visited, aliases counted each time: a few lines can mean billions.
   int depth = 64;
 };
 
-// Reads one document into `into`. All errors are collected; what could be read is there in any case.
+// Reads one document into `into`. All errors are collected; what could be read is there in any
+// case.
 void read_yaml(std::string_view text, Message& into, Errors& errors, const YamlLimits& limits = {});
 
 // "1.5s" as seconds and nanoseconds; false if it is no duration.

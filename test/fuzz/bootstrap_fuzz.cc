@@ -1,5 +1,5 @@
-// Fuzz target: any bytes as a bootstrap file, and as a resource off the wire. Reading must end, within
-// its limits, with the same answer each time; what was accepted can be drawn and printed.
+// Fuzz target: any bytes as a bootstrap file, and as a resource off the wire. Reading must end,
+// within its limits, with the same answer each time; what was accepted can be drawn and printed.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -45,7 +45,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   if (bytes.empty()) return 0;
   const std::size_t first = static_cast<unsigned char>(bytes[0]);
-  if (first < 5) as_resource(glia::kResourceKinds[first], bytes.substr(1));
-  else as_bootstrap(bytes);
+  if (first < 5)
+    as_resource(glia::kResourceKinds[first], bytes.substr(1));
+  else
+    as_bootstrap(bytes);
   return 0;
 }

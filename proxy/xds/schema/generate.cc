@@ -30,8 +30,10 @@ class Names {
   void write(std::ostream& out) const {
     out << "const char kNames[] =\n    \"";
     for (std::size_t i = 0; i < text_.size(); ++i) {
-      if (text_[i] == '\0') out << "\\0\"\n    \"";
-      else out << text_[i];
+      if (text_[i] == '\0')
+        out << "\\0\"\n    \"";
+      else
+        out << text_[i];
     }
     out << "\";\n";
   }
@@ -48,7 +50,8 @@ class Closure {
     for (int i = 0; i < message->field_count(); ++i) {
       const FieldDescriptor* field = message->field(i);
       if (field->message_type() != nullptr) add(field->message_type());
-      if (field->enum_type() != nullptr) enums_.emplace(field->enum_type()->full_name(), field->enum_type());
+      if (field->enum_type() != nullptr)
+        enums_.emplace(field->enum_type()->full_name(), field->enum_type());
     }
     for (int i = 0; i < message->nested_type_count(); ++i) {
       if (!message->nested_type(i)->options().map_entry()) add(message->nested_type(i));
@@ -66,13 +69,20 @@ class Closure {
  private:
   static std::string well_known(const std::string& name) {
     static const std::map<std::string, std::string> kinds = {
-        {"google.protobuf.Any", "kAny"},           {"google.protobuf.Duration", "kDuration"},
-        {"google.protobuf.Struct", "kStruct"},     {"google.protobuf.Value", "kValue"},
-        {"google.protobuf.ListValue", "kList"},    {"google.protobuf.Timestamp", "kTimestamp"},
-        {"google.protobuf.BoolValue", "kWrapper"}, {"google.protobuf.UInt32Value", "kWrapper"},
-        {"google.protobuf.Int32Value", "kWrapper"}, {"google.protobuf.UInt64Value", "kWrapper"},
-        {"google.protobuf.Int64Value", "kWrapper"}, {"google.protobuf.DoubleValue", "kWrapper"},
-        {"google.protobuf.FloatValue", "kWrapper"}, {"google.protobuf.StringValue", "kWrapper"},
+        {"google.protobuf.Any", "kAny"},
+        {"google.protobuf.Duration", "kDuration"},
+        {"google.protobuf.Struct", "kStruct"},
+        {"google.protobuf.Value", "kValue"},
+        {"google.protobuf.ListValue", "kList"},
+        {"google.protobuf.Timestamp", "kTimestamp"},
+        {"google.protobuf.BoolValue", "kWrapper"},
+        {"google.protobuf.UInt32Value", "kWrapper"},
+        {"google.protobuf.Int32Value", "kWrapper"},
+        {"google.protobuf.UInt64Value", "kWrapper"},
+        {"google.protobuf.Int64Value", "kWrapper"},
+        {"google.protobuf.DoubleValue", "kWrapper"},
+        {"google.protobuf.FloatValue", "kWrapper"},
+        {"google.protobuf.StringValue", "kWrapper"},
         {"google.protobuf.BytesValue", "kWrapper"}};
     const auto found = kinds.find(name);
     return found == kinds.end() ? "kNone" : found->second;
@@ -83,13 +93,15 @@ class Closure {
   }
   void write_field(std::ostream& out, const FieldDescriptor* field) {
     std::size_t of = 0;
-    if (field->message_type() != nullptr) of = index_in(messages_, field->message_type()->full_name());
+    if (field->message_type() != nullptr)
+      of = index_in(messages_, field->message_type()->full_name());
     if (field->enum_type() != nullptr) of = index_in(enums_, field->enum_type()->full_name());
     const auto* oneof = field->real_containing_oneof();
     const int flags = (field->is_repeated() ? 1 : 0) | (field->is_map() ? 2 : 0);
     out << "    {" << field->number() << ", " << names_.offset(field->name()) << ", "
-        << names_.offset(field->json_name()) << ", static_cast<FieldType>(" << field->type() << "), "
-        << flags << ", " << of << ", " << (oneof == nullptr ? 0 : oneof->index() + 1) << "},\n";
+        << names_.offset(field->json_name()) << ", static_cast<FieldType>(" << field->type()
+        << "), " << flags << ", " << of << ", " << (oneof == nullptr ? 0 : oneof->index() + 1)
+        << "},\n";
   }
   void write_messages(std::ostream& out) {
     std::size_t first = 0;
@@ -116,7 +128,8 @@ class Closure {
     out << "};\n\nconst EnumValue kEnumValues[] = {\n";
     for (const auto& [name, type] : enums_) {
       for (int i = 0; i < type->value_count(); ++i) {
-        out << "    {" << names_.offset(type->value(i)->name()) << ", " << type->value(i)->number() << "},\n";
+        out << "    {" << names_.offset(type->value(i)->name()) << ", " << type->value(i)->number()
+            << "},\n";
       }
     }
     out << "};\n\n";

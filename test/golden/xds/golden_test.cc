@@ -1,7 +1,8 @@
-// Each *.txt here is a bootstrap, a line of dashes, and what becomes of it: the printed drawing, or all
-// error sentences. A bootstrap that is the one line "file: configs/x.yaml" is read from there.
+// Each *.txt here is a bootstrap, a line of dashes, and what becomes of it: the printed drawing, or
+// all error sentences. A bootstrap that is the one line "file: configs/x.yaml" is read from there.
 //
-// To accept what changed: GLIA_UPDATE_GOLDEN=$PWD/test/golden/xds with --test_env, then look at the diff.
+// To accept what changed: GLIA_UPDATE_GOLDEN=$PWD/test/golden/xds with --test_env, then look at the
+// diff.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -51,7 +52,8 @@ std::string drawn(const Draft& draft, Freezer& freezer) {
   return text;
 }
 
-std::string outcome(const std::string& text, const std::string& file, const Certificates& certificates) {
+std::string outcome(const std::string& text, const std::string& file,
+                    const Certificates& certificates) {
   Errors errors;
   auto bootstrap = parse_bootstrap(text, file, {}, errors);
   if (!bootstrap) {
@@ -83,7 +85,8 @@ TEST(Golden, EveryFileBecomesWhatItSays) {
     ++files;
     const std::string all = read(entry.path());
     const std::size_t cut = all.find(kDashes);
-    ASSERT_TRUE(cut != all.npos || update != nullptr) << entry.path() << " has no line of 50 dashes";
+    ASSERT_TRUE(cut != all.npos || update != nullptr)
+        << entry.path() << " has no line of 50 dashes";
     const std::string input = all.substr(0, cut);
     std::string name = entry.path().stem().string() + ".yaml", text = input;
     if (input.starts_with("file: ")) {
@@ -106,7 +109,8 @@ TEST(Golden, EveryFileBecomesWhatItSays) {
 // Every file in configs/ has a golden file that names it.
 TEST(Golden, EveryConfigurationIsTried) {
   std::string named;
-  for (const auto& entry : fs::directory_iterator("test/golden/xds")) named += read(entry.path()).substr(0, 200);
+  for (const auto& entry : fs::directory_iterator("test/golden/xds"))
+    named += read(entry.path()).substr(0, 200);
   for (const auto& entry : fs::directory_iterator("configs")) {
     if (entry.path().extension() != ".yaml") continue;
     EXPECT_NE(named.find("file: " + entry.path().string() + "\n"), std::string::npos)
