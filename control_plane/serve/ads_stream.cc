@@ -27,6 +27,8 @@ AdsStream::~AdsStream() {
     if (session_) sidecar.last_known = session_->status();
   }
   LOG(info, workload_, " disconnected");
+  const bool gone = control_plane_.objects().workload(workload_) == nullptr;
+  if (gone && sidecar.streams.empty()) control_plane_.sidecars_.erase(found);
 }
 
 Result<void> AdsStream::on_request(const AdsSession::Request& request) {

@@ -150,8 +150,9 @@ void FileSource::happened() {
   const TimePoint now = loop_.now();
   if (!waiting_) first_event_ = now;
   waiting_ = true;
-  const Duration left = first_event_ + kLongestWait - now;
-  timer_.start(being_written_.empty() ? std::clamp<Duration>(left, 0ns, kQuiet) : kWriterWait);
+  const bool written = being_written_.empty();
+  const Duration left = first_event_ + (written ? kLongestWait : kLongestWriter) - now;
+  timer_.start(std::clamp<Duration>(left, 0ns, written ? kQuiet : kWriterWait));
 }
 
 void FileSource::look() {

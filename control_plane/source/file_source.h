@@ -29,6 +29,8 @@ class FileSource {
   static constexpr Duration kLongestWait = 100ms;
   // A writer that neither closes its file nor writes any more is not waited for any longer.
   static constexpr Duration kWriterWait = 2s;
+  // And one that goes on and on is read as it is by then.
+  static constexpr Duration kLongestWriter = 10s;
   // Network file systems tell nothing to inotify, so we look by ourselves now and then.
   static constexpr Duration kLookAnyway = 5s;
   static constexpr int kMostLinks = 40;  // Symbolic links on the way to one file.

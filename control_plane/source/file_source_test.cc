@@ -165,7 +165,7 @@ TEST_F(FileSourceTest, DoesNotReadAFileBeforeItsWriterIsDone) {
   EXPECT_EQ(seen("half").objects.services.size(), 1u);
 }
 
-TEST_F(FileSourceTest, DoesNotWaitForEverForAWriter) {
+TEST_F(FileSourceTest, DoesNotWaitForEverForAWriterThatNeverCloses) {
   write("mesh.yaml", mesh("one"));
   watch("mesh.yaml");
   const int file = ::open(at("mesh.yaml").c_str(), O_WRONLY | O_TRUNC);
