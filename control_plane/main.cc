@@ -44,8 +44,9 @@ int run(const ControlOptions& options, const Door& wanted) {
   (*control)->plane().advertise(wanted.advertised.empty() ? address : wanted.advertised);
 
   const ObjectSet& objects = (*control)->plane().objects();
-  std::printf("glia-control: serving %s (mesh %s, %zu workloads)\n", address.c_str(),
-              objects.mesh.metadata.name.c_str(), objects.workloads.size());
+  std::printf("glia-control: serving %s (mesh %s, %zu workload%s)\n", address.c_str(),
+              objects.mesh.metadata.name.c_str(), objects.workloads.size(),
+              objects.workloads.size() == 1 ? "" : "s");
   std::fflush(stdout);
   loop.run();
   (*door)->drain();

@@ -11,7 +11,7 @@ std::shared_ptr<const RouteTable> routes() {
   Route route;
   route.name = "all";
   route.match.path.kind = PathMatch::Kind::kPrefix;
-  route.match.path.text = TextMatcher::exact("/");
+  route.match.path.text = *TextMatcher::create(TextMatcher::Kind::kPrefix, "/");
   route.match.grpc = true;  // There is nothing else here.
   ForwardAction& forward = route.forward.emplace();
   forward.clusters.push_back({.cluster = kCluster, .weight = 1, .request_headers = {},

@@ -47,7 +47,6 @@ Result<Address> Address::ip(std::string_view text, uint16_t port) {
 Result<Address> Address::unix_path(std::string_view path) {
   Address address;
   auto& local = address.storage_.local;
-  // The path needs its terminating zero.
   if (path.empty() || path.size() >= sizeof local.sun_path) {
     return invalid(cat("UNIX socket path \"", path, "\" has ", path.size(),
                        " bytes; the system takes 1 to ", sizeof local.sun_path - 1));
@@ -55,6 +54,7 @@ Result<Address> Address::unix_path(std::string_view path) {
   if (path.find('\0') != path.npos) return invalid("a UNIX socket path cannot hold a zero byte");
   local.sun_family = AF_UNIX;
   std::memcpy(local.sun_path, path.data(), path.size());
+  local.sun_path[path.size()] = '\0';  // Initializing a union clears its first member only.
   address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
   return address;
 }
@@ -83,6 +83,10 @@ Address Address::from(const sockaddr* raw, socklen_t length) {
   Address address;
   address.size_ = std::min<socklen_t>(length, sizeof address.storage_);
   std::memcpy(&address.storage_, raw, address.size_);
+  // A path is read as text that ends in a zero, which the kernel may leave out.
+  if (address.size_ < sizeof address.storage_) {
+    reinterpret_cast<char*>(&address.storage_)[address.size_] = '\0';
+  }
   // The peer of a UNIX socket has no name of its own.
   if (address.is_unix() && address.size_ < sizeof(sa_family_t) + 1) {
     address.size_ = offsetof(sockaddr_un, sun_path) + 1;

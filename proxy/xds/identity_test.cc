@@ -106,7 +106,7 @@ TEST_F(IdentityTest, JoinsWithItsTokenAndRenewsWithItsCertificateAtHalfOfItsLife
   EXPECT_EQ(signer_.seen[0].request.workload(), "default/front");
   EXPECT_EQ(signer_.seen[0].caller, "");
 
-  passes(1h);
+  passes(45min);
   ASSERT_EQ(got_.size(), 2u);
   EXPECT_EQ(signer_.seen[1].request.token(), "") << "a token is good once";
   EXPECT_EQ(signer_.seen[1].caller, kFront);
@@ -138,8 +138,8 @@ TEST_F(IdentityTest, TriesAgainWithTheSameKeyAndMorePatience) {
 TEST_F(IdentityTest, OutlivesAControlPlaneThatIsAwayForTheRestOfTheLife) {
   start({.token = "secret", .trust_bundle = signer_.bundle()});
   passes(1s);
-  signer_.refuse = 20;
-  passes(50min);
+  signer_.refuse = 12;
+  passes(55min);
   EXPECT_EQ(got_.size(), 2u) << "half of the life was left to try again in";
 }
 
@@ -171,7 +171,7 @@ TEST_F(IdentityTest, KeepsItsIdentityOverARestart) {
   EXPECT_EQ(got_[1].private_key, got_[0].private_key);
   EXPECT_EQ(got_[1].not_after, got_[0].not_after);
   EXPECT_EQ(signer_.seen.size(), 1u);
-  passes(1h);
+  passes(45min);
   EXPECT_EQ(signer_.seen.size(), 2u) << "and goes on renewing";
 }
 
