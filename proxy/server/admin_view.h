@@ -48,6 +48,7 @@ struct CertificateRow {
 struct ConfigDumpQuery {
   std::string resource;  // Envoy's field: "static_listeners", "dynamic_active_clusters", ...
   std::string name;      // Only what has this name.
+  bool include_endpoints = false;  // Envoy's include_eds.
 };
 
 class AdminView {

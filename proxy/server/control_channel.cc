@@ -144,24 +144,4 @@ std::unique_ptr<AdsCall> ControlChannel::open_ads(AdsCall::Watcher& watcher) {
   return std::make_unique<StreamingCall>(*this, kAdsPath, watcher);
 }
 
-Task<Result<std::string>> ControlChannel::unary(std::string path, std::string message) {
-  const ArenaRef arena = ArenaRef::create();
-  Request request = make_request(arena, path);
-  request.body = std::make_unique<TextBody>(framed(message));
-  CO_TRY(Lease lease, co_await this->lease());
-  const std::unique_ptr<Call> call = lease.connection().start(request);
-  CO_TRY(const Response response, co_await head_of(*call));
-  CO_TRY_VOID(check_head(response));
-  CO_TRY(const std::string body, co_await read_all(*call, kMostMessage));
-  if (call->trailers() != nullptr) CO_TRY_VOID(status_of(*call->trailers()));
-  GrpcDecoder decoder(kMostMessage);
-  decoder.add(body);
-  CO_TRY(std::optional<std::string> answer, decoder.next());
-  if (!answer) {
-    co_return Error(ErrorKind::kProtocol, Fault::kUpstream,
-                    cat("the control plane answered ", path, " without a message"));
-  }
-  co_return std::move(*answer);
-}
-
 }  // namespace glia

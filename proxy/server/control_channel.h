@@ -1,5 +1,5 @@
-// ControlChannel: gRPC calls from the main thread to the control plane, over our own HTTP/2 client and
-// the cluster that the bootstrap names. The gRPC library would cost the sidecar megabytes.
+// ControlChannel: the ADS stream from the main thread to the control plane, over our own HTTP/2 client
+// and the cluster that the bootstrap names. The gRPC library would cost the sidecar megabytes.
 #pragma once
 
 #include <memory>
@@ -26,9 +26,6 @@ class ControlChannel {
   void use(std::shared_ptr<const ClusterConfig> cluster);
   // The ADS stream.
   std::unique_ptr<AdsCall> open_ads(AdsCall::Watcher& watcher);
-  // One message there and one back; `path` as gRPC has it, "/package.Service/Method". The error says
-  // what the server said, or why it could not be asked.
-  Task<Result<std::string>> unary(std::string path, std::string message);
 
  private:
   class StreamingCall;

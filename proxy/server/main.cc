@@ -50,11 +50,12 @@ int serve(const Options& options) {
     return fail(started.error().message());
   }
   loop.run();
+  const int code = proxy->failed() ? 1 : 0;
   source->reset();
   proxy.reset();
   loop.turn(0s);
   LOG(info, "ended");
-  return 0;
+  return code;
 }
 
 }  // namespace

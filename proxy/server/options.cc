@@ -98,6 +98,8 @@ void declare(CLI::App& app, Options& options, Written& written) {
       "SECONDS that requests may take to end after SIGTERM (default 30)");
   add("Process", "-l,--log-level", written.log_level,
       "trace, debug, info (default), warning, error or off");
+  add("Process", "--admin-address", options.admin_address,
+      "HOST:PORT of the admin pages, instead of the bootstrap's");
   add("Process", "--admin-address-path", options.admin_address_path,
       "FILE to write the address of the admin listener to");
   app.add_flag("--version", written.version, "print the version")->group("Process");

@@ -45,6 +45,7 @@ struct Options {
   Duration drain_time = 30s;
   std::string service_node, service_cluster;  // Override the bootstrap's node; "": do not.
   LogLevel log_level = LogLevel::info;
+  std::string admin_address;       // host:port; "": the bootstrap's, or ours when joining a mesh.
   std::string admin_address_path;  // "" writes nothing.
 
   std::vector<std::string> warnings;   // To be logged once logging works.

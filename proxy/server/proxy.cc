@@ -14,7 +14,6 @@ namespace glia {
 Proxy::Proxy(const Options& options, EventLoop& loop, Network& network)
     : options_(options),
       loop_(loop),
-      network_(network),
       channel_(loop, network, random_seed()),
       server_(loop, options.concurrency),
       admin_(loop, network, *this),
@@ -31,12 +30,11 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   publish(configuration_->snapshot());
   TRY_VOID(std::move(first_publish_));
   TRY_VOID(listen_for_admin());
-  if (!configuration_->bootstrap().ads_cluster.empty()) {
-    ads_ = std::make_unique<AdsClient>(
-        loop_, *configuration_,
-        [this](AdsCall::Watcher& watcher) { return channel_.open_ads(watcher); }, random_seed());
-    ads_->start();
-  }
+  if (configuration_->bootstrap().ads_cluster.empty()) return {};
+  ads_ = std::make_unique<AdsClient>(
+      loop_, *configuration_,
+      [this](AdsCall::Watcher& watcher) { return channel_.open_ads(watcher); }, random_seed());
+  ads_->start();
   return {};
 }
 
@@ -56,7 +54,10 @@ void Proxy::publish(SnapshotRef snapshot) {
 }
 
 Result<void> Proxy::listen_for_admin() {
-  const std::optional<Address>& wanted = configuration_->bootstrap().admin;
+  std::optional<Address> wanted = configuration_->bootstrap().admin;
+  if (!options_.admin_address.empty()) {
+    TRY(wanted, Address::parse(options_.admin_address));
+  }
   if (!wanted) return {};
   if (!wanted->is_loopback() && !wanted->is_unix()) {
     LOG(warning, "the admin pages on ", wanted->text(),
@@ -75,6 +76,11 @@ Result<void> Proxy::listen_for_admin() {
   std::fputs(admin_.address().text().c_str(), file);
   std::fclose(file);
   return {};
+}
+
+void Proxy::fail() {
+  failed_ = true;
+  loop_.stop();
 }
 
 void Proxy::shut_down() {
@@ -138,7 +144,9 @@ std::vector<CertificateRow> Proxy::certificates() const {
 }
 
 Result<std::string> Proxy::config_dump(const ConfigDumpQuery& query) const {
-  return glia::config_dump(*configuration_, query.resource, query.name);
+  return glia::config_dump(*configuration_, {.resource = query.resource,
+                                             .name = query.name,
+                                             .include_endpoints = query.include_endpoints});
 }
 
 Task<MetricsPage> Proxy::metrics() {

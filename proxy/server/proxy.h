@@ -27,6 +27,10 @@ class Proxy final : private AdminView {
   // Runs on `bootstrap`: draws it, listens, and begins to ask the control plane if it names one. What
   // cannot be done at once is the error.
   Result<void> start(Bootstrap bootstrap);
+  bool started() const { return configuration_ != nullptr; }
+  // Trouble that cannot be lived with: ends the process with failed() true.
+  void fail();
+  bool failed() const { return failed_; }
   // SIGTERM: stops accepting and stops the loop when all requests have ended, or after the drain
   // time. A second call stops it at once.
   void shut_down();
@@ -53,7 +57,6 @@ class Proxy final : private AdminView {
 
   const Options& options_;
   EventLoop& loop_;
-  Network& network_;
   ControlChannel channel_;
   std::unique_ptr<Configuration> configuration_;
   std::unique_ptr<AdsClient> ads_;
@@ -63,6 +66,7 @@ class Proxy final : private AdminView {
   CallbackTimer late_drain_;  // A graceful drain closes the listeners when it fires.
   Task<void> finishing_;
   bool shutting_down_ = false;
+  bool failed_ = false;
 };
 
 }  // namespace glia

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proxy/base/text.h"
+#include "proxy/server/join.h"
 #include "proxy/server/proxy.h"
 #include "proxy/xds/file.h"
 #include "proxy/xds/print.h"
@@ -40,9 +41,13 @@ class FileSource final : public Source {
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> Source::create(const Options& options, EventLoop&, Network&) {
+Result<std::unique_ptr<Source>> Source::create(const Options& options, EventLoop& loop,
+                                               Network& network) {
+  if (options.source == Options::Source::kMesh) return invalid("--mesh is not there yet");
   if (options.source != Options::Source::kBootstrap) {
-    return invalid("this source is not there yet");
+    TRY(JoinFacts facts, join_facts(options));
+    return std::unique_ptr<Source>(
+        std::make_unique<JoinSource>(options, std::move(facts), loop, network));
   }
   Errors errors(options.config_path);
   std::optional<Bootstrap> bootstrap = read(options, errors);
@@ -57,7 +62,10 @@ int validate(const Options& options) {
     std::fprintf(stderr, "glia-proxy: %zu mistakes:\n  %s\n", errors.size(), lines(errors).c_str());
     return 1;
   }
-  if (options.print) std::fputs(print(*bootstrap).c_str(), stdout);
+  if (options.print) {
+    const Result<SnapshotRef> snapshot = Freezer(bootstrap->node).freeze(bootstrap->draft);
+    if (snapshot) std::fputs(print(**snapshot).c_str(), stdout);
+  }
   std::printf("%s: OK\n", options.config_path.c_str());
   return 0;
 }

@@ -1,0 +1,67 @@
+#include "cli/control_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "glia/v1/status.grpc.pb.h"
+#include "proxy/base/text.h"
+#include "proxy/base/time.h"
+
+namespace glia {
+namespace {
+
+constexpr std::chrono::seconds kPatience(5);
+
+std::string socket_of(const std::string& directory) {
+  return std::filesystem::absolute(directory).string() + "/control.sock";
+}
+
+std::unique_ptr<v1::StatusService::Stub> stub(const std::string& directory) {
+  return v1::StatusService::NewStub(
+      grpc::CreateChannel("unix:" + socket_of(directory), grpc::InsecureChannelCredentials()));
+}
+
+Error failure(const grpc::Status& status, const std::string& directory) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) {
+    return Error(ErrorKind::kInternal, Fault::kSelf, status.error_message());
+  }
+  return Error(ErrorKind::kConnectFailed, Fault::kSelf,
+               cat("no control plane answers on ", socket_of(directory),
+                   ": start one with glia run, or name its --state-dir"));
+}
+
+template <class Answer, class Call>
+Result<Answer> ask(const std::string& directory, Call call) {
+  grpc::ClientContext context;
+  context.set_deadline(
+      std::chrono::time_point_cast<std::chrono::system_clock::duration>(SystemClock().wall_now()) +
+      kPatience);
+  Answer answer;
+  const grpc::Status status = call(*stub(directory), context, answer);
+  if (!status.ok()) return failure(status, directory);
+  return answer;
+}
+
+}  // namespace
+
+std::string control_directory(const std::string& run_directory) { return run_directory + "/control"; }
+
+Result<v1::Status> ask_status(const std::string& directory) {
+  return ask<v1::Status>(directory, [](auto& service, auto& context, auto& answer) {
+    return service.GetStatus(&context, v1::GetStatusRequest(), &answer);
+  });
+}
+
+Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const std::string& workload,
+                                          int lifetime_seconds) {
+  v1::CreateTokenRequest request;
+  request.set_workload(workload.find('/') == workload.npos ? "default/" + workload : workload);
+  request.set_lifetime_s(lifetime_seconds);
+  return ask<v1::CreateTokenResponse>(directory, [&](auto& service, auto& context, auto& answer) {
+    return service.CreateToken(&context, request, &answer);
+  });
+}
+
+}  // namespace glia

@@ -1,0 +1,19 @@
+// Asks the control plane of a running mesh on its local socket (api/glia/v1/status.proto).
+#pragma once
+
+#include <string>
+
+#include "glia/v1/status.pb.h"
+#include "proxy/base/result.h"
+
+namespace glia {
+
+// `directory` is the state directory of glia-control. The error says what to do if nobody answers.
+Result<v1::Status> ask_status(const std::string& directory);
+Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const std::string& workload,
+                                          int lifetime_seconds);
+
+// Where in a run's state directory the control plane keeps its own.
+std::string control_directory(const std::string& run_directory);
+
+}  // namespace glia

@@ -1,0 +1,115 @@
+// glia: the command that people type.
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "cli/commands.h"
+#include "proxy/base/log.h"
+#include "proxy/server/version.h"
+
+namespace glia {
+namespace {
+
+std::string default_state() {
+  const char* chosen = std::getenv("GLIA_STATE");
+  return chosen != nullptr && *chosen != '\0' ? chosen : ".glia/run";
+}
+
+struct Arguments {
+  std::string state = default_state();
+  std::string output = "text";
+  std::vector<std::string> paths;
+  std::string service, workload;
+  int lifetime_seconds = 3600;
+  RunOptions run;
+
+  Output format() const { return output == "json" ? Output::kJson : Output::kText; }
+};
+
+void add_output(CLI::App& command, Arguments& arguments) {
+  command.add_option("-o,--output", arguments.output, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+void add_state(CLI::App& command, Arguments& arguments) {
+  command
+      .add_option("--state-dir", arguments.state,
+                  "Directory of the running mesh (also $GLIA_STATE)")
+      ->capture_default_str();
+}
+
+void add_commands(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
+  run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")->required();
+  run->add_option("--drain-time-s", arguments.run.drain_seconds,
+                  "How long sidecars wait for requests in progress when they end")
+      ->check(CLI::Range(0, 3600))
+      ->capture_default_str();
+  add_state(*run, arguments);
+  run->callback([&] {
+    arguments.run.state_directory = arguments.state;
+    code = run_command(arguments.run);
+  });
+
+  CLI::App* status = app.add_subcommand("status", "What is in force, and who accepted it");
+  add_state(*status, arguments);
+  add_output(*status, arguments);
+  status->callback([&] { code = status_command(arguments.state, arguments.format()); });
+
+  CLI::App* routes = app.add_subcommand("routes", "Which host names lead where");
+  routes->add_option("mesh", arguments.paths, "Files or directories [those of the running mesh]");
+  routes->add_option("--service", arguments.service, "Only this service");
+  add_state(*routes, arguments);
+  add_output(*routes, arguments);
+  routes->callback([&] {
+    if (arguments.paths.empty()) arguments.paths = {arguments.state + "/mesh"};
+    code = routes_command(arguments.paths, arguments.service, arguments.format());
+  });
+
+  CLI::App* config = app.add_subcommand("config", "Look at mesh objects without running them");
+  config->require_subcommand(1);
+  CLI::App* validate = config->add_subcommand("validate", "Every mistake, with file and line");
+  validate->add_option("mesh", arguments.paths, "Files or directories")->required();
+  add_output(*validate, arguments);
+  validate->callback([&] { code = validate_command(arguments.paths, arguments.format()); });
+
+  CLI::App* token = app.add_subcommand("token", "Make a join file for one more sidecar");
+  token->add_option("workload", arguments.workload, "NAMESPACE/NAME, or NAME in default")->required();
+  token->add_option("--lifetime-s", arguments.lifetime_seconds, "How long it can be used")
+      ->check(CLI::Range(1, 7 * 24 * 3600))
+      ->capture_default_str();
+  add_state(*token, arguments);
+  token->callback([&] {
+    code = token_command(arguments.state, arguments.workload, arguments.lifetime_seconds);
+  });
+
+  CLI::App* version = app.add_subcommand("version", "The version of this program");
+  add_output(*version, arguments);
+  version->callback([&] {
+    const std::string number(kVersion);
+    std::printf(arguments.format() == Output::kJson ? "{\"version\": \"%s\"}\n" : "glia %s\n",
+                number.c_str());
+  });
+}
+
+}  // namespace
+}  // namespace glia
+
+int main(int argc, char** argv) {
+  using namespace glia;
+  set_log_level(LogLevel::warning);
+  CLI::App app("Glia: a service mesh for model traffic.", "glia");
+  app.require_subcommand(1);
+  app.fallthrough(false);
+  Arguments arguments;
+  int code = 0;
+  add_commands(app, arguments, code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return code;
+}
