@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "proxy/base/log.h"
-#include "proxy/server/version.h"
+#include "proxy/base/version.h"
 
 namespace glia {
 namespace {

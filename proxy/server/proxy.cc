@@ -7,6 +7,7 @@
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
 #include "proxy/base/version.h"
+#include "proxy/xds/ads_http.h"
 #include "proxy/xds/config_dump.h"
 
 namespace glia {
@@ -14,7 +15,7 @@ namespace glia {
 Proxy::Proxy(const Options& options, EventLoop& loop, Network& network)
     : options_(options),
       loop_(loop),
-      channel_(loop, network, random_seed()),
+      network_(network),
       server_(loop, options.concurrency),
       admin_(loop, network, *this),
       late_drain_(loop, [this] { server_.drain(options_.drain_time); }) {}
@@ -32,15 +33,12 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   TRY_VOID(listen_for_admin());
   if (configuration_->bootstrap().ads_cluster.empty()) return {};
   ads_ = std::make_unique<AdsClient>(
-      loop_, *configuration_,
-      [this](AdsCall::Watcher& watcher) { return channel_.open_ads(watcher); }, random_seed());
+      loop_, *configuration_, ads_over_http(loop_, network_, *configuration_), random_seed());
   ads_->start();
   return {};
 }
 
 void Proxy::publish(SnapshotRef snapshot) {
-  const auto control = snapshot->clusters.find(configuration_->bootstrap().ads_cluster);
-  if (control != snapshot->clusters.end()) channel_.use(control->second);
   const bool first = server_.snapshot() == nullptr;
   if (!first && server_.snapshot() == snapshot) return;
   Result<void> published = server_.publish(snapshot);

@@ -9,7 +9,6 @@
 
 #include "proxy/server/admin_server.h"
 #include "proxy/server/admin_view.h"
-#include "proxy/server/control_channel.h"
 #include "proxy/server/options.h"
 #include "proxy/server/server.h"
 #include "proxy/xds/ads.h"
@@ -36,7 +35,6 @@ class Proxy final : private AdminView {
   void shut_down();
   void reopen_logs_now();
   Configuration& configuration() { return *configuration_; }
-  ControlChannel& channel() { return channel_; }
 
  private:
   void publish(SnapshotRef snapshot);
@@ -57,7 +55,7 @@ class Proxy final : private AdminView {
 
   const Options& options_;
   EventLoop& loop_;
-  ControlChannel channel_;
+  Network& network_;
   std::unique_ptr<Configuration> configuration_;
   std::unique_ptr<AdsClient> ads_;
   Server server_;
