@@ -88,7 +88,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* version = app.add_subcommand("version", "The version of this program");
   add_output(*version, arguments);
   version->callback([&] {
-    const std::string number(kVersion);
+    const std::string number(kGliaVersion);
     std::printf(arguments.format() == Output::kJson ? "{\"version\": \"%s\"}\n" : "glia %s\n",
                 number.c_str());
   });
