@@ -157,11 +157,8 @@ Result<void> JoinSource::start(Proxy& proxy) {
 void JoinSource::use(const HeldIdentity& identity) {
   LOG(info, "certificate for ", identity.spiffe_id, ", renewed at half of its life");
   if (proxy_->started()) {
-    for (SecretResource secret : {bundle_of(identity), certificate_of(identity)}) {
-      if (const auto set = proxy_->configuration().set_secret(std::move(secret)); !set) {
-        LOG(error, "the new certificate cannot be used: ", set.error().message());
-      }
-    }
+    const auto set = proxy_->set_secrets({bundle_of(identity), certificate_of(identity)});
+    if (!set) LOG(error, "the new certificate cannot be used: ", set.error().message());
     return;
   }
   const std::string admin =

@@ -76,6 +76,14 @@ Result<void> Proxy::listen_for_admin() {
   return {};
 }
 
+Result<void> Proxy::set_secrets(std::vector<SecretResource> secrets) {
+  for (SecretResource& secret : secrets) {
+    TRY_VOID(configuration_->set_secret(std::move(secret)));
+  }
+  if (ads_ != nullptr) ads_->refresh();
+  return {};
+}
+
 void Proxy::fail() {
   failed_ = true;
   loop_.stop();

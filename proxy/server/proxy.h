@@ -34,7 +34,8 @@ class Proxy final : private AdminView {
   // time. A second call stops it at once.
   void shut_down();
   void reopen_logs_now();
-  Configuration& configuration() { return *configuration_; }
+  // Secrets that the proxy holds itself, put in force together.
+  Result<void> set_secrets(std::vector<SecretResource> secrets);
 
  private:
   void publish(SnapshotRef snapshot);
