@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "proxy/base/text.h"
 
@@ -126,7 +127,7 @@ void TlsStream::advance_handshake() {
     if (SSL_get_error(ssl_.get(), result) != SSL_ERROR_WANT_READ) {
       return fail_handshake(handshake_failure());
     }
-    switch (fill_input()) {
+    switch (fill_input(nullptr)) {
       case IoResult::State::kDone: break;
       case IoResult::State::kWait:
         flush();
@@ -214,12 +215,19 @@ std::string TlsStream::handshake_failure() {
   return cat(reason, ": ", X509_verify_cert_error_string(SSL_get_verify_result(ssl_.get())));
 }
 
-// One read from below, when BoringSSL has used up the last.
-IoResult::State TlsStream::fill_input() {
-  Block& block = loop_.read_block(read_size_);
-  const IoResult result = under_->read({block.data(), read_size_});
+// One read from below, when BoringSSL has used up the last. Our reader may be reading into a block
+// of the loop as well: records must not stand where their plaintext will be put.
+IoResult::State TlsStream::fill_input(const char* plaintext) {
+  Block* block = &loop_.read_block(read_size_);
+  const bool readers = std::less_equal<>()(block->data(), plaintext) &&
+                       std::less<>()(plaintext, block->data() + block->capacity());
+  if (readers) {
+    const Slice kept(block, block->data(), 0);
+    block = &loop_.read_block(read_size_);
+  }
+  const IoResult result = under_->read({block->data(), read_size_});
   if (result.state != IoResult::State::kDone) return result.state;
-  input_ = Slice(&block, block.data(), result.bytes);
+  input_ = Slice(block, block->data(), result.bytes);
   read_size_ = result.bytes == read_size_ ? kLargeRead : kSmallRead;
   return IoResult::State::kDone;
 }
@@ -242,7 +250,7 @@ IoResult TlsStream::read(std::span<char> into) {
     } else if (reason != SSL_ERROR_WANT_READ) {
       break_with(broken("read from", cat("TLS: ", take_crypto_error())));
     } else if (moved == 0) {
-      switch (fill_input()) {
+      switch (fill_input(into.data())) {
         case IoResult::State::kDone: more = true; break;
         case IoResult::State::kWait: break;
         case IoResult::State::kEnd: break_with(broken("read from", kTruncated)); break;

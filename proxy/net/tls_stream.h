@@ -58,7 +58,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   void tell_handshake_failed();
   void tell_broken();
   std::string handshake_failure();
-  IoResult::State fill_input();
+  IoResult::State fill_input(const char* plaintext);
   bool seal(std::string_view plaintext);
   void flush();
   void break_with(Error error);

@@ -168,6 +168,42 @@ TEST(Tls, AReaderThatTakesLittleIsToldUntilNothingIsLeft) {
   EXPECT_EQ(sipper.received, pattern(1000));
 }
 
+// Reads into blocks of the loop, as the codecs do.
+struct BlockReader : Party {
+  BlockReader(std::unique_ptr<Stream> made, EventLoop& loop) : Party(std::move(made)), loop(loop) {}
+  void on_readable() override {
+    constexpr std::size_t kRead = 16 * 1024;
+    while (!broken && !ended) {
+      Block& block = loop.read_block(kRead);
+      const IoResult result = stream->read({block.data(), kRead});
+      if (result.state == IoResult::State::kWait) return;
+      if (result.state == IoResult::State::kEnd) ended = true;
+      if (result.state == IoResult::State::kError) broken = true;
+      received.append(block.data(), result.bytes);
+    }
+  }
+  EventLoop& loop;
+};
+
+TEST(Tls, RecordsThatSpanReadsSurviveAReaderThatReadsIntoTheLoopsBlocks) {
+  const TlsOptions server_options = as(kServerId), client_options = as(kClientId);
+  for_each_seed(20, [&](SimWorld& world) {
+    Pair t(world, server_options, client_options);
+    t.settle();
+    BlockReader reader(std::move(t.server->stream), world.loop());
+    std::string body;
+    while (body.size() < 300'000) {
+      const std::string piece = pattern(1 + world.random().below(20'000));
+      body += piece;
+      t.client->send(piece);
+    }
+    t.client->send("", /*then_finish=*/true);
+    ASSERT_TRUE(world.run_until([&] { return reader.ended || reader.broken; }, 600s));
+    ASSERT_FALSE(reader.broken) << reader.stream->error().message();
+    EXPECT_TRUE(reader.received == body);
+  });
+}
+
 struct Refusal {
   const char* name;
   TlsOptions server, client;
