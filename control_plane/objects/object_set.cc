@@ -40,6 +40,19 @@ std::string shown(std::string_view name) {
   return out;
 }
 
+// What a file says is shown to people and written to logs: a line break or an escape sequence in it
+// must not become one there.
+void make_one_line(std::string& sentence) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : sentence) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7F) out += c;
+    else out += cat("\\x", kHex[byte >> 4], kHex[byte & 15]);
+  }
+  sentence = std::move(out);
+}
+
 class Loader {
  public:
   LoadReport run(const std::vector<SourceText>& sources) {
@@ -166,6 +179,7 @@ class Loader {
   }
 
   LoadReport finish() {
+    for (Problem& problem : report_.problems) make_one_line(problem.message);
     sort_problems();
     report_.objects = std::move(draft_.objects);
     return std::move(report_);

@@ -303,6 +303,16 @@ spec: {parentRefs: [{name: a}], rules: [{backendRefs: [{name: a, port: 80}]}]}
             "m.yaml:6:26: Service a: spec.port is not a field; did you mean ports?\n");
 }
 
+// Else a mesh file could forge lines of a log or drive a terminal.
+TEST(Objects, AProblemIsOneLineWhateverTheFileSays) {
+  EXPECT_EQ(
+      problems(cat(kMesh, "kind: \"a\\nb: \\e[2J\"\n")),
+      "m.yaml:3:7: kind a\\u000ab: \\u001b[2J is not known; the kinds are Mesh, Workload, Service, "
+      "HTTPRoute, GRPCRoute, AuthorizationPolicy\n");
+  EXPECT_EQ(problems("apiVersion: \"x\\ny\"\nkind: Mesh\nmetadata: {name: m}\n"),
+            "m.yaml:1:13: Mesh m: apiVersion must be glia.dev/v1, not \"x\\x0ay\"\n");
+}
+
 TEST(Objects, RefusesAliasBombsAndDeepNesting) {
   std::string bomb = "a0: &a0 [x]\n";
   for (int i = 1; i < 12; ++i) {
