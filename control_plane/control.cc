@@ -16,9 +16,8 @@ Result<std::unique_ptr<Control>> Control::start(EventLoop& loop, LibeventBackend
 Result<void> Control::open(LibeventBackend& backend, const ControlOptions& options) {
   const WallTime now = loop_.clock().wall_now();
   // Watching begins before reading, so that no edit falls between the two.
-  TRY(source_, FileSource::start(loop_, backend, options.mesh, [this](LoadReport report) {
-        plane_->apply(std::move(report));
-      }));
+  TRY(source_, FileSource::start(loop_, backend, options.mesh,
+                                 [this](LoadReport report) { plane_->apply(std::move(report)); }));
   LoadReport report = load(options.mesh);
   if (!report.ok()) return invalid(cat("the mesh cannot be used:\n", report.errors()));
   for (const Problem& problem : report.problems) LOG(warning, problem.text());

@@ -16,10 +16,10 @@
 namespace glia {
 
 struct ControlOptions {
-  std::vector<std::string> mesh;        // Files or directories.
+  std::vector<std::string> mesh;  // Files or directories.
   std::string state_directory;
-  std::string admin_socket;             // "": control.sock in the state directory.
-  std::string version;                  // Of the program.
+  std::string admin_socket;  // "": control.sock in the state directory.
+  std::string version;       // Of the program.
 };
 
 // Made and used on the thread of `loop`, whose backend is `backend`.
@@ -37,7 +37,8 @@ class Control {
   const GrpcServer::Sockets& sockets() const { return sockets_; }
 
  private:
-  Control(EventLoop& loop, StateDirectory directory) : loop_(loop), directory_(std::move(directory)) {}
+  Control(EventLoop& loop, StateDirectory directory)
+      : loop_(loop), directory_(std::move(directory)) {}
   Result<void> open(LibeventBackend& backend, const ControlOptions& options);
 
   EventLoop& loop_;

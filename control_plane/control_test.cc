@@ -241,7 +241,8 @@ TEST_F(ControlTest, ASidecarJoinsOnceWithItsTokenAndRenewsWithItsCertificate) {
   ASSERT_TRUE(joined.status.ok()) << joined.status.error_message();
   EXPECT_EQ(joined.response.spiffe_id(), kFront) << "the names in the request do not count";
   EXPECT_NE(join_file_.find("workload: default/front\ncontrol: 127.0.0.1:15012\n"),
-            std::string::npos) << join_file_;
+            std::string::npos)
+      << join_file_;
   const int64_t lifetime = joined.response.not_after_unix_s() - joined.response.not_before_unix_s();
   EXPECT_NEAR(static_cast<double>(lifetime), 3600 + 60, 2) << "of Mesh.certificateLifetime";
 
@@ -266,13 +267,13 @@ TEST_F(ControlTest, RefusesIdentitiesThatTheCallerMayNotHave) {
     std::string workload, token, caller, sentence;
   };
   const std::string of_front = token("front");
-  for (const Case& c : {
-           Case{"default/front", "glia-guess", "", "is not known here"},
-           Case{"default/back", of_front, "", "for another workload than default/back"},
-           Case{"default/back", "", kFront, "may not renew the certificate of workload default/back"},
-           Case{"default/nobody", of_front, "", "there is no workload default/nobody"},
-           Case{"default/front", "", "", "needs a client certificate"},
-           Case{"default/front", "", "nonsense", "spiffe"}}) {
+  for (const Case& c :
+       {Case{"default/front", "glia-guess", "", "is not known here"},
+        Case{"default/back", of_front, "", "for another workload than default/back"},
+        Case{"default/back", "", kFront, "may not renew the certificate of workload default/back"},
+        Case{"default/nobody", of_front, "", "there is no workload default/nobody"},
+        Case{"default/front", "", "", "needs a client certificate"},
+        Case{"default/front", "", "nonsense", "spiffe"}}) {
     const grpc::Status status = sign(c.workload, c.token, c.caller).status;
     EXPECT_FALSE(status.ok()) << c.sentence;
     EXPECT_NE(status.error_message().find(c.sentence), std::string::npos) << status.error_message();
@@ -308,7 +309,8 @@ TEST_F(ControlTest, RefusesToSignForAnotherTrustDomain) {
   save(mesh("other.mesh"));
   status_when([](const v1::Status& s) { return s.config_errors_size() > 0; });
   EXPECT_NE(status().config_errors(0).find("spec.trustDomain cannot change from demo.mesh to "
-                                           "other.mesh"), std::string::npos);
+                                           "other.mesh"),
+            std::string::npos);
   EXPECT_NE(start().find("holds the certificate authority of trust domain demo.mesh"),
             std::string::npos);
 }
@@ -329,13 +331,13 @@ TEST_F(ControlTest, ASaveReachesTheSidecarAndABadOneDoesNot) {
   ASSERT_EQ(start(), "");
   Sidecar front(channel("grpc.sock"), "default/front", kFront);
   front.settle();
-  const std::string in_force =
-      status_when([](const v1::Status& s) {
-        return s.proxies_size() == 1 && s.proxies(0).types_size() == 4 &&
-               s.proxies(0).types(3).acked_version() != "";
-      }).config_version();
+  const std::string in_force = status_when([](const v1::Status& s) {
+                                 return s.proxies_size() == 1 && s.proxies(0).types_size() == 4 &&
+                                        s.proxies(0).types(3).acked_version() != "";
+                               }).config_version();
 
-  save(mesh() + "---\napiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {selektor: {}}\n");
+  save(mesh() +
+       "---\napiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {selektor: {}}\n");
   const v1::Status bad =
       status_when([](const v1::Status& s) { return s.config_errors_size() > 0; });
   EXPECT_NE(bad.config_errors(0).find("mesh.yaml:"), std::string::npos) << bad.config_errors(0);
@@ -388,10 +390,11 @@ TEST_F(ControlTest, AStreamIsForTheWorkloadsOwnIdentityOnly) {
   struct Case {
     std::string node, uri, sentence;
   };
-  for (const Case& c :
-       {Case{"default/front", "", "needs a client certificate"},
-        Case{"default/front", kBack, "workload default/front is spiffe://demo.mesh/ns/default/sa/front"},
-        Case{"default/nobody", kFront, "names a workload that is not in the mesh: default/nobody"}}) {
+  for (const Case& c : {Case{"default/front", "", "needs a client certificate"},
+                        Case{"default/front", kBack,
+                             "workload default/front is spiffe://demo.mesh/ns/default/sa/front"},
+                        Case{"default/nobody", kFront,
+                             "names a workload that is not in the mesh: default/nobody"}}) {
     const grpc::Status status = refused_stream(c.node, c.uri);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << c.sentence;
     EXPECT_NE(status.error_message().find(c.sentence), std::string::npos) << status.error_message();
@@ -433,8 +436,7 @@ TEST_F(ControlTest, AWorkloadHasFewStreams) {
   ASSERT_EQ(start(), "");
   std::vector<std::unique_ptr<Sidecar>> sidecars;
   for (int i = 0; i < ControlPlane::kMostStreamsOfWorkload; ++i) {
-    sidecars.push_back(
-        std::make_unique<Sidecar>(channel("grpc.sock"), "default/front", kFront));
+    sidecars.push_back(std::make_unique<Sidecar>(channel("grpc.sock"), "default/front", kFront));
     sidecars.back()->ask(XdsType::kListener);
     sidecars.back()->receive(XdsType::kListener);
   }

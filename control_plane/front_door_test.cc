@@ -1,4 +1,5 @@
-// glia-control as the world meets it: real TLS through the front door, with the client of the sidecar.
+// glia-control as the world meets it: real TLS through the front door, with the client of the
+// sidecar.
 #include "control_plane/serve/front_door.h"
 
 #include <gtest/gtest.h>
@@ -49,9 +50,9 @@ class FrontDoorTest : public testing::Test {
     options.mesh = {root_ + "/mesh.yaml"};
     options.state_directory = root_ + "/state";
     control_ = *Control::start(loop_, *backend_, options);
-    door_ = *FrontDoor::start(loop_, control_->authority(),
-                              {.listen = *Address::ip("127.0.0.1", 0),
-                               .socket = control_->sockets().mesh});
+    door_ = *FrontDoor::start(
+        loop_, control_->authority(),
+        {.listen = *Address::ip("127.0.0.1", 0), .socket = control_->sockets().mesh});
   }
   ~FrontDoorTest() override {
     door_->drain();
@@ -122,8 +123,8 @@ TEST_F(FrontDoorTest, ACertificateOfAnotherAuthorityDoesNotGetIn) {
                                             .dns_sans = {},
                                             .now = loop_.clock().wall_now(),
                                             .lifetime = 1h});
-  const HeldIdentity forged_identity = *make_identity(forged.certificate, forged.private_key,
-                                                      control_->authority().certificate());
+  const HeldIdentity forged_identity =
+      *make_identity(forged.certificate, forged.private_key, control_->authority().certificate());
   EXPECT_NE(sign(address(), "default/front", "", &forged_identity), "");
 }
 
@@ -138,8 +139,9 @@ TEST_F(FrontDoorTest, ASidecarGivesItsTokenToNobodyElse) {
 }
 
 TEST_F(FrontDoorTest, ShowsWhoItIs) {
-  const SnapshotRef snapshot = *front_door_snapshot(
-      control_->authority(), {.listen = door_->address(), .socket = "/s"}, loop_.clock().wall_now());
+  const SnapshotRef snapshot =
+      *front_door_snapshot(control_->authority(), {.listen = door_->address(), .socket = "/s"},
+                           loop_.clock().wall_now());
   const auto own = snapshot->listeners.begin()->second->chains[0].tls->own_certificate();
   EXPECT_EQ(own->uri_sans, std::vector<std::string>{"spiffe://demo.mesh/glia-control"});
   EXPECT_EQ(own->dns_sans, std::vector<std::string>{"glia-control"});

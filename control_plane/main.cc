@@ -2,9 +2,9 @@
 // tells every sidecar what to do.
 #include <CLI/CLI.hpp>
 
+#include <sys/stat.h>
 #include <csignal>
 #include <cstdio>
-#include <sys/stat.h>
 
 #include "control_plane/control.h"
 #include "control_plane/serve/front_door.h"
@@ -36,9 +36,9 @@ int run(const ControlOptions& options, const Door& wanted) {
   });
   Result<std::unique_ptr<Control>> control = Control::start(loop, *backend, options);
   if (!control) return fail(control.error());
-  Result<std::unique_ptr<FrontDoor>> door = FrontDoor::start(
-      loop, (*control)->authority(),
-      {.listen = wanted.listen, .socket = (*control)->sockets().mesh});
+  Result<std::unique_ptr<FrontDoor>> door =
+      FrontDoor::start(loop, (*control)->authority(),
+                       {.listen = wanted.listen, .socket = (*control)->sockets().mesh});
   if (!door) return fail(door.error());
   const std::string address = (*door)->address().text();
   (*control)->plane().advertise(wanted.advertised.empty() ? address : wanted.advertised);
@@ -66,7 +66,8 @@ int main(int argc, char** argv) {
   app.add_option("--state-dir", options.state_directory,
                  "Directory for the authority's key, tokens and sockets")
       ->required();
-  app.add_option("--listen", listen, "Where sidecars reach the control plane")->capture_default_str();
+  app.add_option("--listen", listen, "Where sidecars reach the control plane")
+      ->capture_default_str();
   app.add_option("--advertise", door.advertised,
                  "host:port that join files name, if it differs from --listen");
   app.add_option("--admin-socket", options.admin_socket,
@@ -78,8 +79,8 @@ int main(int argc, char** argv) {
 
   const std::optional<LogLevel> log_level = parse_log_level(level);
   if (!log_level) {
-    return fail(invalid(cat("--log-level ", level,
-                            " is not one of trace, debug, info, warning, error, off")));
+    return fail(invalid(
+        cat("--log-level ", level, " is not one of trace, debug, info, warning, error, off")));
   }
   set_log_level(*log_level);
   Result<Address> address = Address::parse(listen);

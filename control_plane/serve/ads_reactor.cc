@@ -10,28 +10,23 @@ namespace glia {
 grpc::Status to_status(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kInvalid:
-    case ErrorKind::kProtocol:
-      return {grpc::StatusCode::INVALID_ARGUMENT, error.message()};
+    case ErrorKind::kProtocol: return {grpc::StatusCode::INVALID_ARGUMENT, error.message()};
     case ErrorKind::kTooLarge:
-    case ErrorKind::kOverflow:
-      return {grpc::StatusCode::RESOURCE_EXHAUSTED, error.message()};
-    case ErrorKind::kDenied:
-      return {grpc::StatusCode::PERMISSION_DENIED, error.message()};
-    case ErrorKind::kTimeout:
-      return {grpc::StatusCode::DEADLINE_EXCEEDED, error.message()};
-    case ErrorKind::kClosed:
-      return {grpc::StatusCode::UNAVAILABLE, error.message()};
-    default:
-      return {grpc::StatusCode::INTERNAL, error.message()};
+    case ErrorKind::kOverflow: return {grpc::StatusCode::RESOURCE_EXHAUSTED, error.message()};
+    case ErrorKind::kDenied: return {grpc::StatusCode::PERMISSION_DENIED, error.message()};
+    case ErrorKind::kTimeout: return {grpc::StatusCode::DEADLINE_EXCEEDED, error.message()};
+    case ErrorKind::kClosed: return {grpc::StatusCode::UNAVAILABLE, error.message()};
+    default: return {grpc::StatusCode::INTERNAL, error.message()};
   }
 }
 
 Result<SpiffeId> caller_of(const grpc::CallbackServerContext& context) {
   const auto range = context.client_metadata().equal_range(kForwardedCertificateHeader);
   if (range.first == range.second) {
-    return Error(ErrorKind::kDenied, Fault::kDownstream,
-                 "this call needs a client certificate: connect to the control plane's TLS listener "
-                 "with the certificate that joining gave");
+    return Error(
+        ErrorKind::kDenied, Fault::kDownstream,
+        "this call needs a client certificate: connect to the control plane's TLS listener "
+        "with the certificate that joining gave");
   }
   if (std::next(range.first) != range.second) {
     return Error(ErrorKind::kDenied, Fault::kDownstream,
@@ -50,8 +45,12 @@ void AdsReactors::stop() {
 
 AdsReactor::AdsReactor(EventLoop& loop, ControlPlane& control_plane, AdsReactors& reactors,
                        grpc::CallbackServerContext& context)
-    : loop_(loop), control_plane_(control_plane), reactors_(reactors), context_(context),
-      caller_(caller_of(context)), timer_(loop, [this] { on_timer(); }) {
+    : loop_(loop),
+      control_plane_(control_plane),
+      reactors_(reactors),
+      context_(context),
+      caller_(caller_of(context)),
+      timer_(loop, [this] { on_timer(); }) {
   loop_.post([this] { begin(); });
 }
 

@@ -29,9 +29,8 @@ class AdsReactors {
   bool stopping_ = false;
 };
 
-class AdsReactor final
-    : public grpc::ServerBidiReactor<AdsSession::Request, AdsSession::Response>,
-      private AdsStream::Transport {
+class AdsReactor final : public grpc::ServerBidiReactor<AdsSession::Request, AdsSession::Response>,
+                         private AdsStream::Transport {
  public:
   // On a thread of gRPC. Deletes itself when the call is over.
   AdsReactor(EventLoop& loop, ControlPlane& control_plane, AdsReactors& reactors,
@@ -59,9 +58,9 @@ class AdsReactor final
   AdsReactors& reactors_;
   grpc::CallbackServerContext& context_;
   Result<SpiffeId> caller_;
-  std::optional<AdsStream> stream_;  // While the call is served.
-  AdsSession::Request request_;      // gRPC's between StartRead and OnReadDone.
-  AdsSession::Response response_;    // gRPC's between StartWrite and OnWriteDone.
+  std::optional<AdsStream> stream_;    // While the call is served.
+  AdsSession::Request request_;        // gRPC's between StartRead and OnReadDone.
+  AdsSession::Response response_;      // gRPC's between StartWrite and OnWriteDone.
   std::optional<grpc::Status> final_;  // Waits for the write under way.
   CallbackTimer timer_;
   bool writing_ = false;

@@ -10,8 +10,8 @@ namespace {
 // Only these have a wildcard and are full states: what is absent is deleted.
 bool full_state(XdsType type) { return type == XdsType::kCluster || type == XdsType::kListener; }
 
-// Would a proxy that has `held` learn nothing from `wanted`? Of endpoints and routes it keeps what a
-// response does not mention.
+// Would a proxy that has `held` learn nothing from `wanted`? Of endpoints and routes it keeps what
+// a response does not mention.
 bool nothing_new(XdsType type, const ResourceMap& wanted, const ResourceMap& held) {
   if (full_state(type)) return same_content(wanted, held);
   return std::all_of(wanted.begin(), wanted.end(), [&held](const auto& entry) {
@@ -63,8 +63,9 @@ void AdsSession::hear_answer(Kind& kind, const Request& request, TimePoint now) 
     kind.answer = Answer::kRefused;
     kind.refusal = request.error_detail().message().substr(0, kLongestRefusal);
     // It goes into logs and onto terminals.
-    std::replace_if(kind.refusal.begin(), kind.refusal.end(),
-                    [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+    std::replace_if(
+        kind.refusal.begin(), kind.refusal.end(),
+        [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
     if (kind.refusal.empty()) kind.refusal = "refused without a reason";
     return;
   }
@@ -84,8 +85,9 @@ void AdsSession::subscribe(XdsType type, const Request& request) {
     kind.named = kind.named || !names.empty();
     names.erase("*");
   }
-  const bool more = (wildcard && !kind.wildcard) ||
-                    !std::includes(kind.names.begin(), kind.names.end(), names.begin(), names.end());
+  const bool more =
+      (wildcard && !kind.wildcard) ||
+      !std::includes(kind.names.begin(), kind.names.end(), names.begin(), names.end());
   kind.due = kind.due || more;
   kind.asked = true;
   kind.wildcard = wildcard;
@@ -110,8 +112,8 @@ ResourceMap AdsSession::wanted(XdsType type) const {
   return some;
 }
 
-// What to send now: what is wanted and, while listeners and routes may still name them, the clusters
-// that the proxy holds beyond that.
+// What to send now: what is wanted and, while listeners and routes may still name them, the
+// clusters that the proxy holds beyond that.
 AdsSession::Desired AdsSession::desired(XdsType type) const {
   Desired desired{target_->of(type).version, wanted(type)};
   if (type != XdsType::kCluster) return desired;

@@ -1,15 +1,17 @@
-// AdsSession: one proxy's conversation in the state-of-the-world variant of xDS, as a state machine.
+// AdsSession: one proxy's conversation in the state-of-the-world variant of xDS, as a state
+// machine.
 //
 // Requests go in, responses come out when the transport has room; no thread, no clock, no gRPC. It
 // always answers with the newest target, so a slow reader costs nothing and misses only what nobody
-// needs any more. The rules are those of the xDS protocol (Envoy, docs "xDS REST and gRPC protocol"):
-// one answer a nonce, stale nonces are ignored, a refused version is never repeated by itself.
+// needs any more. The rules are those of the xDS protocol (Envoy, docs "xDS REST and gRPC
+// protocol"): one answer a nonce, stale nonces are ignored, a refused version is never repeated by
+// itself.
 //
 // What a request asks for is answered at once. What changes by itself is sent make-before-break, so
 // that no proxy is ever told to use what it does not hold: clusters (the new ones beside those that
-// the change takes away), their endpoints, listeners, routes, and at last the clusters again without
-// what is not needed any more. Each step waits for the proxy's word on the one before, at most
-// kAnswerWait. When a proxy refuses clusters or endpoints, the rest of that change stays here.
+// the change takes away), their endpoints, listeners, routes, and at last the clusters again
+// without what is not needed any more. Each step waits for the proxy's word on the one before, at
+// most kAnswerWait. When a proxy refuses clusters or endpoints, the rest of that change stays here.
 #pragma once
 
 #include <array>
@@ -35,8 +37,8 @@ class AdsSession {
   // How long listeners and routes wait until the proxy asks for the endpoints of clusters that it
   // has accepted; a client that never asks for endpoints must still get its routes.
   static constexpr Duration kSubscribeWait = 2s;
-  static constexpr int kMostNames = 20'000;              // resource names of one request
-  static constexpr std::size_t kLongestRefusal = 2048;   // bytes of a proxy's sentence that are kept
+  static constexpr int kMostNames = 20'000;             // resource names of one request
+  static constexpr std::size_t kLongestRefusal = 2048;  // bytes of a proxy's sentence that are kept
 
   explicit AdsSession(std::shared_ptr<const NodeResources> target) : target_(std::move(target)) {}
 
@@ -56,10 +58,10 @@ class AdsSession {
 
   struct KindStatus {
     XdsType type;
-    std::string sent_version;      // Ends in "+" while clusters are kept for the old routes.
+    std::string sent_version;  // Ends in "+" while clusters are kept for the old routes.
     std::string accepted_version;
-    std::string refusal;           // The proxy's sentence about sent_version; "" if it accepted.
-    std::size_t resources = 0;     // Of sent_version.
+    std::string refusal;        // The proxy's sentence about sent_version; "" if it accepted.
+    std::size_t resources = 0;  // Of sent_version.
   };
   // The kinds that the proxy has asked for, in the order of kXdsTypes.
   std::vector<KindStatus> status() const;
@@ -68,18 +70,18 @@ class AdsSession {
   enum class Answer : uint8_t { kNone, kWaiting, kAccepted, kRefused };
   struct Kind {
     bool asked = false;
-    bool named = false;     // Once a name was sent, an empty list asks for nothing.
+    bool named = false;  // Once a name was sent, an empty list asks for nothing.
     bool wildcard = false;
     std::set<std::string, std::less<>> names;
-    bool due = false;       // A request waits for its answer, whatever the content.
-    bool refresh = false;   // Send again although the content is the same.
+    bool due = false;      // A request waits for its answer, whatever the content.
+    bool refresh = false;  // Send again although the content is the same.
     Answer answer = Answer::kNone;
-    std::string nonce;      // Of the last response.
+    std::string nonce;  // Of the last response.
     std::string sent_version, accepted_version, refusal;
     // What the proxy holds once it accepts, and what it holds for certain.
     ResourceMap sent, accepted;
     std::size_t sent_count = 0;  // Resources of the last response.
-    TimePoint deadline;     // kWaiting: how long others wait.
+    TimePoint deadline;          // kWaiting: how long others wait.
     TimePoint accepted_at;
   };
   struct Desired {

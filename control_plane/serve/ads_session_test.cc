@@ -109,8 +109,10 @@ class AdsSessionTest : public testing::Test {
   TimePoint now_ = kStart;
 };
 
-const Target kSmall = {.clusters = {{"a", "a1"}}, .endpoints = {{"a", "ea1"}},
-                       .listeners = {{"in", "in1"}}, .routes = {{"out", "r1"}}};
+const Target kSmall = {.clusters = {{"a", "a1"}},
+                       .endpoints = {{"a", "ea1"}},
+                       .listeners = {{"in", "in1"}},
+                       .routes = {{"out", "r1"}}};
 
 TEST_F(AdsSessionTest, SendsNothingThatIsNotAskedFor) {
   serve(kSmall);
@@ -148,7 +150,9 @@ TEST_F(AdsSessionTest, SendsOnlyTheKindThatChanged) {
 
 TEST_F(AdsSessionTest, AChangeGoesStepByStepAndDropsOldClustersLast) {
   settle(kSmall);
-  serve({.clusters = {{"b", "b1"}}, .endpoints = {{"b", "eb1"}}, .listeners = {{"in", "in2"}},
+  serve({.clusters = {{"b", "b1"}},
+         .endpoints = {{"b", "eb1"}},
+         .listeners = {{"in", "in2"}},
          .routes = {{"out", "r2"}}});
   EXPECT_EQ(arrives(), "clusters b1+ [a1 b1]");
   EXPECT_EQ(arrives(), "") << "not before the clusters are acknowledged";
@@ -172,7 +176,8 @@ TEST_F(AdsSessionTest, AChangeGoesStepByStepAndDropsOldClustersLast) {
 
 TEST_F(AdsSessionTest, KeepsOldClustersWhileTheirRoutesAreStillInUse) {
   settle(kSmall);
-  serve({.clusters = {}, .endpoints = {}, .listeners = kSmall.listeners, .routes = {{"out", "r2"}}});
+  serve(
+      {.clusters = {}, .endpoints = {}, .listeners = kSmall.listeners, .routes = {{"out", "r2"}}});
   EXPECT_EQ(arrives(), "routes r2 [r2]");
   refuses("no");
   EXPECT_EQ(arrives(), "") << "the proxy still routes to a";

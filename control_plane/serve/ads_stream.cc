@@ -7,8 +7,11 @@
 namespace glia {
 
 AdsStream::AdsStream(ControlPlane& control_plane, Transport& transport, Result<SpiffeId> caller)
-    : control_plane_(control_plane), transport_(transport), caller_(std::move(caller)),
-      connected_(control_plane.wall_now()), requests_(kRequests, control_plane.loop_.now()) {
+    : control_plane_(control_plane),
+      transport_(transport),
+      caller_(std::move(caller)),
+      connected_(control_plane.wall_now()),
+      requests_(kRequests, control_plane.loop_.now()) {
   if (control_plane_.streams_.size() >= ControlPlane::kMostStreams) {
     over_ = Error(ErrorKind::kOverflow, Fault::kSelf,
                   cat("glia-control serves ", ControlPlane::kMostStreams, " streams already"));
@@ -35,9 +38,9 @@ Result<void> AdsStream::on_request(const AdsSession::Request& request) {
   if (over_) return *over_;
   const TimePoint now = control_plane_.loop_.now();
   if (!requests_.take(now)) {
-    return Error(ErrorKind::kOverflow, Fault::kDownstream,
-                 cat("too many requests on one stream; at most ", kRequests.per_second,
-                     " a second"));
+    return Error(
+        ErrorKind::kOverflow, Fault::kDownstream,
+        cat("too many requests on one stream; at most ", kRequests.per_second, " a second"));
   }
   if (!session_) TRY_VOID(open(request));
   TRY(const AdsSession::Heard heard, session_->on_request(request, now));
@@ -49,8 +52,9 @@ Result<void> AdsStream::open(const AdsSession::Request& request) {
   if (!caller_) return caller_.error();
   const std::string& node_id = request.node().id();
   if (node_id.empty() || node_id.size() > kLongestNodeId) {
-    return invalid("the first request of a stream must say who asks: node.id is "
-                   "\"namespace/name\" of the Workload");
+    return invalid(
+        "the first request of a stream must say who asks: node.id is "
+        "\"namespace/name\" of the Workload");
   }
   const Workload* workload = control_plane_.objects().workload(node_id);
   if (workload == nullptr) {
@@ -79,8 +83,10 @@ Result<void> AdsStream::check_identity(const Workload& workload) const {
   const std::string needed = control_plane_.objects().spiffe_id(workload);
   if (caller_->text() == needed) return {};
   return Error(ErrorKind::kDenied, Fault::kDownstream,
-               cat("workload ", workload.metadata.key(), " is ", needed, ", but the caller's "
-                   "certificate says ", caller_->text()));
+               cat("workload ", workload.metadata.key(), " is ", needed,
+                   ", but the caller's "
+                   "certificate says ",
+                   caller_->text()));
 }
 
 void AdsStream::retarget() {

@@ -1,8 +1,8 @@
 // AdsStream: one sidecar's stream above its transport: who it is, how much it may ask, and its
 // AdsSession.
 //
-// The first request names the workload in node.id; the stream lives only while the caller's verified
-// identity is that workload's. Belongs to the control plane's loop.
+// The first request names the workload in node.id; the stream lives only while the caller's
+// verified identity is that workload's. Belongs to the control plane's loop.
 #pragma once
 
 #include <optional>

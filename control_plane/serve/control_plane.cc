@@ -52,8 +52,12 @@ void describe(v1::Proxy& proxy, const std::vector<AdsSession::KindStatus>& kinds
 
 }  // namespace
 
-ControlPlane::ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar, std::string version)
-    : loop_(loop), mesh_(std::move(mesh)), registrar_(registrar), version_(std::move(version)),
+ControlPlane::ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar,
+                           std::string version)
+    : loop_(loop),
+      mesh_(std::move(mesh)),
+      registrar_(registrar),
+      version_(std::move(version)),
       started_(loop.clock().wall_now()) {}
 
 void ControlPlane::apply(LoadReport report) {
@@ -61,14 +65,12 @@ void ControlPlane::apply(LoadReport report) {
     if (problem.severity == Problem::Severity::kWarning) LOG(warning, problem.text());
   }
   switch (mesh_.apply(std::move(report))) {
-    case MeshState::Edit::kUnchanged:
-      return;
+    case MeshState::Edit::kUnchanged: return;
     case MeshState::Edit::kRefused:
       LOG(error, "the edit is not used; configuration ", objects().version, " stays in force:");
       for (const std::string& error : mesh_.errors()) LOG(error, error);
       return;
-    case MeshState::Edit::kTaken:
-      break;
+    case MeshState::Edit::kTaken: break;
   }
   LOG(info, "configuration ", objects().version, " is in force (", objects().size(), " objects)");
   std::erase_if(sidecars_, [this](const auto& entry) {
@@ -119,11 +121,11 @@ Result<v1::CreateTokenResponse> ControlPlane::create_token(const v1::CreateToken
   const std::string workload = objects().workload(request.workload())->metadata.key();
   v1::CreateTokenResponse response;
   response.set_expires_unix_s(seconds(token.expires));
-  response.set_join_file(
-      cat("# Lets the sidecar of ", workload, " join mesh ", objects().mesh.metadata.name,
-          ", once, until ", utc(token.expires), ":\n# glia-proxy --join FILE\n", "workload: ",
-          workload, "\ncontrol: ", advertised_, "\ntoken: ", token.secret,
-          "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
+  response.set_join_file(cat("# Lets the sidecar of ", workload, " join mesh ",
+                             objects().mesh.metadata.name, ", once, until ", utc(token.expires),
+                             ":\n# glia-proxy --join FILE\n", "workload: ", workload,
+                             "\ncontrol: ", advertised_, "\ntoken: ", token.secret,
+                             "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
   LOG(info, "made a join token for ", workload, ", good until ", utc(token.expires));
   return response;
 }

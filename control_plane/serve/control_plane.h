@@ -1,5 +1,5 @@
-// ControlPlane: one mesh as its sidecars and its operator see it. It holds the objects in force, the
-// streams of the sidecars, and says what is sent to whom.
+// ControlPlane: one mesh as its sidecars and its operator see it. It holds the objects in force,
+// the streams of the sidecars, and says what is sent to whom.
 //
 // Everything here belongs to one loop, so there is no lock; transports (grpc_server.h, and the
 // simulation) bring requests to that loop and take responses from it.

@@ -9,12 +9,14 @@ namespace {
 class ListeningDoor final : public FrontDoor {
  public:
   ListeningDoor(EventLoop& main, const CertificateAuthority& authority, FrontDoorOptions options)
-      : main_(main), authority_(authority), options_(std::move(options)), server_(main, kWorkers),
+      : main_(main),
+        authority_(authority),
+        options_(std::move(options)),
+        server_(main, kWorkers),
         renewal_(main, [this] { renew(); }) {}
 
   Result<void> open() {
-    TRY(SnapshotRef snapshot,
-        front_door_snapshot(authority_, options_, main_.clock().wall_now()));
+    TRY(SnapshotRef snapshot, front_door_snapshot(authority_, options_, main_.clock().wall_now()));
     TRY_VOID(server_.publish(std::move(snapshot)));
     renewal_.start(kCertificateLifetime / 2);
     return {};

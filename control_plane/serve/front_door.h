@@ -33,7 +33,7 @@ Result<SnapshotRef> front_door_snapshot(const CertificateAuthority& authority,
 class FrontDoor {
  public:
   static constexpr Duration kCertificateLifetime = 24h;  // Renewed at half of it.
-  static constexpr uint32_t kWorkers = 1;  // Streams are long and quiet.
+  static constexpr uint32_t kWorkers = 1;                // Streams are long and quiet.
   static constexpr Duration kDrainLimit = 3s;
 
   // Listens. `authority` outlives the door. Call on the thread of `main`.

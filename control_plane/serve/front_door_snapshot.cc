@@ -14,8 +14,8 @@ std::shared_ptr<const RouteTable> routes() {
   route.match.path.text = *TextMatcher::create(TextMatcher::Kind::kPrefix, "/");
   route.match.grpc = true;  // There is nothing else here.
   ForwardAction& forward = route.forward.emplace();
-  forward.clusters.push_back({.cluster = kCluster, .weight = 1, .request_headers = {},
-                              .response_headers = {}});
+  forward.clusters.push_back(
+      {.cluster = kCluster, .weight = 1, .request_headers = {}, .response_headers = {}});
   forward.total_weight = 1;
   forward.timeout = 0s;       // An ADS stream lives as long as its sidecar,
   forward.idle_timeout = 0s;  // and is silent while nobody edits the mesh.

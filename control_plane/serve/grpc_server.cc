@@ -87,8 +87,10 @@ class StatusCalls final : public v1::StatusService::CallbackService {
 Result<void> check_path(const std::string& path) {
   constexpr std::size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
   if (path.size() <= kLongest) return {};
-  return invalid(cat("the socket path ", path, " has ", path.size(), " bytes; a UNIX socket takes at "
-                     "most ", kLongest, ", so choose a shorter --state-dir"));
+  return invalid(cat("the socket path ", path, " has ", path.size(),
+                     " bytes; a UNIX socket takes at "
+                     "most ",
+                     kLongest, ", so choose a shorter --state-dir"));
 }
 
 Result<std::unique_ptr<grpc::Server>> listen(const std::string& path,
@@ -106,14 +108,17 @@ Result<std::unique_ptr<grpc::Server>> listen(const std::string& path,
   ::umask(before);
   if (server != nullptr) return server;
   return Error(ErrorKind::kInternal, Fault::kSelf,
-               cat("cannot listen on the UNIX socket ", path, "; is its directory writable, and is "
+               cat("cannot listen on the UNIX socket ", path,
+                   "; is its directory writable, and is "
                    "there something else of that name?"));
 }
 
 class TwoSockets final : public GrpcServer {
  public:
   TwoSockets(EventLoop& loop, ControlPlane& control_plane)
-      : loop_(loop), ads_(loop, control_plane), identity_(loop, control_plane),
+      : loop_(loop),
+        ads_(loop, control_plane),
+        identity_(loop, control_plane),
         status_(loop, control_plane) {}
   ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
 
@@ -133,7 +138,7 @@ class TwoSockets final : public GrpcServer {
     bool done = false;
     // Shutdown() waits for calls, and calls end on the loop.
     std::thread closer([this, &done] {
-      const auto deadline = std::chrono::system_clock::now() + kStopWait;
+      const auto deadline = loop_.clock().wall_now() + kStopWait;
       mesh_->Shutdown(deadline);
       admin_->Shutdown(deadline);
       loop_.post([&done] { done = true; });

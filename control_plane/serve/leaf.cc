@@ -20,7 +20,8 @@ Result<WallTime> read_time(const ASN1_TIME* time) {
 }  // namespace
 
 Result<LeafInfo> read_leaf(std::string_view pem) {
-  const bssl::UniquePtr<BIO> text(BIO_new_mem_buf(pem.data(), static_cast<ossl_ssize_t>(pem.size())));
+  const bssl::UniquePtr<BIO> text(
+      BIO_new_mem_buf(pem.data(), static_cast<ossl_ssize_t>(pem.size())));
   const bssl::UniquePtr<X509> leaf(PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
   if (leaf == nullptr) return invalid("this is not a certificate in PEM");
   const bssl::UniquePtr<BIGNUM> serial(

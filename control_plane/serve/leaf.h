@@ -1,5 +1,5 @@
-// What we record of a certificate that we signed: read back from the certificate itself, so that the
-// record cannot differ from it.
+// What we record of a certificate that we signed: read back from the certificate itself, so that
+// the record cannot differ from it.
 #pragma once
 
 #include <string>

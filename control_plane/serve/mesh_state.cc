@@ -21,8 +21,7 @@ MeshState::Edit MeshState::apply(LoadReport report) {
   for (const Problem& problem : report.problems) {
     if (problem.severity == Problem::Severity::kError) errors_.push_back(problem.text());
   }
-  if (errors_.empty() &&
-      report.objects.mesh.spec.trust_domain != objects_.mesh.spec.trust_domain) {
+  if (errors_.empty() && report.objects.mesh.spec.trust_domain != objects_.mesh.spec.trust_domain) {
     errors_.push_back(trust_domain_changed(objects_, report.objects));
   }
   if (!errors_.empty()) return Edit::kRefused;

@@ -35,14 +35,11 @@ void pack_kind(NodeResources& all, XdsType type, const List& list, const std::st
 
 std::string_view type_url(XdsType type) {
   switch (type) {
-    case XdsType::kCluster:
-      return "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+    case XdsType::kCluster: return "type.googleapis.com/envoy.config.cluster.v3.Cluster";
     case XdsType::kEndpoints:
       return "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-    case XdsType::kListener:
-      return "type.googleapis.com/envoy.config.listener.v3.Listener";
-    case XdsType::kRoutes:
-      return "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+    case XdsType::kListener: return "type.googleapis.com/envoy.config.listener.v3.Listener";
+    case XdsType::kRoutes: return "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
   }
   CHECK(false);
 }

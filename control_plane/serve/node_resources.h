@@ -1,5 +1,5 @@
-// NodeResources: what one workload's sidecar shall have, packed for the wire once and shared by every
-// stream and every push that needs it.
+// NodeResources: what one workload's sidecar shall have, packed for the wire once and shared by
+// every stream and every push that needs it.
 #pragma once
 
 #include <array>
@@ -27,7 +27,8 @@ std::string_view name_of(XdsType type);
 std::optional<XdsType> xds_type(std::string_view type_url);
 
 // Resources by name. The same content is the same serialized bytes.
-using ResourceMap = std::map<std::string, std::shared_ptr<const google::protobuf::Any>, std::less<>>;
+using ResourceMap =
+    std::map<std::string, std::shared_ptr<const google::protobuf::Any>, std::less<>>;
 bool same_content(const ResourceMap& a, const ResourceMap& b);
 
 struct NodeResources {

@@ -9,7 +9,8 @@ namespace {
 
 Error malformed(std::string_view why) {
   return Error(ErrorKind::kDenied, Fault::kDownstream,
-               cat(kForwardedCertificateHeader, " ", why, "; only the control plane's own listener "
+               cat(kForwardedCertificateHeader, " ", why,
+                   "; only the control plane's own listener "
                    "may set it"));
 }
 

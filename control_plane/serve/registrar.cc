@@ -22,12 +22,15 @@ int64_t seconds(WallTime time) {
 Result<void> check_caller(const std::optional<SpiffeId>& caller, const std::string& spiffe_id,
                           std::string_view workload) {
   if (!caller) {
-    return denied(cat("a certificate for workload ", workload, " needs a join token, or mutual TLS "
+    return denied(cat("a certificate for workload ", workload,
+                      " needs a join token, or mutual TLS "
                       "with the certificate that is to be renewed; the call brought neither"));
   }
   if (caller->text() != spiffe_id) {
-    return denied(cat("the caller is ", caller->text(), " and may not renew the certificate of "
-                      "workload ", workload, ", which is ", spiffe_id));
+    return denied(cat("the caller is ", caller->text(),
+                      " and may not renew the certificate of "
+                      "workload ",
+                      workload, ", which is ", spiffe_id));
   }
   return {};
 }
@@ -46,14 +49,16 @@ Result<CertificateAuthority> load_authority(Store& store, std::string_view trust
   }
   Result<CertificateAuthority> loaded =
       CertificateAuthority::load(root->certificate, root->private_key);
-  if (!loaded) return std::move(loaded).error().in("the certificate authority in the state directory");
+  if (!loaded)
+    return std::move(loaded).error().in("the certificate authority in the state directory");
   if (loaded->trust_domain() != trust_domain) {
     return invalid(cat("the state directory holds the certificate authority of trust domain ",
                        loaded->trust_domain(), ", but the Mesh object says ", trust_domain,
                        "; set spec.trustDomain back, or start with another --state-dir"));
   }
   if (loaded->not_after() <= now) {
-    return invalid(cat("the certificate authority of ", trust_domain, " has expired; start with "
+    return invalid(cat("the certificate authority of ", trust_domain,
+                       " has expired; start with "
                        "another --state-dir and let every sidecar join again"));
   }
   return loaded;
@@ -105,11 +110,13 @@ Result<v1::SignCertificateResponse> Registrar::decide(const ObjectSet& objects,
                      kPerWorkload.per_second, " a second"));
   }
   TRY(const std::string leaf,
-      authority_.sign(csr, {.uri_san = spiffe_id, .dns_sans = {}, .now = at.wall,
+      authority_.sign(csr, {.uri_san = spiffe_id,
+                            .dns_sans = {},
+                            .now = at.wall,
                             .lifetime = objects.mesh.spec.certificate_lifetime}));
   TRY(const LeafInfo info, read_leaf(leaf));
-  TRY_VOID(store_.add_certificate({info.serial, spiffe_id, key, info.not_after}, at.wall, token_hash,
-                                  key_hash));
+  TRY_VOID(store_.add_certificate({info.serial, spiffe_id, key, info.not_after}, at.wall,
+                                  token_hash, key_hash));
   LOG(info, key, token_hash.empty() ? " renewed its certificate as " : " joined as ", spiffe_id,
       ", serial ", info.serial, ", for ",
       std::chrono::duration_cast<std::chrono::seconds>(info.not_after - at.wall).count(), " s");
@@ -150,15 +157,14 @@ Result<Registrar::Token> Registrar::make_token(const ObjectSet& objects, std::st
   }
   if (lifetime == Duration::zero()) lifetime = kTokenLifetime;
   if (lifetime < Duration::zero() || lifetime > kLongestTokenLifetime) {
-    return invalid(cat("a join token cannot live for ",
-                       std::chrono::duration_cast<std::chrono::seconds>(lifetime).count(),
-                       " s; at most ",
-                       std::chrono::duration_cast<std::chrono::seconds>(kLongestTokenLifetime).count(),
-                       " s"));
+    return invalid(
+        cat("a join token cannot live for ",
+            std::chrono::duration_cast<std::chrono::seconds>(lifetime).count(), " s; at most ",
+            std::chrono::duration_cast<std::chrono::seconds>(kLongestTokenLifetime).count(), " s"));
   }
   Token token{glia::make_token(), now + lifetime};
-  TRY_VOID(store_.add_token(hash_of_token(token.secret), workload->metadata.key(), token.expires,
-                            now));
+  TRY_VOID(
+      store_.add_token(hash_of_token(token.secret), workload->metadata.key(), token.expires, now));
   return token;
 }
 

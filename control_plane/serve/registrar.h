@@ -1,10 +1,10 @@
-// Registrar: gives workloads their identity. It checks the right to be a workload, by join token or by
-// the certificate that is to be renewed, and signs.
+// Registrar: gives workloads their identity. It checks the right to be a workload, by join token or
+// by the certificate that is to be renewed, and signs.
 //
 // The caller chooses nothing but its key: the SPIFFE id comes from the Workload object. A token is
-// good once, for one workload, until it expires; the same key may present it again, because the first
-// answer may have been lost on the way, and only the holder of that key can use what is signed.
-// Belongs to the control plane's loop.
+// good once, for one workload, until it expires; the same key may present it again, because the
+// first answer may have been lost on the way, and only the holder of that key can use what is
+// signed. Belongs to the control plane's loop.
 #pragma once
 
 #include <map>

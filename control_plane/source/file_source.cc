@@ -100,7 +100,9 @@ bool FileSource::Directory::matters(std::string_view name) const {
 
 FileSource::FileSource(EventLoop& loop, std::vector<std::string> paths,
                        std::function<void(LoadReport)> changed)
-    : loop_(loop), paths_(std::move(paths)), changed_(std::move(changed)),
+    : loop_(loop),
+      paths_(std::move(paths)),
+      changed_(std::move(changed)),
       timer_(loop, [this] { look(); }) {}
 
 FileSource::~FileSource() = default;
@@ -207,7 +209,8 @@ void FileSource::follow(const std::string& path, Directories& found) const {
       current = fs::path(current).parent_path().string();
       continue;
     }
-    Directory& here = found.try_emplace(current, Directory{current, {}, false, false}).first->second;
+    Directory& here =
+        found.try_emplace(current, Directory{current, {}, false, false}).first->second;
     here.names.insert(name);
     const std::string next = joined(current, name);
     std::error_code error;

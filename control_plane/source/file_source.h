@@ -1,10 +1,11 @@
 // FileSource: the mesh's YAML files, read again whenever somebody saves them.
 //
 // It watches with inotify every directory on the way to the files, and every directory that holds a
-// symbolic link on that way, by the names that matter there. So it sees what editors do (write a new
-// file and rename it over the old one), what Kubernetes does (swap a link to a directory), deletion
-// and coming back. A file that is being written is not read before its writer closes it: half of a
-// file may be valid YAML with half of the services. Everything belongs to the loop's thread.
+// symbolic link on that way, by the names that matter there. So it sees what editors do (write a
+// new file and rename it over the old one), what Kubernetes does (swap a link to a directory),
+// deletion and coming back. A file that is being written is not read before its writer closes it:
+// half of a file may be valid YAML with half of the services. Everything belongs to the loop's
+// thread.
 #pragma once
 
 #include <functional>
@@ -70,12 +71,12 @@ class FileSource {
   const std::vector<std::string> paths_;
   const std::function<void(LoadReport)> changed_;
   std::unique_ptr<Inotify> inotify_;
-  std::map<int, Directory> watched_;       // By watch descriptor.
-  std::set<std::string> being_written_;    // Written to and not closed yet.
-  std::string fingerprint_;                // Of what was read last.
-  TimePoint first_event_;                  // Of the save that is under way, while waiting_.
+  std::map<int, Directory> watched_;     // By watch descriptor.
+  std::set<std::string> being_written_;  // Written to and not closed yet.
+  std::string fingerprint_;              // Of what was read last.
+  TimePoint first_event_;                // Of the save that is under way, while waiting_.
   bool waiting_ = false;
-  bool told_ = false;                      // That the kernel has no more watches.
+  bool told_ = false;  // That the kernel has no more watches.
   CallbackTimer timer_;
 };
 

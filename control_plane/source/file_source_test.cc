@@ -1,7 +1,7 @@
 #include "control_plane/source/file_source.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdlib>

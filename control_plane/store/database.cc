@@ -27,12 +27,9 @@ Statement& Statement::bind(int parameter, int64_t number) {
 
 Result<bool> Statement::step() {
   switch (sqlite3_step(statement_)) {
-    case SQLITE_ROW:
-      return true;
-    case SQLITE_DONE:
-      return false;
-    default:
-      return database_.failure("use");
+    case SQLITE_ROW: return true;
+    case SQLITE_DONE: return false;
+    default: return database_.failure("use");
   }
 }
 
@@ -55,7 +52,8 @@ Result<void> Database::open(const std::string& path) {
   // SQLite falls back to reading only; we would notice much later, at the first join.
   if (sqlite3_db_readonly(handle_, "main") == 1) {
     return Error(ErrorKind::kInternal, Fault::kSelf,
-                 cat("cannot write ", path, ": the file is read-only for this user; give it to the "
+                 cat("cannot write ", path,
+                     ": the file is read-only for this user; give it to the "
                      "user that runs glia-control, or use another --state-dir"));
   }
   return {};
@@ -82,8 +80,9 @@ Error Database::failure(std::string_view doing) const {
   const char* why = handle_ == nullptr ? "out of memory" : sqlite3_errmsg(handle_);
   std::string fix;
   if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) {
-    fix = "; the file is damaged and was left as it is: restore it from a backup, or move it away "
-          "to start a new certificate authority (every sidecar must then join again)";
+    fix =
+        "; the file is damaged and was left as it is: restore it from a backup, or move it away "
+        "to start a new certificate authority (every sidecar must then join again)";
   } else if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
     fix = "; another process holds it: is a second glia-control running with this --state-dir?";
   } else if (code == SQLITE_READONLY || code == SQLITE_PERM || code == SQLITE_CANTOPEN) {
@@ -91,7 +90,8 @@ Error Database::failure(std::string_view doing) const {
   } else if (code == SQLITE_FULL) {
     fix = "; free some space";
   }
-  return Error(ErrorKind::kInternal, Fault::kSelf, cat("cannot ", doing, " ", path_, ": ", why, fix));
+  return Error(ErrorKind::kInternal, Fault::kSelf,
+               cat("cannot ", doing, " ", path_, ": ", why, fix));
 }
 
 Result<Transaction> Transaction::begin(Database& database) {

@@ -36,7 +36,8 @@ Result<StateDirectory> StateDirectory::open(const std::string& path) {
   }
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     ::close(lock);
-    return trouble(cat("the state directory ", path, " is in use by another glia-control; stop that "
+    return trouble(cat("the state directory ", path,
+                       " is in use by another glia-control; stop that "
                        "one, or choose another --state-dir"));
   }
   return StateDirectory(path, lock);

@@ -1,7 +1,7 @@
 // StateDirectory: where a control plane keeps its database and sockets, for one process at a time.
 //
-// A second process would take over the sockets and sign beside the first, so the directory is locked
-// while it is in use; the kernel drops the lock with the process, however that ends.
+// A second process would take over the sockets and sign beside the first, so the directory is
+// locked while it is in use; the kernel drops the lock with the process, however that ends.
 #pragma once
 
 #include <string>

@@ -61,11 +61,13 @@ Result<void> make_or_check_file(const std::string& path) {
   }
   if (!S_ISREG(status.st_mode)) return trouble(cat(path, " is not a file; move it away"));
   if (status.st_size == 0) {
-    return trouble(cat(path, " is empty: restore it from a backup, or delete it to start a new "
+    return trouble(cat(path,
+                       " is empty: restore it from a backup, or delete it to start a new "
                        "certificate authority (every sidecar must then join again)"));
   }
   if ((status.st_mode & 077) != 0 && ::chmod(path.c_str(), kMode) == 0) {
-    LOG(warning, path, " could be read by others although it holds the authority's key; its mode "
+    LOG(warning, path,
+        " could be read by others although it holds the authority's key; its mode "
         "is 0600 now");
   }
   return {};
@@ -112,7 +114,8 @@ Result<void> Store::migrate() {
   }
   if (version > kSchemaVersion) {
     return trouble(cat(database_.path(), " was written by a newer glia-control (layout ", version,
-                       ", this one knows ", kSchemaVersion, "); run that version, or use another "
+                       ", this one knows ", kSchemaVersion,
+                       "); run that version, or use another "
                        "--state-dir"));
   }
   if (version == kSchemaVersion) {
@@ -120,7 +123,8 @@ Result<void> Store::migrate() {
     TRY(Statement check, database_.prepare("PRAGMA quick_check(1)"));
     TRY(const bool found, check.step());
     if (found && check.text(0) != "ok") {
-      return trouble(cat(database_.path(), " is damaged (", check.text(0), ") and was left as it "
+      return trouble(cat(database_.path(), " is damaged (", check.text(0),
+                         ") and was left as it "
                          "is: restore it from a backup"));
     }
     return {};
@@ -132,8 +136,8 @@ Result<void> Store::migrate() {
 
 Result<void> Store::forget_expired(WallTime now) {
   const int64_t before = seconds(now - kKeepExpired);
-  for (const char* sql : {"DELETE FROM tokens WHERE expires < ?1",
-                          "DELETE FROM certificates WHERE not_after < ?1"}) {
+  for (const char* sql :
+       {"DELETE FROM tokens WHERE expires < ?1", "DELETE FROM certificates WHERE not_after < ?1"}) {
     TRY(Statement statement, database_.prepare(sql));
     TRY_VOID(statement.bind(1, before).step());
   }
@@ -158,12 +162,13 @@ Result<void> Store::save_root(const Root& root, WallTime now) {
 
 Result<void> Store::add_token(std::string_view hash, std::string_view workload, WallTime expires,
                               WallTime now) {
-  TRY(Statement ask, database_.prepare(
-      "SELECT count(*) FROM tokens WHERE used IS NULL AND expires >= ?1"));
+  TRY(Statement ask,
+      database_.prepare("SELECT count(*) FROM tokens WHERE used IS NULL AND expires >= ?1"));
   TRY_VOID(ask.bind(1, seconds(now)).step());
   if (ask.number(0) >= kMostOpenTokens) {
     return Error(ErrorKind::kOverflow, Fault::kSelf,
-                 cat("there are already ", kMostOpenTokens, " unused join tokens; wait until some "
+                 cat("there are already ", kMostOpenTokens,
+                     " unused join tokens; wait until some "
                      "expire"));
   }
   TRY(Statement statement,
@@ -175,9 +180,10 @@ Result<void> Store::add_token(std::string_view hash, std::string_view workload, 
 }
 
 Result<std::optional<Store::Token>> Store::token(std::string_view hash) const {
-  TRY(Statement ask, database_.prepare(
-      "SELECT workload, expires, coalesce(used, 0), coalesce(used_by_key, '') FROM tokens "
-      "WHERE hash = ?1"));
+  TRY(Statement ask,
+      database_.prepare(
+          "SELECT workload, expires, coalesce(used, 0), coalesce(used_by_key, '') FROM tokens "
+          "WHERE hash = ?1"));
   TRY(const bool found, ask.bind(1, hash).step());
   if (!found) return std::optional<Token>();
   Token token{ask.text(0), from_seconds(ask.number(1)), {}, ask.text(3)};
@@ -195,9 +201,8 @@ Result<void> Store::add_certificate(const Certificate& certificate, WallTime now
   insert.bind(4, seconds(certificate.not_after)).bind(5, seconds(now));
   TRY_VOID(insert.step());
   if (!token_hash.empty()) {
-    TRY(Statement use, database_.prepare(
-        "UPDATE tokens SET used = ?1, used_by_key = ?2 "
-        "WHERE hash = ?3 AND (used IS NULL OR used_by_key = ?2)"));
+    TRY(Statement use, database_.prepare("UPDATE tokens SET used = ?1, used_by_key = ?2 "
+                                         "WHERE hash = ?3 AND (used IS NULL OR used_by_key = ?2)"));
     TRY_VOID(use.bind(1, seconds(now)).bind(2, key_hash).bind(3, token_hash).step());
     if (database_.changes() != 1) {
       return Error(ErrorKind::kDenied, Fault::kDownstream, "the join token was used already");
@@ -207,8 +212,9 @@ Result<void> Store::add_certificate(const Certificate& certificate, WallTime now
 }
 
 Result<std::optional<Store::Certificate>> Store::certificate(std::string_view serial) const {
-  TRY(Statement ask, database_.prepare(
-      "SELECT spiffe_id, workload, not_after FROM certificates WHERE serial = ?1"));
+  TRY(Statement ask,
+      database_.prepare(
+          "SELECT spiffe_id, workload, not_after FROM certificates WHERE serial = ?1"));
   TRY(const bool found, ask.bind(1, serial).step());
   if (!found) return std::optional<Certificate>();
   return std::optional<Certificate>(

@@ -1,9 +1,10 @@
-// Store: what a control plane must not forget: the authority's key, join tokens, issued certificates.
+// Store: what a control plane must not forget: the authority's key, join tokens, issued
+// certificates.
 //
 // One SQLite file in write-ahead mode, mode 0600 because the key stands in it. Tokens are kept as
-// hashes only, so that the file does not let its reader join. A file that is damaged, too new or not
-// writable is an error and is left as it is: losing the key means that every sidecar must join again.
-// Everything belongs to one thread.
+// hashes only, so that the file does not let its reader join. A file that is damaged, too new or
+// not writable is an error and is left as it is: losing the key means that every sidecar must join
+// again. Everything belongs to one thread.
 #pragma once
 
 #include <cstdint>

@@ -81,8 +81,10 @@ TEST_F(StoreTest, ATokenIsUsedOnceEvenAfterARestart) {
   auto store = open();
   ASSERT_TRUE(store->add_token(hash, "default/front", kNow + 1h, kNow).ok());
   EXPECT_FALSE((*store->token(hash))->used.has_value());
-  ASSERT_TRUE(store->add_certificate({"01", "spiffe://m/x", "default/front", kNow + 1h}, kNow, hash,
-                                     "key-a").ok());
+  ASSERT_TRUE(
+      store
+          ->add_certificate({"01", "spiffe://m/x", "default/front", kNow + 1h}, kNow, hash, "key-a")
+          .ok());
   store.reset();
   store = open();
   const auto token = *store->token(hash);
@@ -90,8 +92,8 @@ TEST_F(StoreTest, ATokenIsUsedOnceEvenAfterARestart) {
   EXPECT_EQ(token->used, kNow);
   EXPECT_EQ(token->used_by_key, "key-a");
 
-  const auto again = store->add_certificate({"02", "spiffe://m/x", "default/front", kNow + 1h}, kNow,
-                                            hash, "key-b");
+  const auto again = store->add_certificate({"02", "spiffe://m/x", "default/front", kNow + 1h},
+                                            kNow, hash, "key-b");
   ASSERT_FALSE(again.ok());
   EXPECT_EQ(again.error().kind(), ErrorKind::kDenied);
   EXPECT_FALSE((*store->certificate("02")).has_value()) << "both or neither";
@@ -102,8 +104,10 @@ TEST_F(StoreTest, TheSameKeyMayAskAgainBecauseItsAnswerMayHaveBeenLost) {
   auto store = open();
   ASSERT_TRUE(store->add_token(hash, "default/front", kNow + 1h, kNow).ok());
   for (const char* serial : {"01", "02"}) {
-    EXPECT_TRUE(store->add_certificate({serial, "spiffe://m/x", "default/front", kNow + 1h}, kNow,
-                                       hash, "key-a").ok());
+    EXPECT_TRUE(store
+                    ->add_certificate({serial, "spiffe://m/x", "default/front", kNow + 1h}, kNow,
+                                      hash, "key-a")
+                    .ok());
   }
 }
 

@@ -80,14 +80,17 @@ Result<HeldIdentity> make_identity(std::string chain, std::string key, std::stri
   if (!own || own->uri_sans.size() != 1) {
     return invalid("the certificate does not have exactly one URI name");
   }
-  return HeldIdentity{std::move(chain), std::move(key),   std::move(bundle), own->uri_sans.front(),
-                      own->not_before,  own->not_after};
+  return HeldIdentity{std::move(chain),      std::move(key),  std::move(bundle),
+                      own->uri_sans.front(), own->not_before, own->not_after};
 }
 
 IdentityClient::IdentityClient(EventLoop& loop, IdentityOptions options, SignCall sign,
                                uint64_t seed, std::function<void(const HeldIdentity&)> changed)
-    : loop_(loop), options_(std::move(options)), sign_(std::move(sign)),
-      changed_(std::move(changed)), random_(seed) {}
+    : loop_(loop),
+      options_(std::move(options)),
+      sign_(std::move(sign)),
+      changed_(std::move(changed)),
+      random_(seed) {}
 
 void IdentityClient::start() {
   task_ = run();
@@ -108,7 +111,8 @@ Task<void> IdentityClient::run() {
     trouble_ = obtained.error().message();
     LOG(warning, "no certificate for ", options_.workload, ": ", trouble_, "; trying again in ",
         to_ms(retry), " ms");
-    const auto jitter = static_cast<int64_t>(random_.below(static_cast<uint64_t>(retry.count()) / 2));
+    const auto jitter =
+        static_cast<int64_t>(random_.below(static_cast<uint64_t>(retry.count()) / 2));
     co_await sleep_for(loop_, retry + Duration(jitter));
     retry = std::min(retry * 2, kLastRetry);
   }
@@ -126,18 +130,17 @@ Duration IdentityClient::left_to_renewal() const {
   return held_->not_before + due - loop_.clock().wall_now();
 }
 
-bool IdentityClient::usable() const {
-  return held_ && held_->not_after > loop_.clock().wall_now();
-}
+bool IdentityClient::usable() const { return held_ && held_->not_after > loop_.clock().wall_now(); }
 
 Task<Result<void>> IdentityClient::obtain() {
   const bool renewing = usable();
   if (!renewing && options_.token.empty()) {
     co_return Error(ErrorKind::kDenied, Fault::kSelf,
-                    held_ ? "the certificate has expired and there is no join token; make a new join "
-                            "file on the control plane"
-                          : "there is neither a join token nor a certificate; make a join file on "
-                            "the control plane");
+                    held_
+                        ? "the certificate has expired and there is no join token; make a new join "
+                          "file on the control plane"
+                        : "there is neither a join token nor a certificate; make a join file on "
+                          "the control plane");
   }
   if (next_key_.empty()) next_key_ = make_private_key();
   CO_TRY(std::string csr,
@@ -148,9 +151,8 @@ Task<Result<void>> IdentityClient::obtain() {
          co_await sign_(encode({std::move(csr), renewing ? "" : options_.token, options_.workload}),
                         current ? &*current : nullptr));
   CO_TRY(SignResponse response, decode_sign_response(answer));
-  CO_TRY(HeldIdentity identity,
-         make_identity(std::move(response.certificate_chain_pem), next_key_,
-                       std::move(response.trust_bundle_pem)));
+  CO_TRY(HeldIdentity identity, make_identity(std::move(response.certificate_chain_pem), next_key_,
+                                              std::move(response.trust_bundle_pem)));
   next_key_.clear();
   if (!options_.state_directory.empty()) {
     const Result<void> kept = write_identity_file(options_.state_directory, identity);
@@ -173,7 +175,8 @@ void IdentityClient::reuse() {
   const auto same = [](std::string_view a, std::string_view b) {
     return trim(a, " \r\n") == trim(b, " \r\n");
   };
-  if (!options_.trust_bundle.empty() && !same((*found)->trust_bundle, options_.trust_bundle)) return;
+  if (!options_.trust_bundle.empty() && !same((*found)->trust_bundle, options_.trust_bundle))
+    return;
   take(std::move(**found));
 }
 

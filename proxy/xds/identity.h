@@ -1,10 +1,10 @@
 // IdentityClient: gets a workload its certificate and keeps it fresh.
 //
 // The key is made here and never leaves the process (but for the state directory, if there is one).
-// The first certificate is bought with a one-time token, each later one over mutual TLS with the one
-// before it, at half of its life, so that half of it is left to get over a control plane that is
-// away. What is asked and answered is api/glia/v1/identity.proto, written by hand: six fields do not
-// need a library that costs the proxy megabytes. Belongs to one loop.
+// The first certificate is bought with a one-time token, each later one over mutual TLS with the
+// one before it, at half of its life, so that half of it is left to get over a control plane that
+// is away. What is asked and answered is api/glia/v1/identity.proto, written by hand: six fields do
+// not need a library that costs the proxy megabytes. Belongs to one loop.
 #pragma once
 
 #include <cstdint>
@@ -51,9 +51,9 @@ using SignCall =
     std::function<Task<Result<std::string>>(std::string request, const HeldIdentity* current)>;
 
 struct IdentityOptions {
-  std::string workload;         // "namespace/name"
-  std::string token;            // "": there must be a usable identity in the state directory.
-  std::string trust_bundle;     // Of the join file; what the control plane itself is checked against.
+  std::string workload;      // "namespace/name"
+  std::string token;         // "": there must be a usable identity in the state directory.
+  std::string trust_bundle;  // Of the join file; what the control plane itself is checked against.
   std::string state_directory;  // "": the identity is kept in memory only.
 };
 
@@ -94,8 +94,8 @@ class IdentityClient {
   const std::function<void(const HeldIdentity&)> changed_;
   Random random_;
   std::optional<HeldIdentity> held_;
-  double renew_at_ = 0.5;     // Part of the life of held_.
-  std::string next_key_;      // Kept over attempts: a lost answer may be asked for again.
+  double renew_at_ = 0.5;  // Part of the life of held_.
+  std::string next_key_;   // Kept over attempts: a lost answer may be asked for again.
   std::string trouble_;
   Task<void> task_;
 };

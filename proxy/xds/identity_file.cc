@@ -41,10 +41,10 @@ Result<void> write_identity_file(const std::string& directory, const HeldIdentit
   ::unlink(fresh.c_str());  // Of a run that was cut off.
   const int file = ::open(fresh.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
   if (file < 0) return trouble("create", fresh);
-  const bool written = write_all(
-      file, cat("# Identity of ", identity.spiffe_id, "; holds its private key.\n",
-                identity.private_key, kChain, identity.certificate_chain, kBundle,
-                identity.trust_bundle));
+  const bool written =
+      write_all(file, cat("# Identity of ", identity.spiffe_id, "; holds its private key.\n",
+                          identity.private_key, kChain, identity.certificate_chain, kBundle,
+                          identity.trust_bundle));
   ::close(file);
   if (!written) return trouble("write", fresh);
   if (::rename(fresh.c_str(), path.c_str()) != 0) return trouble("replace", path);

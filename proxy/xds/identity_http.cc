@@ -53,8 +53,14 @@ class Attempt {
  public:
   Attempt(EventLoop& loop, Network& network, const ControlPlaneAddress& to, std::string message,
           const HeldIdentity* current)
-      : loop_(loop), network_(network), to_(to), message_(std::move(message)), current_(current),
-        limit_(loop, [this] { give_up(); }), arena_(ArenaRef::create()), request_(arena_) {}
+      : loop_(loop),
+        network_(network),
+        to_(to),
+        message_(std::move(message)),
+        current_(current),
+        limit_(loop, [this] { give_up(); }),
+        arena_(ArenaRef::create()),
+        request_(arena_) {}
   ~Attempt() { drop(); }
 
   Task<Result<std::string>> result() {
@@ -73,9 +79,9 @@ class Attempt {
   void give_up() {
     if (result_) return;
     drop();
-    result_.emplace(failed(ErrorKind::kTimeout, cat("the control plane at ", to_.host, ":", to_.port,
-                                                    " did not answer within ",
-                                                    to_seconds(kSignLimit), " s")));
+    result_.emplace(
+        failed(ErrorKind::kTimeout, cat("the control plane at ", to_.host, ":", to_.port,
+                                        " did not answer within ", to_seconds(kSignLimit), " s")));
     done_.wake(loop_.ready());
   }
   void drop() {
@@ -92,8 +98,9 @@ class Attempt {
       options.private_key = current_->private_key;
     }
     if (options.trusted_ca.empty()) {
-      return invalid("there is no trust bundle, so the control plane cannot be recognized; take the "
-                     "trustBundle of the join file");
+      return invalid(
+          "there is no trust bundle, so the control plane cannot be recognized; take the "
+          "trustBundle of the join file");
     }
     options.server_name = kControlPlaneName;
     options.peer_sans = {{SanMatch::Type::kDns, SanMatch::Kind::kExact, kControlPlaneName}};
@@ -126,7 +133,8 @@ class Attempt {
     GrpcDecoder decoder(kLargestSignResponse);
     decoder.add(body);
     CO_TRY(std::optional<std::string> message, decoder.next());
-    if (!message) co_return failed(ErrorKind::kProtocol, "the control plane answered without a message");
+    if (!message)
+      co_return failed(ErrorKind::kProtocol, "the control plane answered without a message");
     co_return std::move(*message);
   }
   void fill_request() {

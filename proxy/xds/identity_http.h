@@ -11,7 +11,7 @@ namespace glia {
 
 // Where the control plane is and how it is recognized.
 struct ControlPlaneAddress {
-  std::string host;          // A name or an address.
+  std::string host;  // A name or an address.
   uint16_t port = 15012;
   std::string trust_bundle;  // PEM, of the join file.
 };
@@ -19,7 +19,7 @@ struct ControlPlaneAddress {
 // The name in the control plane's certificate. The authority writes no such name into the
 // certificates of workloads, so none of them can take a join token.
 inline constexpr char kControlPlaneName[] = "glia-control";
-inline constexpr Duration kSignLimit = 10s;                 // For a whole call, connecting included.
+inline constexpr Duration kSignLimit = 10s;  // For a whole call, connecting included.
 inline constexpr std::size_t kLargestSignResponse = 1 << 20;  // bytes
 
 // `loop` and `network` outlive the calls.

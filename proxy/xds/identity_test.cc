@@ -21,8 +21,9 @@ constexpr char kFront[] = "spiffe://demo.mesh/ns/default/sa/front";
 class Signer {
  public:
   explicit Signer(EventLoop& loop)
-      : loop_(loop), authority_(*CertificateAuthority::create(
-                         "demo.mesh", loop.clock().wall_now(), 10 * 365 * 24h)) {}
+      : loop_(loop),
+        authority_(
+            *CertificateAuthority::create("demo.mesh", loop.clock().wall_now(), 10 * 365 * 24h)) {}
 
   SignCall call() {
     return [this](std::string request, const HeldIdentity* current) {
@@ -53,8 +54,9 @@ class Signer {
       --refuse;
       co_return Error(ErrorKind::kTimeout, Fault::kUpstream, "no answer");
     }
-    CO_TRY(std::string leaf, authority_.sign(csr, {.uri_san = kFront, .dns_sans = {},
-                                                   .now = call.when, .lifetime = lifetime}));
+    CO_TRY(std::string leaf,
+           authority_.sign(
+               csr, {.uri_san = kFront, .dns_sans = {}, .now = call.when, .lifetime = lifetime}));
     v1::SignCertificateResponse response;
     response.set_certificate_chain_pem(std::move(leaf));
     response.set_trust_bundle_pem(bundle());
@@ -159,7 +161,8 @@ TEST_F(IdentityTest, NoticesThatTheMachineSlept) {
 }
 
 TEST_F(IdentityTest, KeepsItsIdentityOverARestart) {
-  start({.token = "secret", .trust_bundle = signer_.bundle(), .state_directory = directory_ + "/s"});
+  start(
+      {.token = "secret", .trust_bundle = signer_.bundle(), .state_directory = directory_ + "/s"});
   passes(1s);
   client_.reset();
   struct stat status = {};
@@ -200,9 +203,9 @@ TEST_F(IdentityTest, RefusesAnswersThatAreNoIdentity) {
   EXPECT_FALSE(decode_sign_response("\x0b\x01").ok()) << "a group";
   EXPECT_FALSE(decode_sign_response(std::string(20, '\xff')).ok());
   EXPECT_TRUE(decode_sign_response("").ok());
-  const Identity a = *issue(*CertificateAuthority::create("m", loop_.clock().wall_now(), 1h),
-                            {.uri_san = "spiffe://m/a", .dns_sans = {},
-                             .now = loop_.clock().wall_now(), .lifetime = 1h});
+  const Identity a = *issue(
+      *CertificateAuthority::create("m", loop_.clock().wall_now(), 1h),
+      {.uri_san = "spiffe://m/a", .dns_sans = {}, .now = loop_.clock().wall_now(), .lifetime = 1h});
   EXPECT_TRUE(make_identity(a.certificate, a.private_key, signer_.bundle()).ok());
   EXPECT_FALSE(make_identity(a.certificate, make_private_key(), signer_.bundle()).ok());
   EXPECT_FALSE(make_identity(a.certificate, a.private_key, "").ok());
