@@ -28,7 +28,9 @@ Task<Reply> RbacFilter::handle(Exchange& exchange, Next next) {
   const RbacConfig* config = config_for(exchange);
   if (config == nullptr) return next(exchange);  // The route switched the filter off.
   const Request& request = exchange.request();
-  const RbacInput input{request, exchange.connection(), path_of(request)};
+  const std::string_view path = path_of(request);
+  const std::optional<std::string> plain = plain_path(path);
+  const RbacInput input{request, exchange.connection(), path, plain ? *plain : path};
   if (config->shadow) shadow(*config->shadow, input, exchange);
   if (!config->rules) return next(exchange);
 

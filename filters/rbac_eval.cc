@@ -11,10 +11,10 @@ namespace {
 constexpr std::size_t kLongestShownPath = 200;  // bytes, in a refusal
 constexpr std::size_t kMostShownPolicies = 8;
 
-// A field that comes several times can be read as the joined list or as any one of its values, and
-// nobody knows which the application takes. So a rule that lets a request through must hold for every
-// reading, and a rule that keeps one out for any (checklist G6, CVE-2026-26308). A "not" turns one
-// into the other.
+// A field that comes several times can be read as the joined list or as any one of its values, a path
+// with escapes or dot segments in several ways, and nobody knows which the application takes. So a rule
+// that lets a request through must hold for every reading, and a rule that keeps one out for any
+// (checklist G1, G2, G6; CVE-2021-29492, CVE-2026-26308). A "not" turns one into the other.
 enum class Reading : uint8_t { kEvery, kAny };
 
 Reading opposite(Reading reading) {
@@ -34,10 +34,23 @@ bool value_matches(const HeaderMatcher& matcher, std::string_view value) {
   return holds != matcher.invert;
 }
 
-bool header_matches(const HeaderMatcher& matcher, const Request& request, Reading reading) {
+bool path_matches(const TextMatcher& matcher, const RbacInput& input, Reading reading) {
+  const bool as_sent = matcher.matches(input.path);
+  if (reading == Reading::kEvery) return as_sent && matcher.matches(input.plain_path);
+  std::string_view without_slash = input.plain_path;
+  if (without_slash.size() > 1 && without_slash.ends_with('/')) without_slash.remove_suffix(1);
+  return as_sent || matcher.matches(input.plain_path) || matcher.matches(without_slash);
+}
+
+bool header_matches(const HeaderMatcher& matcher, const RbacInput& input, Reading reading) {
+  const Request& request = input.request;
   const bool joined = matches(matcher, request);
   const bool decided = joined == (reading == Reading::kAny);
-  if (decided || request.headers.count(matcher.name) < 2) return joined;
+  if (decided) return joined;
+  if (matcher.name == ":path" && input.plain_path != input.path) {
+    return value_matches(matcher, cat(input.plain_path, request.path.substr(input.path.size())));
+  }
+  if (request.headers.count(matcher.name) < 2) return joined;
   const auto holds = [&](const Field& field) {
     return field.name == matcher.name && value_matches(matcher, field.value);
   };
@@ -70,9 +83,9 @@ bool holds(const RbacRule& rule, const RbacInput& input, Reading reading) {
     case RbacRule::Kind::kNot:
       return !holds(rule.children.front(), input, opposite(reading));
     case RbacRule::Kind::kHeader:
-      return header_matches(*rule.header, input.request, reading);
+      return header_matches(*rule.header, input, reading);
     case RbacRule::Kind::kPath:
-      return rule.text->matches(input.path);
+      return path_matches(*rule.text, input, reading);
     case RbacRule::Kind::kDestinationPort:
       return input.connection.local.port() == rule.port;
     case RbacRule::Kind::kDestinationIp:
@@ -97,7 +110,62 @@ std::string_view caller(const ConnectionInfo& connection) {
   return tls->peer_subject;
 }
 
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c = to_lower(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// The byte that "%XX" at the front of `text` stands for; nothing if it is not an escape.
+std::optional<unsigned char> escaped_byte(std::string_view text) {
+  if (text.size() < 3 || text[0] != '%' || hex_value(text[1]) < 0 || hex_value(text[2]) < 0) return {};
+  return static_cast<unsigned char>(hex_value(text[1]) * 16 + hex_value(text[2]));
+}
+
+// Decodes once. An escaped '?', '#' or NUL ends the path for those who decode first and split later.
+std::string decoded(std::string_view path) {
+  std::string out;
+  while (!path.empty()) {
+    const auto byte = escaped_byte(path);
+    if (!byte) {
+      out += path.front();
+      path.remove_prefix(1);
+      continue;
+    }
+    path.remove_prefix(3);
+    if (*byte == '?' || *byte == '#' || *byte == 0) break;
+    // The overlong UTF-8 form of an ASCII byte: "%c0%ae" is '.' to some.
+    const auto second = escaped_byte(path);
+    const bool overlong = (*byte == 0xC0 || *byte == 0xC1) && second && (*second & 0xC0) == 0x80;
+    out += static_cast<char>(overlong ? (*byte & 1) << 6 | (*second & 0x3F) : *byte);
+    if (overlong) path.remove_prefix(3);
+  }
+  return out;
+}
+
 }  // namespace
+
+std::optional<std::string> plain_path(std::string_view path) {
+  const bool suspicious = path.find_first_of("%\\;") != path.npos ||
+                          path.find("//") != path.npos || path.find("/.") != path.npos;
+  if (!suspicious) return {};
+  std::string text = decoded(path);
+  std::ranges::replace(text, '\\', '/');
+  std::string plain;
+  bool final_slash = true;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find('/', at), text.size());
+    std::string_view segment = std::string_view(text).substr(at, end - at);
+    segment = segment.substr(0, segment.find(';'));
+    at = end + 1;
+    final_slash = segment.empty() || segment == "." || segment == "..";
+    if (segment == "..") plain.resize(std::min(plain.rfind('/'), plain.size()));
+    if (!final_slash) plain += cat('/', segment);
+  }
+  if (final_slash) plain += '/';
+  if (plain == path) return {};
+  return plain;
+}
 
 RbacVerdict evaluate(const RbacRules& rules, const RbacInput& input) {
   const bool allow = rules.action == RbacRules::Action::kAllow;

@@ -2,6 +2,7 @@
 // slow and obvious model (rbac_eval_test.cc). Deciding allocates nothing.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,8 +16,13 @@ namespace glia {
 struct RbacInput {
   const Request& request;
   const ConnectionInfo& connection;
-  std::string_view path;  // Without query: path_of(request).
+  std::string_view path;        // Without query: path_of(request).
+  std::string_view plain_path;  // plain_path(path), or `path` if that is plain already.
 };
+
+// The path as a lenient application may read it: escapes decoded once, '\\' as '/', no empty and no dot
+// segments, no ";parameters", nothing after an escaped '?', '#' or NUL. Nothing if that is `path`.
+std::optional<std::string> plain_path(std::string_view path);
 
 struct RbacVerdict {
   bool allowed = false;
