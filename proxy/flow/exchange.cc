@@ -141,6 +141,22 @@ std::string_view Exchange::peer_identity() const {
   return tls->peer_uri_sans.front();
 }
 
+namespace {
+
+// The request's fields for a configured log line.
+class RequestFields final : public FieldLookup {
+ public:
+  explicit RequestFields(const Headers& headers) : headers_(headers) {}
+  std::optional<std::string_view> field(std::string_view name) const override {
+    return headers_.get(name);
+  }
+
+ private:
+  const Headers& headers_;
+};
+
+}  // namespace
+
 std::string Exchange::describe() const {
   return cat(request().method, " ", request().authority, path_of(request()), ", at filter ",
              state_->filters->size() - filters_left_ + 1, " of ", state_->filters->size(),
@@ -204,6 +220,8 @@ void Exchange::log() {
   record.config_version = snapshot().version;
   record.node_id = snapshot().node_id;
   record.attempts = upstream_.attempts;
+  const RequestFields fields(request().headers);
+  record.request_fields = &fields;
   site_.log_->write(record);
 }
 
