@@ -87,19 +87,36 @@ Result<void> ListenerHost::listen(const Address& address, const ListenOptions& o
   return {};
 }
 
-Site* ListenerHost::site_for(const Stream& stream) const {
-  const uint16_t port = stream.info().local.port();
-  for (const auto& site : sites_) {
-    const FilterChain& chain = *site->state()->chain;
-    if (!chain.destination_port || *chain.destination_port == port) return site.get();
+void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
+  if (needs_inspection(config_->chains)) {
+    inspections_.push_back(std::make_unique<Inspection>(
+        context_.loop, std::move(stream), [this](Inspection& inspection, Inspection::Finding finding) {
+          inspected(inspection, std::move(finding));
+        }));
+    return;
   }
-  return nullptr;
+  const uint16_t port = stream->info().local.port();
+  serve(std::move(stream), {.destination_port = port});
 }
 
-void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
-  Site* site = site_for(*stream);
-  if (site == nullptr) return;  // No chain takes it; destroying the stream closes it.
-  auto connection = std::make_unique<Connection>(*this, *site, std::move(stream));
+void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding) {
+  const auto place = std::ranges::find_if(
+      inspections_, [&](const auto& owned) { return owned.get() == &inspection; });
+  context_.loop.reap(std::move(*place));
+  inspections_.erase(place);
+  if (finding.stream == nullptr) return;
+  const uint16_t port = finding.stream->info().local.port();
+  serve(std::move(finding.stream), {.destination_port = port,
+                                    .tls = finding.tls,
+                                    .server_name = finding.hello.server_name,
+                                    .application_protocols = finding.hello.application_protocols});
+}
+
+void ListenerHost::serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts) {
+  const FilterChain* chain = choose_chain(config_->chains, facts);
+  if (chain == nullptr) return;  // No chain takes it; destroying the stream closes it.
+  Site& site = *sites_[static_cast<std::size_t>(chain - config_->chains.data())];
+  auto connection = std::make_unique<Connection>(*this, site, std::move(stream));
   Connection& added = *connection;
   added.place = connections_.insert(connections_.end(), std::move(connection));
   if (discouraged_) added.http().drain();
@@ -118,6 +135,8 @@ void ListenerHost::drain(Duration limit) {
 }
 
 void ListenerHost::cut() {
+  for (auto& inspection : inspections_) context_.loop.reap(std::move(inspection));
+  inspections_.clear();
   for (auto& connection : connections_) context_.loop.reap(std::move(connection));
   connections_.clear();
 }

@@ -12,8 +12,10 @@
 #include "proxy/flow/site.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster.h"
+#include "proxy/mesh/filter_chain.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/net/stream.h"
+#include "proxy/server/inspection.h"
 
 namespace glia {
 
@@ -32,7 +34,9 @@ class ListenerHost final : public AcceptHandler {
   // Asks connections to end with their next answer, while still accepting (graceful drain).
   void discourage();
   // Nothing is left to do: not listening, no connection.
-  bool finished() const { return acceptor_ == nullptr && connections_.empty(); }
+  bool finished() const {
+    return acceptor_ == nullptr && connections_.empty() && inspections_.empty();
+  }
 
   const ListenerConfig& config() const { return *config_; }
   std::size_t active_connections() const { return connections_.size(); }
@@ -44,7 +48,8 @@ class ListenerHost final : public AcceptHandler {
   class Connection;
   void on_accept(std::unique_ptr<Stream> stream) override;
   void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
-  Site* site_for(const Stream& stream) const;
+  void serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts);
+  void inspected(Inspection& inspection, Inspection::Finding finding);
   void cut();
 
   MeshContext& context_;
@@ -54,6 +59,7 @@ class ListenerHost final : public AcceptHandler {
   std::vector<std::unique_ptr<Site>> old_sites_;  // Of chains that are gone; their connections end.
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;
+  std::list<std::unique_ptr<Inspection>> inspections_;  // Connections whose chain is not known yet.
   bool discouraged_ = false;
   std::unique_ptr<CallbackTimer> cut_timer_;
 };

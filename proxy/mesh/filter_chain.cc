@@ -1,0 +1,76 @@
+#include "proxy/mesh/filter_chain.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace glia {
+namespace {
+
+using Chains = std::vector<const FilterChain*>;
+
+// The chains for which `specific` holds; without any, those for which `general` does.
+Chains narrow(const Chains& chains, const std::function<bool(const FilterChain&)>& specific,
+              const std::function<bool(const FilterChain&)>& general) {
+  Chains kept;
+  std::ranges::copy_if(chains, std::back_inserter(kept),
+                       [&](const FilterChain* chain) { return specific(*chain); });
+  if (!kept.empty()) return kept;
+  std::ranges::copy_if(chains, std::back_inserter(kept),
+                       [&](const FilterChain* chain) { return general(*chain); });
+  return kept;
+}
+
+// How well "*.a.com" or "a.com" fits: 0 not at all, else the larger the more specific.
+std::size_t fit(std::string_view pattern, std::string_view name) {
+  if (pattern == name) return 1 + 2 * name.size();  // Above every wildcard.
+  if (!pattern.starts_with("*.") || !name.ends_with(pattern.substr(1))) return 0;
+  return pattern.size();
+}
+
+std::size_t best_fit(const FilterChain& chain, std::string_view name) {
+  std::size_t best = 0;
+  for (const std::string& pattern : chain.server_names) best = std::max(best, fit(pattern, name));
+  return best;
+}
+
+}  // namespace
+
+bool needs_inspection(std::span<const FilterChain> chains) {
+  return std::ranges::any_of(chains, [](const FilterChain& chain) {
+    return !chain.server_names.empty() || !chain.transport.empty() ||
+           !chain.application_protocols.empty();
+  });
+}
+
+const FilterChain* choose_chain(std::span<const FilterChain> chains, const ConnectionFacts& facts) {
+  Chains left;
+  for (const FilterChain& chain : chains) left.push_back(&chain);
+  left = narrow(
+      left,
+      [&](const FilterChain& chain) { return chain.destination_port == facts.destination_port; },
+      [](const FilterChain& chain) { return !chain.destination_port; });
+  std::size_t best = 0;
+  for (const FilterChain* chain : left) best = std::max(best, best_fit(*chain, facts.server_name));
+  left = narrow(
+      left,
+      [&](const FilterChain& chain) {
+        return best > 0 && best_fit(chain, facts.server_name) == best;
+      },
+      [](const FilterChain& chain) { return chain.server_names.empty(); });
+  const std::string_view transport = facts.tls ? "tls" : "raw_buffer";
+  left = narrow(
+      left, [&](const FilterChain& chain) { return chain.transport == transport; },
+      [](const FilterChain& chain) { return chain.transport.empty(); });
+  left = narrow(
+      left,
+      [&](const FilterChain& chain) {
+        return std::ranges::any_of(chain.application_protocols, [&](const std::string& protocol) {
+          return std::ranges::find(facts.application_protocols, protocol) !=
+                 facts.application_protocols.end();
+        });
+      },
+      [](const FilterChain& chain) { return chain.application_protocols.empty(); });
+  return left.empty() ? nullptr : left.front();
+}
+
+}  // namespace glia

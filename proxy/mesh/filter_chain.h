@@ -1,0 +1,29 @@
+// Which filter chain of a listener takes a connection (envoy.config.listener.v3.FilterChainMatch).
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/mesh/snapshot.h"
+
+namespace glia {
+
+// What is known of a connection before any of its chains has touched it.
+struct ConnectionFacts {
+  uint16_t destination_port = 0;
+  bool tls = false;
+  std::string_view server_name;                // Lower case; "" if none was sent.
+  std::vector<std::string> application_protocols;  // Offered by the client.
+};
+
+// Does the choice depend on what the client sends first?
+bool needs_inspection(std::span<const FilterChain> chains);
+
+// Envoy's order: destination port, server name (exact, then the longest wildcard), transport, then
+// application protocols; at each step the most specific chains stay, and there is no way back. Null
+// if no chain takes the connection.
+const FilterChain* choose_chain(std::span<const FilterChain> chains, const ConnectionFacts& facts);
+
+}  // namespace glia

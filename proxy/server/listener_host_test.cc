@@ -1,0 +1,105 @@
+#include "proxy/server/listener_host.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "proxy/net/x509.h"
+#include "proxy/server/worker.h"
+#include "test/sim/party.h"
+#include "test/sim/sim.h"
+
+namespace glia {
+namespace {
+
+const Address kAt = *Address::ip("10.0.0.1", 443);
+
+std::shared_ptr<const RouteTable> answers(const std::string& text) {
+  Route route;
+  route.name = text;
+  route.direct = DirectAction{.status = 200, .body = text};
+  std::vector<VirtualHost> hosts;
+  hosts.push_back({.name = "any", .domains = {"*"}});
+  hosts.back().routes.push_back(std::move(route));
+  return std::make_shared<RouteTable>(text, "", std::move(hosts));
+}
+
+FilterChain chain(const std::string& name) {
+  FilterChain made;
+  made.name = name;
+  made.http.stat_prefix = name;
+  made.http.routes = answers(name);
+  return made;
+}
+
+// A listener that takes TLS for two names, each with its certificate, and clear text.
+class Chains : public testing::Test {
+ protected:
+  Chains() : worker_(0, world_.loop(), world_.host("10.0.0.1"), 1) {
+    auto listener = std::make_shared<ListenerConfig>();
+    listener->name = "front";
+    listener->address = kAt;
+    listener->chains.push_back(secure("a.test"));
+    listener->chains.push_back(secure("b.test"));
+    listener->chains.push_back(chain("clear"));
+    listener->chains.back().transport = "raw_buffer";
+    auto snapshot = std::make_shared<Snapshot>();
+    snapshot->listeners.emplace("front", listener);
+    EXPECT_TRUE(worker_.apply(snapshot, {{"front", kAt}}).empty());
+  }
+
+  FilterChain secure(const std::string& name) {
+    const Identity identity =
+        *issue(ca_, {.uri_san = "spiffe://m.test/x", .dns_sans = {name}, .now = kNow, .lifetime = 1h});
+    FilterChain made = chain(name);
+    made.server_names = {name};
+    made.tls = *TlsContext::create(TlsContext::Side::kServer,
+                                   {.certificate_chain = identity.certificate,
+                                    .private_key = identity.private_key,
+                                    .alpn = {"http/1.1"}});
+    return made;
+  }
+
+  // What a client gets for a request, or "" if the connection ended.
+  std::string ask(std::unique_ptr<Stream> stream) {
+    Party client(std::move(stream));
+    client.send("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    world_.run_until([&] { return client.ended || client.broken; }, 30s);
+    const std::size_t head = client.received.find("\r\n\r\n");
+    return head == std::string::npos ? "" : client.received.substr(head + 4);
+  }
+  std::unique_ptr<Stream> connect() { return world_.host("10.0.0.2").connect(kAt); }
+  std::unique_ptr<Stream> connect_tls(const std::string& name) {
+    const auto context = *TlsContext::create(
+        TlsContext::Side::kClient,
+        {.trusted_ca = ca_.certificate(),
+         .peer_sans = {{.type = SanMatch::Type::kDns, .value = name}},
+         .server_name = name});
+    return context->wrap(world_.loop(), connect(), 10s);
+  }
+
+  const WallTime kNow{1767225600s};  // Where virtual time begins.
+  SimWorld world_{1};
+  CertificateAuthority ca_ = *CertificateAuthority::create("m.test", kNow, 24h);
+  Worker worker_;
+};
+
+TEST_F(Chains, AreChosenByTheNameThatTheClientSends) {
+  EXPECT_EQ(ask(connect_tls("a.test")), "a.test");
+  EXPECT_EQ(ask(connect_tls("b.test")), "b.test");
+}
+
+TEST_F(Chains, TakeClearTextBesideTls) { EXPECT_EQ(ask(connect()), "clear"); }
+
+TEST_F(Chains, CloseAConnectionThatNoneTakes) { EXPECT_EQ(ask(connect_tls("c.test")), ""); }
+
+TEST_F(Chains, LetGoOfAClientThatSaysNothing) {
+  Party silent(connect());
+  EXPECT_FALSE(world_.run_until([&] { return silent.ended || silent.broken; },
+                                Inspection::kPatience - 1s));
+  EXPECT_TRUE(world_.run_until([&] { return silent.ended || silent.broken; }, 2s));
+}
+
+}  // namespace
+}  // namespace glia
