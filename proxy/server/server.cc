@@ -104,7 +104,9 @@ Task<MetricsPage> Server::metrics() {
              static_cast<int64_t>(to_seconds(main_.clock().now() - started_)));
   page.gauge("envoy_server_live", {}, state_ == State::kLive ? 1 : 0);
   page.gauge("envoy_server_concurrency", {}, workers());
-  page.gauge("envoy_server_state", {}, static_cast<int64_t>(state_));
+  // Envoy's numbers (envoy.admin.v3.ServerInfo.State).
+  page.gauge("envoy_server_state", {},
+             state_ == State::kLive ? 0 : state_ == State::kDraining ? 1 : 3);
   if (snapshot_ != nullptr) {
     page.gauge("envoy_listener_manager_total_listeners_active", {},
                static_cast<int64_t>(snapshot_->listeners.size()));

@@ -317,6 +317,11 @@ Result<LogFormat> LogFormat::compile(
   return format;
 }
 
+Result<void> LogFormat::check(std::string_view value) {
+  TRY_VOID(compile_value(value));
+  return {};
+}
+
 void LogFormat::append(std::string& out, const AccessRecord& record) const {
   if (fields_.empty()) return append_json_line(out, record);
   std::string scratch;

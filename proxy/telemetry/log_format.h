@@ -27,6 +27,9 @@ class LogFormat {
   static Result<LogFormat> compile(
       const std::vector<std::pair<std::string, std::string>>& fields);
 
+  // Whether one value can be compiled; the error does not name its key.
+  static Result<void> check(std::string_view value);
+
   // Appends the line of `record` with its line feed. Any number of threads.
   void append(std::string& out, const AccessRecord& record) const;
 

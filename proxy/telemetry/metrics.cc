@@ -43,6 +43,16 @@ void append_number(std::string& out, double value) {
   out.append(digits, end);
 }
 
+// To a microsecond: an estimate within a bucket has no more digits that mean something.
+void append_estimate(std::string& out, double ms) {
+  char digits[64];
+  const auto end =
+      std::to_chars(digits, digits + sizeof digits, ms, std::chars_format::fixed, 3).ptr;
+  const std::string_view text(digits, static_cast<std::size_t>(end - digits));
+  const std::size_t last = text.find_last_not_of('0');
+  out += text.substr(0, text[last] == '.' ? last : last + 1);
+}
+
 void append_sample(std::string& out, std::string_view name, std::string_view suffix,
                    std::string_view labels, std::string_view extra) {
   out += name;
@@ -97,7 +107,7 @@ void append_json_histogram(std::string& out, const Histogram& histogram) {
     out += '"';
     append_number(out, q);
     out += "\":";
-    append_number(out, histogram.quantile_ms(q));
+    append_estimate(out, histogram.quantile_ms(q));
   }
   out += '}';
 }
@@ -200,7 +210,7 @@ std::string MetricsPage::text(std::string_view contains) const {
       out += cat("count ", value.histogram.count());
       for (const double q : kShownQuantiles) {
         out += cat(", p", q * 100, ' ');
-        append_number(out, value.histogram.quantile_ms(q));
+        append_estimate(out, value.histogram.quantile_ms(q));
         out += " ms";
       }
     }

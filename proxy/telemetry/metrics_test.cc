@@ -85,6 +85,17 @@ TEST(Metrics, FindsQuantilesWithinABucket) {
   EXPECT_DOUBLE_EQ(histogram.quantile_ms(1), 3600000);
 }
 
+TEST(Metrics, RoundsQuantilesForPeople) {
+  Histogram histogram;
+  for (int i = 0; i < 6; ++i) histogram.record(100us);
+  histogram.record(700us);
+  MetricsPage page;
+  page.histogram("h", {}, histogram);
+  page.histogram("none", {}, {});
+  EXPECT_TRUE(page.text().starts_with("h: count 7, p50 0.292 ms, p90 0.65 ms, ")) << page.text();
+  EXPECT_TRUE(page.text().ends_with("none: count 0, p50 0 ms, p90 0 ms, p99 0 ms, p99.9 0 ms\n"));
+}
+
 TEST(Metrics, TakesANegativeTimeAsZero) {
   Histogram histogram;
   histogram.record(-5ms);

@@ -18,8 +18,8 @@ JsonFormat decode_json_format(const Reader& format) {
       value.fail("only text is supported by glia-proxy as the format of a field");
     }
     fields.emplace_back(key, value.text("string_value"));
-    const auto compiled = LogFormat::compile({fields.back()});
-    if (!compiled) value.fail(compiled.error().message());
+    const auto checked = LogFormat::check(fields.back().second);
+    if (!checked) value.fail(checked.error().message());
   });
   return fields;
 }
