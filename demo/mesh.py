@@ -31,6 +31,9 @@ class Deadline:
     def elapsed(self):
         return time.monotonic() - self._start
 
+    def is_over(self):
+        return self.elapsed() > self._seconds
+
     def wait(self, condition, what, within_s):
         """Asks condition() until it answers something true, and returns that."""
         start = time.monotonic()
@@ -38,7 +41,7 @@ class Deadline:
             answer = condition()
             if answer:
                 return answer
-            if time.monotonic() - start > within_s or self.elapsed() > self._seconds:
+            if time.monotonic() - start > within_s or self.is_over():
                 raise DemoError(f"not seen within {time.monotonic() - start:.0f} s: {what}")
             time.sleep(POLL_S)  # Only how often we look.
 
@@ -75,32 +78,26 @@ class Mesh:
         return self
 
     def __exit__(self, *_):
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)  # What Ctrl-C does.
         try:
-            self._process.wait(STOP_WITHIN_S)
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)  # What Ctrl-C does.
+                self._process.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
-            pass
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)  # Whoever it left behind.
-        except ProcessLookupError:
-            pass
-        self._process.wait()
+            self._process.kill()
+        finally:
+            for process in session_members(self._process.pid):
+                os.kill(process, signal.SIGKILL)
+            self._process.wait()
 
     def stop(self):
-        """Ends it as Ctrl-C does. Returns the seconds it took and what it left running."""
+        """Ends it as Ctrl-C does. Returns the seconds it took and how many processes it left."""
         start = time.monotonic()
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired as error:
             raise DemoError(f"glia run did not end within {STOP_WITHIN_S} s of Ctrl-C") from error
-        seconds = time.monotonic() - start
-        try:
-            os.killpg(self._process.pid, 0)
-        except ProcessLookupError:
-            return seconds, False
-        return seconds, True
+        return time.monotonic() - start, len(session_members(self._process.pid))
 
     def check_alive(self):
         if self._process.poll() is not None:
@@ -133,6 +130,19 @@ class Mesh:
         fresh.write_text(text)
         os.replace(fresh, self._here.mesh)
         return time.monotonic()
+
+
+def session_members(session):
+    """The processes of a session: all that `glia run` started, whatever their process group."""
+    members = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()  # After the name: state, ppid, pgrp, session
+        except OSError:
+            continue  # It has just ended.
+        if int(fields[3]) == session and fields[0] != "Z":
+            members.append(int(stat.parent.name))
+    return members
 
 
 def is_settled(proxy):
