@@ -136,6 +136,8 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster) {
     co_return Error(error.kind(), error.fault(), error.message(), Retry::kNo);
   }
   exchange.upstream().head_after = exchange.loop().clock().now() - began;
+  // A gRPC answer without a message has its status in the head ("trailers-only").
+  exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
   response->body = std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease),
                                                   began, status);

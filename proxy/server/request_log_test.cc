@@ -60,6 +60,18 @@ TEST_F(RequestLogTest, WritesConfiguredFields) {
   EXPECT_EQ(lines()[0], nlohmann::json::parse(R"({"tenant":"acme\"","none":null,"code":200})"));
 }
 
+TEST_F(RequestLogTest, TellsTheGrpcStatusOfAnAnswerWithoutMessages) {
+  t.manager().access_logs = {{.path = path_}};
+  t.upstream("10.0.1.1").replies(200);
+  t.upstream("10.0.1.1").reply_header("content-type", "application/grpc");
+  t.upstream("10.0.1.1").reply_header("grpc-status", "5");
+  t.start();
+  t.get();
+  t.advance(250ms);
+  ASSERT_EQ(lines().size(), 1u);
+  EXPECT_EQ(lines()[0]["grpc_status"], "5");
+}
+
 TEST_F(RequestLogTest, SaysWhyTheProxyAnswered) {
   t.manager().access_logs = {{.path = path_}};
   t.hosts().front().domains = {"other"};
