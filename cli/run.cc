@@ -18,7 +18,11 @@
 namespace glia {
 namespace {
 
-constexpr Duration kLook = 100ms;          // Between two looks at everything.
+constexpr Duration kLook = 100ms;          // Between two looks at everything,
+constexpr Duration kLaterLook = 1s;        // and once all was ready.
+// A busy machine may answer late: so many looks must agree before we say that something is no
+// longer ready.
+constexpr int kDoubts = 3;
 constexpr Duration kControlPatience = 15s; // For the control plane to answer.
 constexpr Duration kAppPatience = 10s;     // For an application to end.
 constexpr int kTokenSeconds = 600;         // A join file is used at once.
@@ -187,9 +191,15 @@ Task<void> Run::watch() {
     bool ready = true;
     for (Member& member : members_) {
       std::string state = co_await state_of(member);
-      ready = ready && state.find("waiting") == state.npos && state.find("ended") == state.npos &&
-              state.find("exited") == state.npos;
-      if (state == member.said) continue;
+      ready = ready && state.find("waiting") == state.npos &&
+              state.find("was ended") == state.npos && state.find("exited") == state.npos;
+      if (state == member.said) {
+        member.doubts = 0;
+        continue;
+      }
+      const bool ended = state.find("exited") != state.npos || state.find("was ended") != state.npos;
+      if (all_ready_said_ && !ended && ++member.doubts < kDoubts) continue;
+      member.doubts = 0;
       member.said = state;
       say(cat(member.workload->metadata.display(),
               std::string(std::max<std::size_t>(
@@ -202,7 +212,8 @@ Task<void> Run::watch() {
       all_ready_said_ = true;
       say("ready: edit the mesh and watch it follow; Ctrl-C ends everything");
     }
-    co_await sleep_for(loop_, kLook);
+    const TimePoint next_look = loop_.now() + (all_ready_said_ ? kLaterLook : kLook);
+    while (!stopping_ && loop_.now() < next_look) co_await sleep_for(loop_, kLook);
   }
 }
 

@@ -34,6 +34,7 @@ class Run {
     const Workload* workload;
     std::optional<Process> sidecar, application;
     std::string said;  // The state that was printed last.
+    int doubts = 0;    // Looks in a row that found another state.
   };
 
   Task<void> main();
