@@ -1,8 +1,9 @@
 """Runs every test of the project and counts test cases; called by ./dev test.
 
 Phases: all tests optimised; our code's tests under AddressSanitizer and UBSan; the tests that are
-tagged "tsan" under ThreadSanitizer; the end-to-end tests in test/e2e with real peers. The last
-line of the output is "N passed, N failed", and nothing else decides the exit status.
+tagged "tsan" under ThreadSanitizer; the end-to-end tests in test/e2e with real peers; the
+demonstration. The last line of the output is "N passed, N failed", and nothing else decides the
+exit status.
 """
 
 import argparse
@@ -21,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BAZEL = "/usr/bin/bazel"
 OLDEST_GO = (1, 22)
 E2E_TIMEOUT_S = 300
+DEMO_LIMIT_S = 180  # Twice what ./dev demo may take: other things may run beside a test.
 NOT_RUN = {"FAILED_TO_BUILD", "NO_STATUS", "INCOMPLETE"}
 
 
@@ -180,6 +182,17 @@ def run_script(tally, script, environment):
         tally.failures.append(f"{name}: has no test")
 
 
+def demonstration(tally):
+    """./dev demo is a test too: it says itself whether all was seen."""
+    environment = dict(os.environ, GLIA_DEMO_LIMIT_S=str(DEMO_LIMIT_S))
+    code = subprocess.run([sys.executable, ROOT / "demo" / "run.py"], cwd=ROOT,
+                          env=environment).returncode
+    if code == 0:
+        tally.passed += 1
+    else:
+        tally.failures.append(f"demo/run.py: status {code}, see above")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev test", description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true",
@@ -205,6 +218,7 @@ def main():
             subprocess.run([BAZEL, "build", "--noshow_progress", "--ui_event_filters=-info",
                             "//proxy/...", "//control_plane/...", "//cli/..."], cwd=ROOT)
             tally.phase("end to end", lambda: end_to_end(tally, options.long))
+            tally.phase("demonstration", lambda: demonstration(tally))
     except KeyboardInterrupt:
         tally.failures.append("interrupted")
     subprocess.run([sys.executable, ROOT / "tools" / "prune_cache.py"])
