@@ -51,6 +51,8 @@ class Mesh:
 
     def __init__(self, here):
         self._here = here
+        self.log = here.directory / "glia-run.log"
+        self.log.unlink(missing_ok=True)
         self._environment = dict(os.environ)
         programs = [str(place.ROOT / "bazel-bin" / directory) for directory in PROGRAMS]
         self._environment["PATH"] = os.pathsep.join([*programs, os.environ["PATH"]])
@@ -58,7 +60,6 @@ class Mesh:
         if not self.glia.exists():
             raise DemoError("bazel-bin/cli/glia is not there: run ./dev build first")
         self.state = self._fresh_state()
-        self.log = here.directory / "glia-run.log"
         self._process = None
 
     def _fresh_state(self):
