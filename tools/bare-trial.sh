@@ -17,7 +17,7 @@ shift
 repository=$(cd "$(dirname "$0")/.." && pwd)
 
 if [ ! -e "$root/.bare-trial" ]; then
-  debootstrap --variant=minbase bookworm "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" |
+  debootstrap --variant=minbase bookworm "$root" ${DEBIAN_MIRROR:-} |
     grep -v '^I: \(Retrieving\|Validating\|Extracting\|Unpacking\|Configuring\)'
   touch "$root/.bare-trial"
 fi
