@@ -2,6 +2,7 @@
 Envoy's messages are those that are read, and every command line that a newcomer is told to type names a
 program, a command and flags that exist."""
 
+import math
 import os
 import pathlib
 import re
@@ -92,6 +93,41 @@ class EnvoyFields(unittest.TestCase):
     def test_every_listed_field_is_read(self):
         literals = set(re.findall(r'"([a-z_0-9]+)"', self.code))
         self.assertEqual(sorted(self.named - literals - self.BY_DIRECTION), [])
+
+
+def constant(path, name):
+    """What stands behind `name =` in a file of the code; "" if it is not there."""
+    found = re.search(rf"\b{name} = ([^;]+);", read(path))
+    if not found:
+        return ""
+    value = found[1].replace("'", "")
+    return value[:value.index("}") + 1] if value.startswith("{") else value.partition(",")[0]
+
+
+def written_forms(value):
+    """How a constant may stand in a table: "64 * 1024" as 65536 or 64 KiB, "10s" as 10 s."""
+    if value.startswith("{"):  # A rate and its burst.
+        return {"{} ({} at once)".format(*re.findall(r"= (\d+)", value))}
+    if duration := re.fullmatch(r"(\d+)(ms|s|min|h)", value):
+        return {f"{duration[1]} {duration[2]}"}
+    factors = [int(factor.rstrip("u")) for factor in re.split(r" (?:\*|<<) ", value)]
+    number = factors[0] << factors[1] if "<<" in value else math.prod(factors)
+    forms = {f"{number}{unit}" for unit in ("", " bytes", " bits", " s", " (none)")}
+    forms |= {f"{number >> 10} KiB" if number % 1024 == 0 else "",
+              f"{number >> 20} MiB" if number % (1 << 20) == 0 else ""}
+    return forms
+
+
+class Limits(unittest.TestCase):
+    def test_the_defaults_are_those_of_the_code(self):
+        rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|(?:.*\|)? `([\w/.]+):(\w+)` \|$",
+                          read("docs/limits.md"), re.M)
+        self.assertGreater(len(rows), 80)
+        for default, path, name in rows:
+            with self.subTest(limit=f"{path}:{name}"):
+                value = constant(path, name)
+                self.assertTrue(value, "the code has no such constant")
+                self.assertIn(default, written_forms(value))
 
 
 def typed_lines(text):
