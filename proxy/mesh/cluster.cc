@@ -13,10 +13,7 @@ Cluster::Cluster(ClusterMap& map, MeshContext& context, std::shared_ptr<const Cl
   update(std::move(config));
 }
 
-Cluster::~Cluster() {
-  dns_.cancel();
-  for (auto& [address, endpoint] : endpoints_) endpoint->drain();
-}
+Cluster::~Cluster() { dns_.cancel(); }
 
 void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   const bool same_security = config_ != nullptr && config_->tls == config->tls &&

@@ -24,6 +24,8 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
   ClientConnection& http() { return *http_; }
   bool open() const { return open_; }
   bool in_ready = false;
+  // Given to the reaper: what the codec still tells in this turn is not heard.
+  bool gone = false;
   // False once a limit on requests was reached: it only finishes what it began.
   bool may_start() const {
     return config_->requests_per_connection == 0 ||
@@ -32,12 +34,15 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
 
  private:
   void on_connected(ClientConnection&) override {
+    if (gone) return;
     open_ = true;
     limit_.stop();
     --endpoint_.connecting_;
     endpoint_.on_ready(*this);
   }
-  void on_capacity(ClientConnection&) override { endpoint_.on_ready(*this); }
+  void on_capacity(ClientConnection&) override {
+    if (!gone) endpoint_.on_ready(*this);
+  }
   void on_finished(ClientConnection&, const Error& error) override {
     limit_.stop();
     endpoint_.on_gone(*this, error, open_);
@@ -119,7 +124,10 @@ bool Endpoint::may_connect() const {
   // One connection that is on its way serves one request on HTTP/1, and many on HTTP/2.
   constexpr uint32_t kStreamsExpected = 100;
   const uint32_t each = cluster_.config().codec == Codec::kHttp1 ? 1 : kStreamsExpected;
-  return !draining_ && connecting_ * each < pending_.size() &&
+  if (draining_ || connecting_ * each >= pending_.size()) return false;
+  // An endpoint may always have one: all that the limit allows may rest in the pools of others, and
+  // nothing would wake who waits here.
+  return connections_.empty() ||
          cluster_.stats().connections_active < cluster_.config().limits.connections;
 }
 
@@ -168,6 +176,7 @@ void Endpoint::on_ready(Connection& connection) {
 }
 
 void Endpoint::on_gone(Connection& connection, const Error& error, bool was_open) {
+  if (std::exchange(connection.gone, true)) return;
   --stats_.connections_active;
   --cluster_.stats().connections_active;
   if (connection.in_ready) std::erase(ready_, &connection);
