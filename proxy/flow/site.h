@@ -48,7 +48,7 @@ struct SiteStats {
   Histogram time;             // From the first byte of the request to the last of the answer.
 };
 
-class Site final : public Service {
+class Site final : public Service, public Reapable {
  public:
   Site(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
   void update(std::shared_ptr<const SiteState> state) { state_ = std::move(state); }

@@ -1,6 +1,7 @@
 #include "proxy/server/listener_host.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "filters/all.h"
 #include "proxy/flow/router.h"
@@ -13,7 +14,7 @@ namespace glia {
 class ListenerHost::Connection final : public ServerConnection::Owner, public Reapable {
  public:
   Connection(ListenerHost& host, Site& site, std::unique_ptr<Stream> stream)
-      : host_(host), pinned_(site.state()) {
+      : host_(host), site_(site), pinned_(site.state()) {
     const FilterChain& chain = *pinned_->chain;
     if (chain.tls != nullptr) {
       stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout);
@@ -23,16 +24,20 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
     place = host.connections_.end();
   }
   ServerConnection& http() { return *http_; }
+  const Site& site() const { return site_; }
+  // In the host's list; its end once this was given to the reaper.
   std::list<std::unique_ptr<Connection>>::iterator place;
 
  private:
   void on_finished(ServerConnection&) override {
+    if (place == host_.connections_.end()) return;
     auto self = std::move(*place);
-    host_.connections_.erase(place);
+    host_.connections_.erase(std::exchange(place, host_.connections_.end()));
     host_.context_.loop.reap(std::move(self));
   }
 
   ListenerHost& host_;
+  Site& site_;
   std::shared_ptr<const SiteState> pinned_;
   std::unique_ptr<ServerConnection> http_;
 };
@@ -45,16 +50,54 @@ ListenerHost::~ListenerHost() = default;
 void ListenerHost::update(const SnapshotRef& snapshot,
                           std::shared_ptr<const ListenerConfig> config) {
   config_ = std::move(config);
-  while (sites_.size() > config_->chains.size()) {
-    old_sites_.push_back(std::move(sites_.back()));
-    sites_.pop_back();
+  std::vector<std::unique_ptr<Site>> before = std::exchange(sites_, {});
+  for (const FilterChain& chain : config_->chains) {
+    sites_.push_back(take_site(before, chain));
+    update_site(*sites_.back(), snapshot, chain);
   }
-  while (sites_.size() < config_->chains.size()) {
-    sites_.push_back(std::make_unique<Site>(context_, clusters_));
+  sweep();
+  for (auto& site : before) {
+    if (site != nullptr) retire(std::move(site));
   }
-  for (std::size_t i = 0; i < sites_.size(); ++i) {
-    update_site(*sites_[i], snapshot, config_->chains[i]);
+}
+
+namespace {
+
+// Whether what one chain has accepted may be served by the other.
+bool take_the_same(const FilterChain& a, const FilterChain& b) {
+  return a.destination_port == b.destination_port && a.server_names == b.server_names &&
+         a.transport == b.transport && a.application_protocols == b.application_protocols &&
+         (a.tls == nullptr) == (b.tls == nullptr);
+}
+
+}  // namespace
+
+// Known by what it takes and not by its place: a connection must never come under the policies of
+// another chain because one before it was added or removed.
+std::unique_ptr<Site> ListenerHost::take_site(std::vector<std::unique_ptr<Site>>& from,
+                                              const FilterChain& chain) {
+  for (auto& site : from) {
+    if (site != nullptr && take_the_same(*site->state()->chain, chain)) return std::move(site);
   }
+  return std::make_unique<Site>(context_, clusters_);
+}
+
+// Its chain is gone: the requests in progress end on the last drawing that had it.
+void ListenerHost::retire(std::unique_ptr<Site> site) {
+  for (const auto& connection : connections_) {
+    if (&connection->site() == site.get()) connection->http().drain();
+  }
+  old_sites_.push_back(std::move(site));
+}
+
+void ListenerHost::sweep() {
+  std::erase_if(old_sites_, [&](std::unique_ptr<Site>& site) {
+    const bool used = std::ranges::any_of(
+        connections_, [&](const auto& connection) { return &connection->site() == site.get(); });
+    // By the reaper, behind the connections that it holds already.
+    if (!used) context_.loop.reap(std::move(site));
+    return !used;
+  });
 }
 
 void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain) {
@@ -102,6 +145,7 @@ void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
 void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding) {
   const auto place = std::ranges::find_if(
       inspections_, [&](const auto& owned) { return owned.get() == &inspection; });
+  if (place == inspections_.end()) return;  // Cut in this turn.
   context_.loop.reap(std::move(*place));
   inspections_.erase(place);
   if (finding.stream == nullptr) return;
@@ -137,7 +181,10 @@ void ListenerHost::drain(Duration limit) {
 void ListenerHost::cut() {
   for (auto& inspection : inspections_) context_.loop.reap(std::move(inspection));
   inspections_.clear();
-  for (auto& connection : connections_) context_.loop.reap(std::move(connection));
+  for (auto& connection : connections_) {
+    connection->place = connections_.end();
+    context_.loop.reap(std::move(connection));
+  }
   connections_.clear();
 }
 

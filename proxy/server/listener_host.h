@@ -19,13 +19,14 @@
 
 namespace glia {
 
-class ListenerHost final : public AcceptHandler {
+class ListenerHost final : public AcceptHandler, public Reapable {
  public:
   ListenerHost(MeshContext& context, ClusterMap& clusters);
   ListenerHost(const ListenerHost&) = delete;
   ~ListenerHost() override;
 
-  // Makes the sites follow `config`. New requests see it at once, also on old connections.
+  // Makes the sites follow `config`. New requests see it at once, also on old connections; those of a
+  // chain that is gone are asked to end.
   void update(const SnapshotRef& snapshot, std::shared_ptr<const ListenerConfig> config);
   // Listens on `address`, which main has reserved.
   Result<void> listen(const Address& address, const ListenOptions& options);
@@ -47,6 +48,10 @@ class ListenerHost final : public AcceptHandler {
  private:
   class Connection;
   void on_accept(std::unique_ptr<Stream> stream) override;
+  std::unique_ptr<Site> take_site(std::vector<std::unique_ptr<Site>>& from,
+                                  const FilterChain& chain);
+  void retire(std::unique_ptr<Site> site);
+  void sweep();
   void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
   void serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts);
   void inspected(Inspection& inspection, Inspection::Finding finding);
@@ -55,7 +60,7 @@ class ListenerHost final : public AcceptHandler {
   MeshContext& context_;
   ClusterMap& clusters_;
   std::shared_ptr<const ListenerConfig> config_;
-  std::vector<std::unique_ptr<Site>> sites_;     // One a filter chain, by its place.
+  std::vector<std::unique_ptr<Site>> sites_;      // One a filter chain, by its place.
   std::vector<std::unique_ptr<Site>> old_sites_;  // Of chains that are gone; their connections end.
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;

@@ -36,19 +36,23 @@ FilterChain chain(const std::string& name) {
 // A listener that takes TLS for two names, each with its certificate, and clear text.
 class Chains : public testing::Test {
  protected:
-  Chains() : worker_(0, world_.loop(), world_.host("10.0.0.1"), 1) {
+  Chains() : worker_(0, world_.loop(), world_.host("10.0.0.1"), 1) { publish({a_, b_, clear_}); }
+
+  void publish(std::vector<FilterChain> chains) {
     auto listener = std::make_shared<ListenerConfig>();
     listener->name = "front";
     listener->address = kAt;
-    listener->chains.push_back(secure("a.test"));
-    listener->chains.push_back(secure("b.test"));
-    listener->chains.push_back(chain("clear"));
-    listener->chains.back().transport = "raw_buffer";
+    listener->chains = std::move(chains);
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->listeners.emplace("front", listener);
     EXPECT_TRUE(worker_.apply(snapshot, {{"front", kAt}}).empty());
   }
 
+  static FilterChain clear() {
+    FilterChain made = chain("clear");
+    made.transport = "raw_buffer";
+    return made;
+  }
   FilterChain secure(const std::string& name) {
     const Identity identity =
         *issue(ca_, {.uri_san = "spiffe://m.test/x", .dns_sans = {name}, .now = kNow, .lifetime = 1h});
@@ -69,6 +73,14 @@ class Chains : public testing::Test {
     const std::size_t head = client.received.find("\r\n\r\n");
     return head == std::string::npos ? "" : client.received.substr(head + 4);
   }
+  // The same on a connection that is kept.
+  std::string ask_again(Party& client) {
+    client.received.clear();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    world_.run_for(1s);
+    const std::size_t head = client.received.find("\r\n\r\n");
+    return head == std::string::npos ? "" : client.received.substr(head + 4);
+  }
   std::unique_ptr<Stream> connect() { return world_.host("10.0.0.2").connect(kAt); }
   std::unique_ptr<Stream> connect_tls(const std::string& name) {
     const auto context = *TlsContext::create(
@@ -83,6 +95,7 @@ class Chains : public testing::Test {
   SimWorld world_{1};
   CertificateAuthority ca_ = *CertificateAuthority::create("m.test", kNow, 24h);
   Worker worker_;
+  const FilterChain a_ = secure("a.test"), b_ = secure("b.test"), clear_ = clear();
 };
 
 TEST_F(Chains, AreChosenByTheNameThatTheClientSends) {
@@ -99,6 +112,46 @@ TEST_F(Chains, LetGoOfAClientThatSaysNothing) {
   EXPECT_FALSE(world_.run_until([&] { return silent.ended || silent.broken; },
                                 Inspection::kPatience - 1s));
   EXPECT_TRUE(world_.run_until([&] { return silent.ended || silent.broken; }, 2s));
+}
+
+TEST_F(Chains, KeepTheirConnectionsWhenTheirPlaceInTheListChanges) {
+  Party client(connect_tls("b.test"));
+  EXPECT_EQ(ask_again(client), "b.test");
+  publish({b_, clear_});
+  EXPECT_EQ(ask_again(client), "b.test");
+  publish({clear_, a_, b_});
+  EXPECT_EQ(ask_again(client), "b.test");
+}
+
+TEST_F(Chains, EndTheirConnectionsWhenTheyAreRemoved) {
+  Party client(connect());
+  Party other(connect_tls("a.test"));
+  EXPECT_EQ(ask_again(client), "clear");
+  EXPECT_EQ(ask_again(other), "a.test");
+  publish({a_, b_});
+  EXPECT_TRUE(world_.run_until([&] { return client.ended; }, 5s));
+  EXPECT_EQ(ask_again(other), "a.test");
+}
+
+// TLS was asked for where there was none: who came in before must not stay.
+TEST_F(Chains, EndTheirConnectionsWhenTheyBecomeSecure) {
+  FilterChain any = chain("any");
+  publish({any});
+  Party client(connect());
+  EXPECT_EQ(ask_again(client), "any");
+  any.tls = a_.tls;
+  publish({any});
+  EXPECT_TRUE(world_.run_until([&] { return client.ended; }, 5s));
+}
+
+// The connection gives up waiting for its peer in the turn in which the drain does.
+TEST_F(Chains, AreCutAtTheEndOfADrainThoughAClientDoesNotAnswer) {
+  Party client(connect());
+  EXPECT_EQ(ask_again(client), "clear");
+  world_.fabric().partition("10.0.0.1", "10.0.0.2");
+  worker_.drain(2s, false);
+  world_.run_for(10s);
+  EXPECT_TRUE(worker_.drained());
 }
 
 }  // namespace

@@ -55,7 +55,12 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
 }
 
 void Worker::sweep() {
-  std::erase_if(leaving_, [](const auto& host) { return host->finished(); });
+  std::erase_if(leaving_, [this](std::unique_ptr<ListenerHost>& host) {
+    if (!host->finished()) return false;
+    // By the reaper, behind the connections that it holds already.
+    loop_.reap(std::move(host));
+    return true;
+  });
 }
 
 void Worker::discourage(bool inbound_only) {
