@@ -59,9 +59,11 @@ Task<void> Exchange::run() {
 }
 
 WatchLimits Exchange::limits() const {
-  const Duration idle = manager().stream_idle_timeout;
-  if (route_ == nullptr || !route_->forward) return {.idle = idle};
-  return {.response = route_->forward->timeout, .idle = route_->forward->idle_timeout.value_or(idle)};
+  const Duration request = manager().request_timeout, idle = manager().stream_idle_timeout;
+  if (route_ == nullptr || !route_->forward) return {.request = request, .idle = idle};
+  return {.request = request,
+          .response = route_->forward->timeout,
+          .idle = route_->forward->idle_timeout.value_or(idle)};
 }
 
 void Exchange::on_late(Watch::Rang rang) {
@@ -74,11 +76,16 @@ void Exchange::on_late(Watch::Rang rang) {
 
 Reply Exchange::timed_out() {
   ++site_.stats_.timeouts;
-  if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
+  if (watch_.rang() == Watch::Rang::kRequest) {
+    return Error(ErrorKind::kTimeout, Fault::kDownstream,
+                 cat("the request was not complete after ", to_ms(watch_.limits().request),
+                     " ms (request timeout)"));
+  }
   if (watch_.rang() == Watch::Rang::kIdle) {
     return Error(ErrorKind::kTimeout, Fault::kDownstream,
                  cat("nothing moved for ", to_ms(watch_.limits().idle), " ms (stream idle timeout)"));
   }
+  if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
   return Error(ErrorKind::kTimeout, Fault::kUpstream,
                cat("cluster ", upstream_.cluster, " did not answer within ", to_ms(watch_.limits().response),
                    " ms (timeout of route ", route_->name, ")"));
@@ -87,6 +94,7 @@ Reply Exchange::timed_out() {
 Task<void> Exchange::answer(Reply reply) {
   Response response = reply ? std::move(*reply) : refuse(reply.error());
   status_ = response.status;
+  watch_.answering();
   const Sent sent = co_await stream_.respond(std::move(response));
   answered_ = sent.complete;
   if (sent.complete) co_return;

@@ -8,10 +8,12 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
   limits_ = limits;
   idle_at_ = loop_.now() + limits_.idle;
   if (request_ended) return this->request_ended();
+  if (limits_.request > 0s) request_by_ = loop_.now() + limits_.request;
   restart();
 }
 
 void Watch::request_ended() {
+  request_by_.reset();
   if (limits_.response > 0s) deadline_ = loop_.now() + limits_.response;
   restart();
 }
@@ -19,23 +21,26 @@ void Watch::request_ended() {
 void Watch::restart() {
   TimePoint at = TimePoint::max();
   if (limits_.idle > 0s) at = idle_at_;
+  if (request_by_) at = std::min(at, *request_by_);
   if (deadline_) at = std::min(at, *deadline_);
   if (at != TimePoint::max()) start(at - loop_.now());
 }
 
+void Watch::ring_as(Rang rang) {
+  rang_ = rang;
+  ring();
+}
+
 void Watch::fire() {
   const TimePoint now = loop_.now();
-  if (deadline_ && now >= *deadline_) {
-    rang_ = Rang::kResponse;
-    return ring();
+  if (deadline_ && now >= *deadline_) return ring_as(Rang::kResponse);
+  if (request_by_ && now >= *request_by_) return ring_as(Rang::kRequest);
+  if (limits_.idle > 0s && now >= idle_at_) {
+    const uint64_t moved = stream_.request_bytes() + stream_.response_bytes();
+    if (moved == moved_) return ring_as(Rang::kIdle);
+    moved_ = moved;
+    idle_at_ = now + limits_.idle;
   }
-  const uint64_t moved = stream_.request_bytes() + stream_.response_bytes();
-  if (moved == moved_ && now >= idle_at_) {
-    rang_ = Rang::kIdle;
-    return ring();
-  }
-  moved_ = moved;
-  idle_at_ = now + limits_.idle;
   restart();
 }
 

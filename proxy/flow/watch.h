@@ -1,6 +1,7 @@
-// Watch: tells an exchange that its route's time ran out, or that nothing moved for too long.
+// Watch: tells an exchange that its route's time ran out, that its request was not all there in time,
+// or that nothing moved for too long.
 //
-// One timer serves both: it is set to the nearer moment and looks at the counts of bytes when it
+// One timer serves all: it is set to the nearest moment and looks at the counts of bytes when it
 // fires, so that moving bytes costs nothing.
 #pragma once
 
@@ -12,13 +13,14 @@
 namespace glia {
 
 struct WatchLimits {
+  Duration request{0};   // From the head of the request to its end, or to the answer; 0: none.
   Duration response{0};  // From the end of the request to the end of the response; 0: none.
   Duration idle{0};      // Without a byte of body in either direction; 0: none.
 };
 
 class Watch final : public Alarm {
  public:
-  enum class Rang : uint8_t { kNotYet, kResponse, kIdle };
+  enum class Rang : uint8_t { kNotYet, kRequest, kResponse, kIdle };
   // Told when the alarm rings while no until() is in progress: the head is on its way already.
   class Owner {
    public:
@@ -33,11 +35,14 @@ class Watch final : public Alarm {
   void begin(const WatchLimits& limits, bool request_ended);
   // The response's time counts from here.
   void request_ended();
+  // The answer begins: from here on the request may take its time.
+  void answering() { request_by_.reset(); }
   Rang rang() const { return rang_; }
   const WatchLimits& limits() const { return limits_; }
 
  private:
   void restart();
+  void ring_as(Rang rang);
   void fire() override;
   void rung_late() override { owner_.on_late(rang_); }
 
@@ -45,6 +50,7 @@ class Watch final : public Alarm {
   Owner& owner_;
   WatchLimits limits_;
   TimePoint idle_at_;
+  std::optional<TimePoint> request_by_;
   std::optional<TimePoint> deadline_;
   uint64_t moved_ = 0;
   Rang rang_ = Rang::kNotYet;
