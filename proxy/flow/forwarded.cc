@@ -7,6 +7,7 @@ namespace glia {
 namespace {
 
 constexpr std::string_view kClientCert = "x-forwarded-client-cert";
+constexpr std::string_view kForwardedFor = "x-forwarded-for";
 
 // A version 4 UUID; unique, not secret.
 std::string_view make_request_id(Random& random, Arena& arena) {
@@ -38,6 +39,24 @@ void append_quoted(std::string& out, std::string_view value) {
   out += '"';
 }
 
+// All fields of one name as the one list that they are (RFC 9110 section 5.3).
+std::string joined_values(const Headers& headers, std::string_view name) {
+  std::string all;
+  for (const Field& field : headers.fields()) {
+    if (field.name == name) all += cat(all.empty() ? "" : ",", field.value);
+  }
+  return all;
+}
+
+bool quotations_end(std::string_view text) {
+  bool inside = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (inside && text[i] == '\\') ++i;
+    else if (text[i] == '"') inside = !inside;
+  }
+  return !inside;
+}
+
 void write_client_cert(Exchange& exchange) {
   Headers& headers = exchange.request().headers;
   const TlsInfo* tls = exchange.connection().tls;
@@ -64,10 +83,10 @@ void write_client_cert(Exchange& exchange) {
         headers.remove(kClientCert);
         return;
       }
-      std::string all;
-      for (const Field& field : std::as_const(headers).fields()) {
-        if (field.name == kClientCert) all += cat(field.value, ",");
-      }
+      std::string all = joined_values(headers, kClientCert);
+      // Inside an open quotation our element would be read as a part of theirs.
+      if (!quotations_end(all)) all.clear();
+      if (!all.empty()) all += ',';
       all += client_cert_element(*tls, exchange.manager().client_cert_details);
       headers.set(kClientCert, all);
       return;
@@ -99,13 +118,15 @@ std::string_view write_forwarded_fields(Exchange& exchange) {
   Headers& headers = exchange.request().headers;
   Arena& arena = *exchange.arena();
   write_client_cert(exchange);
+  // Not the scheme that the request names: over HTTP/2 a client may write what it likes there.
+  const std::string_view proto = exchange.connection().tls != nullptr ? "https" : "http";
   if (exchange.manager().use_remote_address && !exchange.connection().remote.is_unix()) {
+    const std::string before = joined_values(headers, kForwardedFor);
     const std::string peer = exchange.connection().remote.ip_text();
-    const auto before = headers.get("x-forwarded-for");
-    headers.set("x-forwarded-for", before ? cat(*before, ",", peer) : peer);
-    headers.set("x-forwarded-proto", exchange.request().scheme);
+    headers.set(kForwardedFor, before.empty() ? peer : cat(before, ",", peer));
+    headers.set("x-forwarded-proto", proto);
   } else if (!headers.has("x-forwarded-proto")) {
-    headers.add_kept("x-forwarded-proto", exchange.request().scheme);
+    headers.add_kept("x-forwarded-proto", proto);
   }
   if (const auto id = headers.get("x-request-id"); id && !id->empty()) return *id;
   if (!exchange.manager().generate_request_id) return {};

@@ -170,7 +170,7 @@ Task<void> SimClient::run(Running& running) {
   Answer& answer = *running.answer;
   Request& request = running.request.emplace(running.arena);
   request.method = running.wanted.method;
-  request.scheme = "http";
+  request.scheme = running.wanted.scheme;
   request.authority = running.wanted.authority;
   request.path = running.wanted.path;
   for (const auto& [name, value] : running.wanted.headers) request.headers.add(name, value);

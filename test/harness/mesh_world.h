@@ -97,7 +97,7 @@ class SimUpstream final : public Service, public AcceptHandler, private ServerCo
 };
 
 struct ClientRequest {
-  std::string method = "GET", path = "/", authority = "service";
+  std::string method = "GET", path = "/", authority = "service", scheme = "http";
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   bool has_body = false;
@@ -142,6 +142,7 @@ class MeshWorld {
   // An upstream at `ip`:8080, an endpoint of cluster "service" (or of `cluster`).
   SimUpstream& upstream(const std::string& ip, const std::string& cluster = "service");
   // The drawing that start() publishes; change it before, or publish() again after.
+  FilterChain& chain() { return chain_; }
   HttpManager& manager() { return chain_.http; }
   Route& route() { return hosts_.front().routes.front(); }
   std::vector<VirtualHost>& hosts() { return hosts_; }
