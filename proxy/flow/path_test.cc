@@ -5,6 +5,7 @@
 
 #include "proxy/base/text.h"
 #include "test/harness/mesh_world.h"
+#include "test/sim/party.h"
 
 namespace glia {
 namespace {
@@ -205,6 +206,61 @@ TEST_P(Path, LeavesACallInPeaceWhenItsClusterIsRemoved) {
   ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 20s));
   EXPECT_EQ(answer->error, "");
   EXPECT_EQ(answer->body, "late");
+}
+
+TEST(Redirect, KeepsWhatItDoesNotReplace) {
+  const struct {
+    RedirectAction action;
+    const char *authority, *location;
+  } cases[] = {
+      {{}, "shop:81", "http://shop:81/old/x?a=b"},
+      {{.path = "/new"}, "[::1]", "http://[::1]/new?a=b"},
+      {{.path = "/new?c=d", .strip_query = true}, "shop", "http://shop/new?c=d"},
+      {{.prefix = "/new", .strip_query = true}, "shop", "http://shop/new/x"},
+      {{.scheme = "https"}, "[::1]", "https://[::1]/old/x?a=b"},
+      {{.scheme = "https"}, "shop:81", "https://shop/old/x?a=b"},
+      {{.scheme = "https", .host = "a.com:8443"}, "shop", "https://a.com:8443/old/x?a=b"},
+      {{.port = 82}, "[::1]:81", "http://[::1]:82/old/x?a=b"},
+  };
+  SimWorld world(18);
+  MeshWorld t(world);
+  t.route().match.path.text = *TextMatcher::create(TextMatcher::Kind::kPrefix, "/old");
+  t.route().forward.reset();
+  for (const auto& [action, authority, location] : cases) {
+    t.route().redirect = action;
+    t.publish();
+    const Answer answer = t.send({.path = "/old/x?a=b", .authority = authority});
+    EXPECT_EQ(answer.status, 301);
+    EXPECT_EQ(answer.header("location"), location);
+  }
+}
+
+// A client that says that ten bytes will follow, and sends two.
+TEST(SlowRequest, IsRefusedWhenItIsNotCompleteInTime) {
+  SimWorld world(16);
+  MeshWorld t(world);
+  t.upstream("10.0.1.1").replies(200, "never");
+  t.manager().request_timeout = 2s;
+  t.start();
+  Party client(world.host("10.0.0.7").connect(*Address::ip("10.0.0.1", 80)));
+  client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab");
+  ASSERT_TRUE(world.run_until([&] { return client.ended || client.broken; }, 20s));
+  EXPECT_TRUE(client.received.starts_with("HTTP/1.1 408 ")) << client.received;
+  EXPECT_NE(client.received.find("not complete after 2000 ms"), std::string::npos);
+}
+
+TEST(SlowRequest, MayTakeItsTimeOnceTheAnswerHasBegun) {
+  SimWorld world(17);
+  MeshWorld t(world);
+  t.upstream("10.0.1.1").echoes();
+  t.manager().request_timeout = 2s;
+  t.start();
+  Party client(world.host("10.0.0.7").connect(*Address::ip("10.0.0.1", 80)));
+  client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab");
+  t.advance(5s);
+  client.send("cd");
+  ASSERT_TRUE(world.run_until([&] { return client.received.ends_with("cd"); }, 5s))
+      << client.received;
 }
 
 TEST(GrpcPath, CarriesTrailers) {

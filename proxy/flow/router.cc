@@ -99,22 +99,41 @@ Response direct(const DirectAction& action, Exchange& exchange) {
   return response;
 }
 
+// The host without its port; the brackets of an IPv6 address keep their colons.
+std::string_view without_port(std::string_view authority) {
+  const std::size_t colon = authority.rfind(':');
+  const bool port = colon != authority.npos && authority.find(']', colon) == authority.npos;
+  return port ? authority.substr(0, colon) : authority;
+}
+
+// The host that a redirect names is used as it is written; the request's own loses a port that belongs
+// to the old scheme.
+std::string redirect_host(const RedirectAction& action, const Request& request) {
+  std::string_view host = action.host;
+  if (host.empty()) {
+    host = action.scheme.empty() ? request.authority : without_port(request.authority);
+  }
+  return action.port ? cat(without_port(host), ":", *action.port) : std::string(host);
+}
+
+std::string redirect_path(const RedirectAction& action, const Route& route, const Request& request) {
+  const std::string_view path = path_of(request);
+  const std::string_view query = action.strip_query ? "" : request.path.substr(path.size());
+  // A query of its own wins, also over strip_query.
+  if (action.path.find('?') != action.path.npos) return action.path;
+  if (!action.path.empty()) return cat(action.path, query);
+  if (action.prefix.empty()) return cat(path, query);
+  return cat(action.prefix, path.substr(route.match.path.text.pattern().size()), query);
+}
+
+// As Envoy's RedirectAction.
 Response redirect(const RedirectAction& action, const Route& route, Exchange& exchange) {
   const Request& request = exchange.request();
-  std::string_view path = request.path;
-  if (action.strip_query) path = path_of(request);
-  std::string target(path);
-  if (!action.path.empty()) target = action.path;
-  if (!action.prefix.empty()) {
-    target = cat(action.prefix, path.substr(route.match.path.text.pattern().size()));
-  }
-  std::string_view host = action.host.empty() ? request.authority : std::string_view(action.host);
-  if (action.port || !action.scheme.empty()) host = host.substr(0, host.rfind(':'));
   const std::string_view scheme = action.scheme.empty() ? request.scheme : action.scheme;
   Response response(exchange.arena());
   response.status = action.status;
-  response.headers.add("location", cat(scheme, "://", host, action.port ? cat(":", *action.port) : "",
-                                       target));
+  response.headers.add("location", cat(scheme, "://", redirect_host(action, request),
+                                       redirect_path(action, route, request)));
   return response;
 }
 

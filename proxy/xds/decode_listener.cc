@@ -43,9 +43,9 @@ void decode_client_cert(const Reader& manager, HttpManager& http) {
   const Reader details = manager.message("set_current_client_cert_details");
   http.client_cert_details = {.subject = details.flag("subject"),
                               .cert = details.flag("cert"),
-                              .chain = details.flag("chain"),
                               .dns = details.flag("dns"),
                               .uri = details.flag("uri")};
+  details.only("chain", false);
 }
 
 void decode_filters(const Reader& manager, HttpManager& http) {

@@ -154,6 +154,15 @@ RbacByFilter decode_per_filter(const Reader& owner) {
   return rbac;
 }
 
+// What stands for the prefix that was matched.
+void check_prefix_rewrite(const Reader& action, const Route& route, const std::string& rewrite) {
+  if (rewrite.empty()) return;
+  if (rewrite[0] != '/') action.fail("prefix_rewrite", cat("\"", rewrite, "\" does not begin with /"));
+  if (route.match.path.kind == PathMatch::Kind::kRegex) {
+    action.fail("prefix_rewrite", "needs a match by prefix or path; a safe_regex has no prefix");
+  }
+}
+
 // Envoy's default order: the most specific level is applied first.
 Inherited inherit(const Reader& level, const Inherited& above) {
   Inherited own;
@@ -181,14 +190,17 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
     route.fail("has no match");
   else
     decoded.match = decode_match(route.message("match"));
-  if (route.has("route"))
+  if (route.has("route")) {
     decoded.forward = decode_forward(route.message("route"));
-  else if (route.has("direct_response"))
+    check_prefix_rewrite(route.message("route"), decoded, decoded.forward->prefix_rewrite);
+  } else if (route.has("direct_response")) {
     decoded.direct = decode_direct(route.message("direct_response"));
-  else if (route.has("redirect"))
+  } else if (route.has("redirect")) {
     decoded.redirect = decode_redirect(route.message("redirect"));
-  else
+    check_prefix_rewrite(route.message("redirect"), decoded, decoded.redirect->prefix);
+  } else {
     route.fail("needs route, redirect or direct_response");
+  }
   Inherited all = inherit(route, above);
   decoded.request_headers = std::move(all.request_headers);
   decoded.response_headers = std::move(all.response_headers);

@@ -184,6 +184,14 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
       {route("{match: {prefix: /}, route: {cluster: c, retry_policy: {}, hash_policy: [{}]}}"),
        "route.virtual_hosts[0].routes[0].route.retry_policy: not supported by glia-proxy\n"
        "route.virtual_hosts[0].routes[0].route.hash_policy[0]: not supported by glia-proxy\n"},
+      {route("{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),
+       "route.virtual_hosts[0].routes[0].route.prefix_rewrite: needs a match by prefix or path; a "
+       "safe_regex has no prefix\n"},
+      {route("{match: {safe_regex: {regex: \"/long/.*\"}}, redirect: {prefix_rewrite: /}}"),
+       "route.virtual_hosts[0].routes[0].redirect.prefix_rewrite: needs a match by prefix or path; "
+       "a safe_regex has no prefix\n"},
+      {route("{match: {prefix: /a}, route: {cluster: c, prefix_rewrite: b}}"),
+       "route.virtual_hosts[0].routes[0].route.prefix_rewrite: \"b\" does not begin with /\n"},
       {route("{match: {prefix: /}, direct_response: {status: 100}}"),
        "route.virtual_hosts[0].routes[0].direct_response.status: 100 is below 200\n"},
       {route("{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: x, "
@@ -261,6 +269,10 @@ TEST(DecodeListener, RefusesWithThePathOfTheField) {
        "glia-proxy\n"
        "listener.filter_chains[0].filters[0].typed_config.request_timeout: is negative or broken\n"
        "listener.filter_chains[0].filters[0].typed_config.tracing: not supported by glia-proxy\n"},
+      {listener("{filters: [" + hcm + router +
+                ", set_current_client_cert_details: {chain: true, uri: true}}}]}"),
+       "listener.filter_chains[0].filters[0].typed_config.set_current_client_cert_details.chain: "
+       "only false is supported by glia-proxy\n"},
       {listener("{filters: [" + hcm + router + "}}]}, {filters: [" + hcm + router + "}}]}"),
        "listener.filter_chains[1]: takes the same connections as filter_chains[0]\n"},
       {listener("{filters: [{name: x, typed_config: {\"@type\": t/envoy.config.core.v3.Node}}]}"),
