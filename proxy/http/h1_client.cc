@@ -242,6 +242,9 @@ Body::Piece H1Call::poll() {
 std::optional<uint64_t> H1Call::length() const {
   switch (response_framing_.kind) {
     case H1Framing::Kind::kNone:
+      // What a HEAD or a 304 announced; that none was announced is not a length of 0.
+      if (response_framing_.length == 0) return {};
+      return response_framing_.length;
     case H1Framing::Kind::kLength: return response_framing_.length;
     default: return {};
   }

@@ -256,6 +256,9 @@ TEST_F(H1ClientTest, KnowsThatHeadHasNoBody) {
   EXPECT_EQ(head.body, "");
   EXPECT_EQ(head.call->length(), 5u);
   EXPECT_EQ(client->capacity(), 1u);
+  Asked unsaid("HEAD");
+  exchange(unsaid, "HTTP/1.1 200 OK\r\n\r\n");
+  EXPECT_EQ(unsaid.call->length(), std::nullopt) << "not a length of 0";
 }
 
 TEST_F(H1ClientTest, StopsSendingWhenTheAnswerIsEarly) {
