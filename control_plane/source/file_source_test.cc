@@ -157,7 +157,7 @@ TEST_F(FileSourceTest, DoesNotReadAFileBeforeItsWriterIsDone) {
   ASSERT_GE(file, 0);
   ASSERT_EQ(::write(file, first.data(), first.size()), static_cast<ssize_t>(first.size()));
   // Much longer than a save is gathered, much shorter than a writer is waited for.
-  const TimePoint end = loop_.clock().now() + 2 * FileSource::kLongestWait;
+  const TimePoint end = loop_.clock().now() + 2 * FileWatch::kLongestWait;
   while (loop_.clock().now() < end) loop_.turn(10ms);
   EXPECT_TRUE(reports_.empty()) << "half of a file is valid YAML";
   ASSERT_EQ(::write(file, second.data(), second.size()), static_cast<ssize_t>(second.size()));

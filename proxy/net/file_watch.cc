@@ -1,4 +1,4 @@
-#include "control_plane/source/file_source.h"
+#include "proxy/net/file_watch.h"
 
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -70,10 +70,10 @@ bool is_link(const std::string& path) {
 }  // namespace
 
 // The descriptor. Events are read from the top of the loop.
-class FileSource::Inotify final : public FdWatch {
+class FileWatch::Inotify final : public FdWatch {
  public:
-  Inotify(LibeventBackend& backend, int fd, FileSource& source)
-      : FdWatch(backend, fd), source_(source) {
+  Inotify(LibeventBackend& backend, int fd, FileWatch& files)
+      : FdWatch(backend, fd), files_(files) {
     want(true, false);
   }
   ~Inotify() override {
@@ -89,42 +89,41 @@ class FileSource::Inotify final : public FdWatch {
   void on_event(uint8_t) override {
     alignas(inotify_event) char buffer[16 * 1024];
     const ssize_t got = ::read(fd_, buffer, sizeof buffer);
-    if (got > 0) source_.on_events({buffer, static_cast<std::size_t>(got)});
+    if (got > 0) files_.on_events({buffer, static_cast<std::size_t>(got)});
   }
-  FileSource& source_;
+  FileWatch& files_;
 };
 
-bool FileSource::Directory::matters(std::string_view name) const {
+bool FileWatch::Directory::matters(std::string_view name) const {
   return names.contains(name) || (yaml_files && is_yaml(name));
 }
 
-FileSource::FileSource(EventLoop& loop, std::vector<std::string> paths,
-                       std::function<void(LoadReport)> changed)
+FileWatch::FileWatch(EventLoop& loop, std::vector<std::string> paths, std::function<void()> changed)
     : loop_(loop),
       paths_(std::move(paths)),
       changed_(std::move(changed)),
       timer_(loop, [this] { look(); }) {}
 
-FileSource::~FileSource() = default;
+FileWatch::~FileWatch() = default;
 
-Result<std::unique_ptr<FileSource>> FileSource::start(EventLoop& loop, LibeventBackend& backend,
-                                                      std::vector<std::string> paths,
-                                                      std::function<void(LoadReport)> changed) {
+Result<std::unique_ptr<FileWatch>> FileWatch::start(EventLoop& loop, LibeventBackend& backend,
+                                                    std::vector<std::string> paths,
+                                                    std::function<void()> changed) {
   const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (fd < 0) {
     return Error(ErrorKind::kInternal, Fault::kSelf,
                  cat("cannot watch files: ", std::strerror(errno),
                      "; raise fs.inotify.max_user_instances, or stop what watches so many files"));
   }
-  std::unique_ptr<FileSource> source(new FileSource(loop, std::move(paths), std::move(changed)));
-  source->inotify_ = std::make_unique<Inotify>(backend, fd, *source);
-  source->watch_again();
-  source->fingerprint_ = source->fingerprint();
-  source->timer_.start(kLookAnyway);
-  return source;
+  std::unique_ptr<FileWatch> files(new FileWatch(loop, std::move(paths), std::move(changed)));
+  files->inotify_ = std::make_unique<Inotify>(backend, fd, *files);
+  files->watch_again();
+  files->fingerprint_ = files->fingerprint();
+  files->timer_.start(kLookAnyway);
+  return files;
 }
 
-void FileSource::on_events(std::string_view events) {
+void FileWatch::on_events(std::string_view events) {
   bool any = false;
   while (events.size() >= sizeof(inotify_event)) {
     inotify_event event;
@@ -148,7 +147,7 @@ void FileSource::on_events(std::string_view events) {
   if (any) happened();
 }
 
-void FileSource::happened() {
+void FileWatch::happened() {
   const TimePoint now = loop_.now();
   if (!waiting_) first_event_ = now;
   waiting_ = true;
@@ -157,7 +156,7 @@ void FileSource::happened() {
   timer_.start(std::clamp<Duration>(left, 0ns, written ? kQuiet : kWriterWait));
 }
 
-void FileSource::look() {
+void FileWatch::look() {
   waiting_ = false;
   being_written_.clear();
   timer_.start(kLookAnyway);
@@ -165,12 +164,12 @@ void FileSource::look() {
   std::string now = fingerprint();
   if (now == fingerprint_) return;
   fingerprint_ = std::move(now);
-  changed_(load(paths_));
+  changed_();
 }
 
 // Watches what is on the way today. The kernel gives a directory that is watched already its old
 // number, so doing it again is cheap and catches directories that were replaced.
-void FileSource::watch_again() {
+void FileWatch::watch_again() {
   Directories wanted;
   for (const std::string& path : paths_) follow(path, wanted);
   std::map<int, Directory> watched;
@@ -196,7 +195,7 @@ void FileSource::watch_again() {
 }
 
 // Collects the directories in which a change can change what `path` leads to.
-void FileSource::follow(const std::string& path, Directories& found) const {
+void FileWatch::follow(const std::string& path, Directories& found) const {
   std::deque<std::string> components;
   put_components(components, fs::absolute(path).string());
   std::string current = "/";
@@ -236,7 +235,7 @@ void FileSource::follow(const std::string& path, Directories& found) const {
   }
 }
 
-std::string FileSource::fingerprint() const {
+std::string FileWatch::fingerprint() const {
   std::string all;
   for (const std::string& path : paths_) {
     std::error_code ignored;
