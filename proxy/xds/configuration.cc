@@ -29,18 +29,26 @@ Result<void> Configuration::adopt(Draft draft) {
 
 Result<void> Configuration::push(ResourceKind kind, const std::string& version,
                                  const std::vector<std::string_view>& resources) {
+  return push({{kind, version, resources}});
+}
+
+Result<void> Configuration::push(const std::vector<Push>& pushes) {
   Draft next = draft_;
   Errors errors;
   const WallTime now = loop_.clock().wall_now();
-  next.apply(kind, version, resources, now, errors);
+  for (const Push& push : pushes) {
+    next.apply(push.kind, push.version, push.resources, now, errors);
+  }
   next.prune();
   Result<void> adopted =
       errors.empty() ? adopt(std::move(next)) : Result<void>(invalid(errors.joined()));
-  auto& refusal = refusals_[static_cast<std::size_t>(kind)];
-  if (adopted.ok())
-    refusal.reset();
-  else
-    refusal = Refusal{version, adopted.error().message(), now};
+  for (const Push& push : pushes) {
+    auto& refusal = refusals_[static_cast<std::size_t>(push.kind)];
+    if (adopted.ok())
+      refusal.reset();
+    else
+      refusal = Refusal{push.version, adopted.error().message(), now};
+  }
   return adopted;
 }
 

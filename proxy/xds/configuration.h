@@ -16,6 +16,12 @@
 
 namespace glia {
 
+struct Push {
+  ResourceKind kind;
+  std::string version;
+  std::vector<std::string_view> resources;  // Borrowed.
+};
+
 class Configuration {
  public:
   // `publish` is called from the top of the loop, at most once a turn, with a drawing that differs
@@ -27,6 +33,8 @@ class Configuration {
   // One push, whole or not at all; the error is the sentence for the NACK.
   Result<void> push(ResourceKind kind, const std::string& version,
                     const std::vector<std::string_view>& resources);
+  // Pushes of several kinds, in an order in which each could be applied; all of them or none.
+  Result<void> push(const std::vector<Push>& pushes);
   // A secret that the proxy holds itself; TLS contexts that use it are made anew.
   Result<void> set_secret(SecretResource secret);
 
