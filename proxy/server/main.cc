@@ -44,7 +44,7 @@ int serve(const Options& options) {
   });
   SocketNetwork network(loop);
   proxy = std::make_unique<Proxy>(options, loop, network);
-  auto source = Source::create(options, loop, network);
+  auto source = Source::create(options, loop, events, network);
   if (!source) return fail(source.error().message());
   if (const auto started = (*source)->start(*proxy); !started) {
     return fail(started.error().message());

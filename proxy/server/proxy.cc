@@ -41,9 +41,11 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
 void Proxy::publish(SnapshotRef snapshot) {
   const bool first = server_.snapshot() == nullptr;
   if (!first && server_.snapshot() == snapshot) return;
-  Result<void> published = server_.publish(snapshot);
-  if (first) first_publish_ = std::move(published);
-  else if (!published) LOG(error, "configuration is not in force: ", published.error().message());
+  if (Result<void> published = server_.publish(snapshot); !published) {
+    if (!first) LOG(error, "configuration is not in force: ", published.error().message());
+    first_publish_ = std::move(published);
+    return;
+  }
   for (const auto& [name, address] : server_.addresses()) {
     LOG(debug, "listener ", name, " on ", address.text());
   }

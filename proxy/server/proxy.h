@@ -34,6 +34,8 @@ class Proxy final : private AdminView {
   // time. A second call stops it at once.
   void shut_down();
   void reopen_logs_now();
+  // Resources of several kinds, all or none (Configuration::push).
+  Result<void> push(const std::vector<Push>& pushes) { return configuration_->push(pushes); }
   // Secrets that the proxy holds itself, put in force together.
   Result<void> set_secrets(std::vector<SecretResource> secrets);
 

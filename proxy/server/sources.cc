@@ -6,6 +6,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/server/join.h"
+#include "proxy/server/mesh_source.h"
 #include "proxy/server/proxy.h"
 #include "proxy/xds/file.h"
 #include "proxy/xds/print.h"
@@ -42,8 +43,10 @@ class FileSource final : public Source {
 }  // namespace
 
 Result<std::unique_ptr<Source>> Source::create(const Options& options, EventLoop& loop,
-                                               Network& network) {
-  if (options.source == Options::Source::kMesh) return invalid("--mesh is not there yet");
+                                               LibeventBackend& backend, Network& network) {
+  if (options.source == Options::Source::kMesh) {
+    return std::unique_ptr<Source>(std::make_unique<MeshSource>(options, loop, backend));
+  }
   if (options.source != Options::Source::kBootstrap) {
     TRY(JoinFacts facts, join_facts(options));
     return std::unique_ptr<Source>(
@@ -56,17 +59,30 @@ Result<std::unique_ptr<Source>> Source::create(const Options& options, EventLoop
 }
 
 int validate(const Options& options) {
-  Errors errors(options.config_path);
-  const std::optional<Bootstrap> bootstrap = read(options, errors);
-  if (!bootstrap) {
-    std::fprintf(stderr, "glia-proxy: %zu mistakes:\n  %s\n", errors.size(), lines(errors).c_str());
+  const bool mesh = options.source == Options::Source::kMesh;
+  if (!mesh && options.source != Options::Source::kBootstrap) {
+    std::fputs(
+        "glia-proxy: --mode validate checks files (-c or --mesh); what a control plane sends is "
+        "checked when it comes\n",
+        stderr);
     return 1;
   }
-  if (options.print) {
-    const Result<SnapshotRef> snapshot = Freezer(bootstrap->node).freeze(bootstrap->draft);
-    if (snapshot) std::fputs(print(**snapshot).c_str(), stdout);
+  Errors errors(options.config_path);
+  const std::optional<Bootstrap> bootstrap = mesh ? read_mesh(options) : read(options, errors);
+  if (!bootstrap) {
+    if (!mesh) {
+      std::fprintf(stderr, "glia-proxy: %zu mistakes:\n  %s\n", errors.size(),
+                   lines(errors).c_str());
+    }
+    return 1;
   }
-  std::printf("%s: OK\n", options.config_path.c_str());
+  const Result<SnapshotRef> snapshot = Freezer(bootstrap->node).freeze(bootstrap->draft);
+  if (!snapshot) {
+    std::fprintf(stderr, "glia-proxy: %s\n", snapshot.error().message().c_str());
+    return 1;
+  }
+  if (options.print) std::fputs(print(**snapshot).c_str(), stdout);
+  std::printf("%s: OK\n", (mesh ? options.mesh : options.config_path).c_str());
   return 0;
 }
 

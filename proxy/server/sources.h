@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "proxy/base/result.h"
+#include "proxy/net/libevent_backend.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
 #include "proxy/server/options.h"
@@ -16,8 +17,9 @@ class Proxy;
 class Source {
  public:
   // The one that the options name. Errors: a file that cannot be read or that breaks a rule.
+  // All of them outlive it.
   static Result<std::unique_ptr<Source>> create(const Options& options, EventLoop& loop,
-                                                Network& network);
+                                                LibeventBackend& backend, Network& network);
   virtual ~Source() = default;
   // Starts `proxy`, at once or as soon as there is something to start it with.
   virtual Result<void> start(Proxy& proxy) = 0;
