@@ -82,7 +82,9 @@ Reply Exchange::timed_out() {
                      " ms (request timeout)"));
   }
   if (watch_.rang() == Watch::Rang::kIdle) {
-    return Error(ErrorKind::kTimeout, Fault::kDownstream,
+    flag(ResponseFlag::kIdleTimeout);
+    // Whoever was to send next is the one who stood still.
+    return Error(ErrorKind::kTimeout, watch_.request_over() ? Fault::kUpstream : Fault::kDownstream,
                  cat("nothing moved for ", to_ms(watch_.limits().idle), " ms (stream idle timeout)"));
   }
   if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
@@ -105,7 +107,7 @@ Task<void> Exchange::answer(Reply reply) {
 // A response of our own: it names the reason, the hop, the route or policy and the configuration.
 Response Exchange::refuse(const Error& error) {
   const Rescue rescue = rescue_for(error);
-  if (rescue.flag) flag(*rescue.flag);
+  if (rescue.flag && flags_.empty()) flag(*rescue.flag);
   details_ = error.message();
   Response response(arena());
   Headers& headers = response.headers;

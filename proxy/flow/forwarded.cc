@@ -105,7 +105,8 @@ std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& det
   };
   if (!tls.local_uri_sans.empty()) add("By", tls.local_uri_sans.front());
   add("Hash", tls.peer_certificate_sha256);
-  if (details.cert) add("Cert", tls.peer_certificate_pem_url_encoded());
+  // Quoted as Envoy does, though nothing in it asks for that.
+  if (details.cert) element += cat(";Cert=\"", tls.peer_certificate_pem_url_encoded(), "\"");
   if (details.subject) element += cat(";Subject=\"", tls.peer_subject, "\"");
   if (details.uri && !tls.peer_uri_sans.empty()) add("URI", tls.peer_uri_sans.front());
   if (details.dns) {

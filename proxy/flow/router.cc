@@ -81,8 +81,12 @@ void report_endpoint(Exchange& exchange, const Lease& lease) {
 
 void rewrite(const ForwardAction& action, const Route& route, Exchange& exchange) {
   Request& request = exchange.request();
-  if (!action.host_rewrite.empty()) request.authority = action.host_rewrite;
+  if (!action.host_rewrite.empty()) {
+    request.headers.set("x-envoy-original-host", request.authority);
+    request.authority = action.host_rewrite;
+  }
   if (action.prefix_rewrite.empty()) return;
+  request.headers.set("x-envoy-original-path", request.path);
   const std::size_t matched = route.match.path.kind == PathMatch::Kind::kExact
                                   ? path_of(request).size()
                                   : route.match.path.text.pattern().size();
@@ -106,13 +110,13 @@ std::string_view without_port(std::string_view authority) {
   return port ? authority.substr(0, colon) : authority;
 }
 
-// The host that a redirect names is used as it is written; the request's own loses a port that belongs
-// to the old scheme.
+// The host that a redirect names is used as it is written; the request's own loses the port that only
+// the old scheme takes for granted.
 std::string redirect_host(const RedirectAction& action, const Request& request) {
-  std::string_view host = action.host;
-  if (host.empty()) {
-    host = action.scheme.empty() ? request.authority : without_port(request.authority);
-  }
+  std::string_view host = action.host.empty() ? std::string_view(request.authority) : action.host;
+  const std::string_view usual_port = request.scheme == "http" ? ":80" : ":443";
+  const bool new_scheme = !action.scheme.empty() && action.scheme != request.scheme;
+  if (action.host.empty() && new_scheme && host.ends_with(usual_port)) host = without_port(host);
   return action.port ? cat(without_port(host), ":", *action.port) : std::string(host);
 }
 

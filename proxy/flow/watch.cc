@@ -14,6 +14,7 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
 
 void Watch::request_ended() {
   request_by_.reset();
+  request_over_ = true;
   if (limits_.response > 0s) deadline_ = loop_.now() + limits_.response;
   restart();
 }

@@ -38,6 +38,7 @@ class Watch final : public Alarm {
   // The answer begins: from here on the request may take its time.
   void answering() { request_by_.reset(); }
   Rang rang() const { return rang_; }
+  bool request_over() const { return request_over_; }
   const WatchLimits& limits() const { return limits_; }
 
  private:
@@ -54,6 +55,7 @@ class Watch final : public Alarm {
   std::optional<TimePoint> deadline_;
   uint64_t moved_ = 0;
   Rang rang_ = Rang::kNotYet;
+  bool request_over_ = false;
 };
 
 }  // namespace glia
