@@ -114,6 +114,19 @@ Task<Result<Lease>> Cluster::lease() {
   co_return co_await (*endpoint)->wait_lease();
 }
 
+namespace {
+
+void keep_family(ClusterConfig::DnsFamily wanted, std::vector<Address>& addresses) {
+  using enum ClusterConfig::DnsFamily;
+  const auto is_v4 = [](const Address& address) { return address.family() == AF_INET; };
+  const bool only_v4 =
+      wanted == kV4 || (wanted == kV4Preferred && std::ranges::any_of(addresses, is_v4));
+  if (!only_v4 && wanted != kV6) return;
+  std::erase_if(addresses, [&](const Address& address) { return is_v4(address) != only_v4; });
+}
+
+}  // namespace
+
 Task<void> Cluster::refresh_dns() {
   for (;;) {
     std::vector<EndpointConfig> found;
@@ -126,6 +139,7 @@ Task<void> Cluster::refresh_dns() {
         failed = true;
         continue;
       }
+      keep_family(config->dns_family, *addresses);
       for (const Address& address : *addresses) {
         EndpointConfig one = wanted;
         one.address = address;

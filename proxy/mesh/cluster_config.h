@@ -42,6 +42,8 @@ struct CircuitLimits {
 struct ClusterConfig {
   enum class Discovery : uint8_t { kStatic, kStrictDns, kEds };
   enum class Balancing : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+  // Which addresses of a name are used; kV4Preferred: IPv6 only where there is no IPv4.
+  enum class DnsFamily : uint8_t { kAll, kV4, kV6, kV4Preferred };
   std::string name;
   std::string version;             // Of the resource; "" if static.
   std::string stat_name;           // alt_stat_name, or the name.
@@ -51,6 +53,7 @@ struct ClusterConfig {
   uint32_t least_request_choices = 2;
   Duration connect_timeout = 5s;
   Duration dns_refresh = 5s;
+  DnsFamily dns_family = DnsFamily::kAll;
   // How many endpoints must be healthy before the unhealthy ones are used as well, in percent.
   uint32_t panic_threshold_percent = 50;
   CircuitLimits limits;

@@ -59,6 +59,15 @@ void decode_balancing(const Reader& cluster, ClusterConfig& config) {
   config.panic_threshold_percent = static_cast<uint32_t>(percent);
 }
 
+ClusterConfig::DnsFamily decode_dns_family(const Reader& cluster) {
+  using enum ClusterConfig::DnsFamily;
+  const std::string family = cluster.choice("dns_lookup_family");
+  if (family == "V4_ONLY") return kV4;
+  if (family == "V6_ONLY") return kV6;
+  if (family == "V4_PREFERRED") return kV4Preferred;
+  return kAll;  // AUTO: the system's order, and what does not answer is passed over.
+}
+
 void decode_breaker(const Reader& breakers, CircuitLimits& limits) {
   constexpr uint64_t kMost = 0xFFFFFFFF;
   breakers.each("thresholds", [&](const Reader& threshold, std::size_t) {
@@ -143,6 +152,7 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
     cluster.fail("connect_timeout", "must be above 0s");
   config.dns_refresh = cluster.duration("dns_refresh_rate", config.dns_refresh);
   if (config.dns_refresh < 1ms) cluster.fail("dns_refresh_rate", "must be at least 0.001s");
+  config.dns_family = decode_dns_family(cluster);
   decode_breaker(cluster.message("circuit_breakers"), config.limits);
   decode_protocol(cluster, config);
   config.http.write_buffer = static_cast<uint32_t>(

@@ -233,6 +233,7 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
   constexpr std::string_view kDiscovery[] = {"static", "strict_dns", "eds"};
   constexpr std::string_view kBalancing[] = {"round_robin", "least_request", "random"};
   constexpr std::string_view kHealth[] = {"", " unhealthy", " draining"};
+  constexpr std::string_view kDnsFamily[] = {"", " ipv4 only", " ipv6 only", " ipv4 preferred"};
   const ClusterConfig usual;
   line(out, 0, "cluster ", cluster.name, " ", kDiscovery[static_cast<int>(cluster.discovery)],
        unless("service", cluster.eds_service_name, std::string()), " ",
@@ -241,6 +242,7 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
        unless("choices", cluster.least_request_choices, usual.least_request_choices),
        unless("connect timeout", cluster.connect_timeout, usual.connect_timeout),
        unless("dns refresh", cluster.dns_refresh, usual.dns_refresh),
+       kDnsFamily[static_cast<int>(cluster.dns_family)],
        unless("panic below", cluster.panic_threshold_percent, usual.panic_threshold_percent),
        unless("connections", cluster.limits.connections, usual.limits.connections),
        unless("pending", cluster.limits.pending_requests, usual.limits.pending_requests),
