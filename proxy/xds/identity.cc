@@ -124,11 +124,7 @@ Task<void> IdentityClient::sleep_until_due() {
   }
 }
 
-Duration IdentityClient::left_to_renewal() const {
-  const Duration life = held_->not_after - held_->not_before;
-  const auto due = std::chrono::duration_cast<Duration>(life * renew_at_);
-  return held_->not_before + due - loop_.clock().wall_now();
-}
+Duration IdentityClient::left_to_renewal() const { return renew_at_ - loop_.clock().wall_now(); }
 
 bool IdentityClient::usable() const { return held_ && held_->not_after > loop_.clock().wall_now(); }
 
@@ -182,11 +178,12 @@ void IdentityClient::reuse() {
 
 void IdentityClient::take(HeldIdentity identity) {
   held_ = std::move(identity);
-  renew_at_ = 0.5 + kJitter * (2 * random_.unit() - 1);
+  // From now on, not from not_before: that lies in the past for peers whose clocks are slow.
+  const WallTime now = loop_.clock().wall_now();
+  const double part = 0.5 + kJitter * (2 * random_.unit() - 1);
+  renew_at_ = now + std::chrono::duration_cast<Duration>((held_->not_after - now) * part);
   LOG(info, options_.workload, " is ", held_->spiffe_id, " for ",
-      std::chrono::duration_cast<std::chrono::seconds>(held_->not_after - loop_.clock().wall_now())
-          .count(),
-      " s");
+      std::chrono::duration_cast<std::chrono::seconds>(held_->not_after - now).count(), " s");
   changed_(*held_);
 }
 

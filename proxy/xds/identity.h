@@ -62,7 +62,7 @@ class IdentityClient {
   // Between attempts: doubles from the first to the last, plus up to a half of it by chance.
   static constexpr Duration kFirstRetry = 1s;
   static constexpr Duration kLastRetry = 60s;
-  // Renewal is due at half of the life, give or take this part of the life.
+  // Renewal is due at half of the life that is left, give or take this part of it.
   static constexpr double kJitter = 0.1;
   // The wall clock may jump (a machine that slept): look at it at least so often.
   static constexpr Duration kLookAgain = 60s;
@@ -94,8 +94,8 @@ class IdentityClient {
   const std::function<void(const HeldIdentity&)> changed_;
   Random random_;
   std::optional<HeldIdentity> held_;
-  double renew_at_ = 0.5;  // Part of the life of held_.
-  std::string next_key_;   // Kept over attempts: a lost answer may be asked for again.
+  WallTime renew_at_;
+  std::string next_key_;  // Kept over attempts: a lost answer may be asked for again.
   std::string trouble_;
   Task<void> task_;
 };

@@ -119,6 +119,15 @@ TEST_F(IdentityTest, JoinsWithItsTokenAndRenewsWithItsCertificateAtHalfOfItsLife
   EXPECT_LT(part, 0.61);
 }
 
+TEST_F(IdentityTest, RenewsAShortCertificateNoMoreOftenThanALongOne) {
+  signer_.lifetime = 1min;
+  start({.token = "secret", .trust_bundle = signer_.bundle()});
+  passes(20s);
+  EXPECT_EQ(got_.size(), 1u);
+  passes(20s);
+  EXPECT_EQ(got_.size(), 2u);
+}
+
 TEST_F(IdentityTest, TriesAgainWithTheSameKeyAndMorePatience) {
   signer_.refuse = 4;
   start({.token = "secret", .trust_bundle = signer_.bundle()});
