@@ -26,6 +26,7 @@ constexpr int kDoubts = 3;
 constexpr Duration kControlPatience = 15s; // For the control plane to answer.
 constexpr Duration kAppPatience = 10s;     // For an application to end.
 constexpr int kTokenSeconds = 600;         // A join file is used at once.
+constexpr int kControlRestarts = 10;       // Of a control plane that ends by itself, in one run.
 constexpr std::size_t kTailLines = 8;
 
 namespace fs = std::filesystem;
@@ -115,7 +116,7 @@ Task<Result<void>> Run::start_control() {
   Result<Process> process = Process::start(
       {.name = "control plane",
        .command = {program("glia-control", "control_plane"), "--mesh", fs::absolute(options_.mesh),
-                   "--state-dir", control_directory(directory_), "--listen", "127.0.0.1:0"},
+                   "--state-dir", control_directory(directory_), "--listen", control_address_},
        .environment = {},
        .directory = "",
        .log = log_of("control")});
@@ -129,6 +130,10 @@ Task<Result<void>> Run::start_control() {
     if (stopping_) co_return failed("interrupted");
     if (loop_.now() > until) co_return failed("the control plane does not answer");
     co_await sleep_for(loop_, kLook);
+  }
+  if (control_starts_++ > 0) {
+    say("control plane   ready again");
+    co_return Result<void>();
   }
   say(cat("control plane   ready   trust domain ", report_.objects.mesh.spec.trust_domain,
           ", logs in ", directory_, "/log"));
@@ -145,6 +150,7 @@ Result<void> Run::start_sidecar(Member& member) {
     std::ofstream file(join, std::ios::trunc);
     fs::permissions(join, fs::perms::owner_read | fs::perms::owner_write);
     file << token.join_file();
+    remember_control_address(token.join_file());
     if (!file.flush()) return failed(cat("cannot write ", join));
   }
   TRY(member.sidecar,
@@ -179,14 +185,33 @@ Result<void> Run::start_application(Member& member) {
   return {};
 }
 
+// The first start takes any port; sidecars know that one from then on.
+void Run::remember_control_address(std::string_view join_file) {
+  constexpr std::string_view kKey = "control: ";
+  const std::size_t key = join_file.find(kKey);
+  if (key == join_file.npos) return;
+  const std::string_view rest = join_file.substr(key + kKey.size());
+  control_address_ = trim(rest.substr(0, rest.find('\n')), "\"' ");
+}
+
+Task<Result<void>> Run::restart_control(const std::string& ended) {
+  say(cat("control plane   ", ended, "; sidecars go on with what they have\n",
+          tail_of(log_of("control"), kTailLines)));
+  if (control_starts_ > kControlRestarts) {
+    co_return failed(cat("the control plane ended ", control_starts_, " times"));
+  }
+  co_return co_await start_control();
+}
+
 // One line of state for each workload, printed when it changes.
 Task<void> Run::watch() {
   while (!stopping_) {
     if (const auto ended = control_->poll()) {
-      say(cat("control plane   ", *ended, "; sidecars go on with what they have\n",
-              tail_of(log_of("control"), kTailLines)));
-      exit_code_ = 1;
-      co_return;
+      if (const auto again = co_await restart_control(*ended); !again && !stopping_) {
+        std::fprintf(stderr, "glia run: %s\n", again.error().message().c_str());
+        exit_code_ = 1;
+        co_return;
+      }
     }
     bool ready = true;
     for (Member& member : members_) {

@@ -40,6 +40,8 @@ class Run {
   Task<void> main();
   Task<Result<void>> start_all();
   Task<Result<void>> start_control();
+  Task<Result<void>> restart_control(const std::string& ended);
+  void remember_control_address(std::string_view join_file);
   Result<void> start_sidecar(Member& member);
   Result<void> start_application(Member& member);
   Task<void> watch();
@@ -54,6 +56,8 @@ class Run {
   std::string directory_;  // Absolute.
   LoadReport report_;
   std::optional<Process> control_;
+  std::string control_address_ = "127.0.0.1:0";
+  int control_starts_ = 0;
   std::vector<Member> members_;
   bool stopping_ = false, hurry_ = false;
   bool all_ready_said_ = false;
