@@ -1,0 +1,159 @@
+"""A real Envoy as a sidecar in a mesh of glia-control, beside glia-proxy; and the mesh without its
+control plane."""
+
+import json
+import unittest
+
+from bootstrap import cluster, socket_address, upstream_tls
+from harness import GLIA_PROXY, Program, Scene, envoy, eventually, fetch, tally
+from meshes import (ADMIN_PORT, PORT, ControlPlane, MeshFile, Sidecar, ask, free_network,
+                    is_ready, join_with_own_key, mesh, policy, service, settled, spiffe, split,
+                    workload)
+from origins import HttpOrigin
+
+
+class BootstrapSidecar(Program):
+    """Envoy, or glia-proxy, with the bootstrap that a mesh needs: the way to the control plane, its
+    certificate and the authorities; the rest comes over ADS."""
+
+    def __init__(self, directory, control, name, address, program):
+        self.address = address
+        identity, bundle = join_with_own_key(control.join_file(name), directory)
+        ads = {"resource_api_version": "V3", "ads": {}}
+        config = {
+            "node": {"id": f"default/{name}", "cluster": name},
+            "admin": {"address": socket_address((address, ADMIN_PORT))},
+            "dynamic_resources": {
+                "lds_config": ads, "cds_config": ads,
+                "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [
+                    {"envoy_grpc": {"cluster_name": "control"}}]}},
+            "static_resources": {
+                "secrets": [
+                    {"name": "default", "tls_certificate": {
+                        "certificate_chain": {"filename": str(identity.certificate)},
+                        "private_key": {"filename": str(identity.key)}}},
+                    {"name": "ROOTCA", "validation_context": {
+                        "trusted_ca": {"filename": str(bundle.certificate)}}}],
+                "clusters": [cluster("control", control.port, http2=True, tls=upstream_tls(
+                    identity, bundle, [f"{bundle.spiffe_id}/glia-control"], ["h2"]))]}}
+        file = directory / f"bootstrap-{name}.yaml"
+        file.write_text(json.dumps(config))
+        super().__init__(f"{program.name}-{name}", [program, "-c", file, "--disable-hot-restart",
+                                                    "--concurrency", "1"], directory)
+        eventually(self._is_ready, f"the sidecar of {name} is ready")
+
+    def _is_ready(self):
+        self.check_alive()
+        return is_ready(self.address)
+
+    def dump(self):
+        return fetch(ADMIN_PORT, "/config_dump?include_eds", host=self.address).json
+
+
+class EnvoyInTheMesh(Scene):
+    """client (Envoy) asks reco, which is v1 and v2 (glia-proxy, the second by the same kind of
+    bootstrap as Envoy), and echo (Envoy)."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        envoy()
+        network = free_network()
+        cls.at = {name: f"{network}.{host}" for host, name in
+                  enumerate(("client", "reco-v1", "reco-v2", "echo"), 1)}
+        cls.origins = {name: cls.enterClassContext(HttpOrigin(name))
+                       for name in ("reco-v1", "reco-v2", "echo")}
+        cls.file = MeshFile(cls.directory, cls.objects(v1=100, v2=0))
+        cls.control = cls.enterClassContext(ControlPlane(cls.directory, cls.file))
+        cls.enterClassContext(Sidecar(cls.directory, cls.control, "reco-v1", cls.at["reco-v1"]))
+        cls.client, cls.echo, _ = (
+            cls.enterClassContext(BootstrapSidecar(cls.directory, cls.control, name, cls.at[name],
+                                                   program))
+            for name, program in (("client", envoy()), ("echo", envoy()),
+                                  ("reco-v2", GLIA_PROXY)))
+
+    @classmethod
+    def objects(cls, **weights):
+        return [
+            mesh(), workload("client", cls.at["client"]),
+            *(workload(f"reco-{version}", cls.at[f"reco-{version}"],
+                       cls.origins[f"reco-{version}"].port, version, "reco", identity="reco")
+              for version in ("v1", "v2")),
+            workload("echo", cls.at["echo"], cls.origins["echo"].port),
+            service("reco"), service("reco-v1", app="reco", version="v1"),
+            service("reco-v2", app="reco", version="v2"), service("echo"),
+            split("reco", **weights), policy("for-client", "echo", "client")]
+
+    def setUp(self):
+        self.shift(v1=100, v2=0)
+
+    def shift(self, **weights):
+        """Edits the weights, and waits until the client sees them."""
+        self.file.save(self.objects(**weights))
+        wanted = {f"reco-{version}" for version, weight in weights.items() if weight}
+        eventually(lambda: {self.told().json["origin"] for _ in range(8)} <= wanted,
+                   f"only {wanted} is asked")
+
+    def told(self):
+        answer = ask(self.at["client"], "reco")
+        self.assertEqual(answer.status, 200, answer)
+        return answer
+
+    def test_envoy_accepts_all_that_it_is_sent(self):
+        eventually(lambda: settled(self.control.status(), "client", "echo", "reco-v1", "reco-v2"),
+                   "every sidecar accepted what it was sent")
+        for sidecar, listeners in ((self.client, {"outbound"}),
+                                   (self.echo, {"outbound", "inbound:http"})):
+            dump = json.dumps(sidecar.dump())
+            self.assertNotIn("error_state", dump)
+            for name in listeners | {"outbound:80:reco-v1.default", "outbound:80:echo.default"}:
+                self.assertIn(f'"{name}"', dump)
+        clusters = fetch(ADMIN_PORT, "/clusters", host=self.at["client"]).text
+        self.assertIn(f"outbound:80:reco-v1.default::{self.at['reco-v1']}:{PORT}::health_flags"
+                      "::healthy", clusters)
+
+    def test_envoy_asks_glia_over_mutual_tls(self):
+        headers = self.told().json["headers"]
+        self.assertIn(f"By={spiffe('reco')};", headers["x-forwarded-client-cert"])
+        self.assertIn(f"URI={spiffe('client')}", headers["x-forwarded-client-cert"])
+
+    def test_glia_asks_envoy_and_envoy_obeys_the_policy(self):
+        allowed = ask(self.at["client"], "echo", "/x")
+        self.assertEqual((allowed.status, allowed.json["origin"]), (200, "echo"))
+        self.assertIn(f"URI={spiffe('client')}",
+                      allowed.json["headers"]["x-forwarded-client-cert"])
+        refused = ask(self.at["reco-v1"], "echo")
+        self.assertEqual(refused.status, 403)
+
+    def test_an_edit_of_weights_shifts_the_requests_of_envoy(self):
+        self.shift(v1=0, v2=100)
+        self.assertEqual(self.told().json["origin"], "reco-v2")
+        self.shift(v1=50, v2=50)
+        counts = tally(self.told().json["origin"] for _ in range(300))
+        self.assert_share(counts, "reco-v1", 0.5)
+
+    def test_an_unknown_service_is_a_404_that_says_how_to_name_one(self):
+        answer = ask(self.at["client"], "nobody")
+        self.assertEqual(answer.status, 404)
+        self.assertIn("NAME", answer.text.upper())
+
+    def test_traffic_goes_on_without_the_control_plane_and_follows_it_again(self):
+        cls = type(self)
+        port = self.control.port
+        self.control.process.kill()
+        self.control.ended()
+        for asker in ("client", "reco-v1"):
+            for _ in range(20):
+                self.assertEqual(ask(self.at[asker], "reco").status, 200)
+        self.file.save(self.objects(v1=0, v2=100))  # Nobody sees it yet.
+        cls.control = cls.enterClassContext(ControlPlane(self.directory, self.file, port))
+        for asker in ("client", "reco-v1"):
+            def follows():
+                answer = ask(self.at[asker], "reco")
+                self.assertEqual(answer.status, 200)
+                return answer.json["origin"] == "reco-v2"
+            eventually(follows, f"{asker} follows the new control plane", within_s=60)
+
+
+if __name__ == "__main__":
+    unittest.main()

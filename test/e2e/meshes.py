@@ -1,0 +1,218 @@
+"""Meshes for tests: their objects in a file, a control plane, sidecars that join it."""
+
+import datetime
+import json
+import os
+import pathlib
+import random
+import re
+import socket
+import subprocess
+import tempfile
+
+import yaml
+
+import harness
+from certificates import Identity, make_request
+
+TRUST_DOMAIN = "e2e.mesh"
+ADMIN_PORT, OUTBOUND_PORT, PORT = 15000, 15001, 8080  # On addresses that nobody else has.
+HTTP_ROUTES = "gateway.networking.k8s.io/v1"
+
+
+def spiffe(name):
+    return f"spiffe://{TRUST_DOMAIN}/ns/default/sa/{name}"
+
+
+def free_network(hosts=10):
+    """A part "127.x.y" of the loopback network where nobody listens on the mesh's ports."""
+    for _ in range(200):
+        network = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}"
+        if all(_is_free(f"{network}.{host}", port) for host in range(1, hosts + 1)
+               for port in (ADMIN_PORT, OUTBOUND_PORT, PORT)):
+            return network
+    raise AssertionError("found no free part of 127.0.0.0/8")
+
+
+def _is_free(host, port):
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def mesh(**spec):
+    return {"apiVersion": "glia.dev/v1", "kind": "Mesh", "metadata": {"name": "e2e"},
+            "spec": {"trustDomain": TRUST_DOMAIN, **spec}}
+
+
+def workload(name, address, app_port=None, version=None, app=None, **spec):
+    """One that serves HTTP on PORT if it has an app_port."""
+    labels = {"app": app or name, **({"version": version} if version else {})}
+    if app_port:
+        spec["ports"] = [{"name": "http", "port": PORT, "protocol": "HTTP", "appPort": app_port}]
+    return {"apiVersion": "glia.dev/v1", "kind": "Workload",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"address": address, "outbound": {"port": OUTBOUND_PORT},
+                     "admin": {"port": ADMIN_PORT}, **spec}}
+
+
+def service(name, **selector):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": selector or {"app": name},
+                     "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}}
+
+
+def split(name, **weights):
+    """An HTTPRoute that spreads the requests for a service; weights: v1=90 for name-v1."""
+    return {"apiVersion": HTTP_ROUTES, "kind": "HTTPRoute", "metadata": {"name": name},
+            "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": name}],
+                     "rules": [{"backendRefs": [
+                         {"name": f"{name}-{version}", "port": 80, "weight": weight}
+                         for version, weight in weights.items()]}]}}
+
+
+def policy(name, app, *callers, **to):
+    rule = {"from": [{"identities": list(callers)}], **({"to": [to]} if to else {})}
+    return {"apiVersion": "glia.dev/v1", "kind": "AuthorizationPolicy", "metadata": {"name": name},
+            "spec": {"selector": {"app": app}, "rules": [rule]}}
+
+
+class MeshFile:
+    """mesh.yaml, replaced whole as editors do."""
+
+    def __init__(self, directory, objects):
+        self.path = pathlib.Path(directory, "mesh.yaml")
+        self.save(objects)
+
+    def save(self, objects):
+        """Returns when it was saved, by the clock of log lines."""
+        text = objects if isinstance(objects, str) else yaml.safe_dump_all(objects, sort_keys=False)
+        fresh = self.path.with_suffix(".fresh")
+        fresh.write_text(text)
+        os.replace(fresh, self.path)
+        return datetime.datetime.now(datetime.timezone.utc)
+
+    def text(self):
+        return self.path.read_text()
+
+
+def status_of(state):
+    """What `glia status -o json` says, or None while nobody answers."""
+    ran = subprocess.run([harness.GLIA, "status", "--state-dir", state, "-o", "json"],
+                         capture_output=True, text=True, timeout=harness.WITHIN_S)
+    return json.loads(ran.stdout) if ran.returncode == 0 else None
+
+
+def settled(status, *workloads):
+    """Has the sidecar of each of these workloads accepted all that was sent to it?"""
+    if not status:
+        return False
+    proxies = {proxy["workload"]: proxy for proxy in status.get("proxies", [])}
+    return all(
+        (types := proxies.get(f"default/{name}", {}).get("types"))
+        and all(kind["sentVersion"] and kind["sentVersion"] == kind["ackedVersion"]
+                and not kind.get("nackError") for kind in types)
+        for name in workloads)
+
+
+def log_times(text, pattern):
+    """When the lines with this pattern were written."""
+    return [datetime.datetime.fromisoformat(line.split()[0])
+            for line in text.splitlines() if re.search(pattern, line)]
+
+
+class ControlPlane(harness.Program):
+    """glia-control on a mesh file. Its state survives it, so that it can be started again."""
+
+    def __init__(self, directory, mesh_file, port=0):
+        self.state = pathlib.Path(directory, "state")
+        super().__init__("glia-control", [
+            harness.GLIA_CONTROL, "--mesh", mesh_file.path, "--state-dir", self.state / "control",
+            "--listen", f"127.0.0.1:{port}", "--log-level", "debug"], directory)
+        said = self.text().count("glia-control: serving") if port else 0
+
+        def serving():
+            self.check_alive()
+            found = re.findall(r"glia-control: serving 127\.0\.0\.1:(\d+)", self.text())
+            return len(found) > said and self.status() and found[-1]
+        self.port = int(harness.eventually(serving, "glia-control serves"))
+
+    def status(self):
+        return status_of(self.state)
+
+    def join_file(self, workload):
+        """A file with which the sidecar of this workload may join, once."""
+        ran = subprocess.run([harness.GLIA, "token", workload, "--state-dir", self.state],
+                             capture_output=True, text=True, timeout=harness.WITHIN_S)
+        if ran.returncode != 0:
+            raise AssertionError(f"glia token: {ran.stderr}")
+        file = self.state / f"{workload}.join"
+        file.write_text(ran.stdout)
+        return file
+
+
+class Sidecar(harness.Program):
+    """glia-proxy that joins a control plane and is ready."""
+
+    def __init__(self, directory, control, workload, address):
+        self.address = address
+        super().__init__(f"sidecar-{workload}", [
+            harness.GLIA_PROXY, "--join", control.join_file(workload), "--concurrency", "1",
+            "--admin-address", f"{address}:{ADMIN_PORT}"], directory)
+        harness.eventually(self._is_ready, f"the sidecar of {workload} is ready")
+
+    def _is_ready(self):
+        self.check_alive()
+        return is_ready(self.address)
+
+
+def is_ready(address):
+    try:
+        return harness.fetch(ADMIN_PORT, "/ready", host=address).status == 200
+    except OSError:
+        return False
+
+
+def ask(address, service, path="/", **options):
+    """What the application with this sidecar gets from a service."""
+    headers = {"Host": service, **options.pop("headers", {})}
+    return harness.fetch(OUTBOUND_PORT, path, host=address, headers=headers, **options)
+
+
+def join_with_own_key(join_file, directory):
+    """Does what a sidecar does to join: makes a key, asks for a certificate, with grpcio.
+    Returns (identity, trust bundle file)."""
+    import grpc
+    facts = yaml.safe_load(join_file.read_text())
+    name = facts["workload"].partition("/")[2]
+    key, request = make_request(directory, name)
+    messages = _messages("api/glia/v1/identity.proto")
+    credentials = grpc.ssl_channel_credentials(facts["trustBundle"].encode())
+    with grpc.secure_channel(facts["control"], credentials, options=[
+            ("grpc.ssl_target_name_override", "glia-control")]) as channel:
+        answer = channel.unary_unary(
+            "/glia.v1.IdentityService/SignCertificate",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=messages["glia.v1.SignCertificateResponse"].FromString)(
+            messages["glia.v1.SignCertificateRequest"](
+                csr_pem=request.read_text(), token=facts["token"], workload=facts["workload"]),
+            timeout=harness.WITHIN_S)
+    identity = Identity(directory, name, answer.spiffe_id)
+    identity.certificate.write_text(answer.certificate_chain_pem)
+    bundle = Identity(directory, f"{name}-bundle", f"spiffe://{TRUST_DOMAIN}")
+    bundle.certificate.write_text(answer.trust_bundle_pem)
+    return identity, bundle
+
+
+def _messages(proto):
+    """The Python classes of the messages in one of our .proto files."""
+    from google.protobuf import descriptor_pb2, message_factory
+    with tempfile.TemporaryDirectory() as scratch:
+        out = pathlib.Path(scratch, "set")
+        subprocess.run([harness.peer("protoc"), f"--proto_path={harness.ROOT}",
+                        f"--descriptor_set_out={out}", harness.ROOT / proto], check=True)
+        files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+    return message_factory.GetMessages(files.file)
