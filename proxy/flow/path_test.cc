@@ -218,7 +218,8 @@ TEST(Redirect, KeepsWhatItDoesNotReplace) {
       {{.path = "/new?c=d", .strip_query = true}, "shop", "http://shop/new?c=d"},
       {{.prefix = "/new", .strip_query = true}, "shop", "http://shop/new/x"},
       {{.scheme = "https"}, "[::1]", "https://[::1]/old/x?a=b"},
-      {{.scheme = "https"}, "shop:81", "https://shop/old/x?a=b"},
+      {{.scheme = "https"}, "shop:80", "https://shop/old/x?a=b"},
+      {{.scheme = "https"}, "shop:81", "https://shop:81/old/x?a=b"},
       {{.scheme = "https", .host = "a.com:8443"}, "shop", "https://a.com:8443/old/x?a=b"},
       {{.port = 82}, "[::1]:81", "http://[::1]:82/old/x?a=b"},
   };
