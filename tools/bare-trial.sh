@@ -40,6 +40,8 @@ done
 mounted=()
 leave() {
   local place
+  [ ! -x "$root/usr/bin/bazel" ] ||
+    HOME=/root chroot "$root" sh -c 'cd /root/glia && bazel shutdown' >/dev/null 2>&1 || true
   for place in "${mounted[@]}"; do umount -l "$place"; done
 }
 trap leave EXIT

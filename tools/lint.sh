@@ -35,7 +35,7 @@ if [ ${#files[@]} -gt 0 ]; then
   # Generated headers must be there before a file that includes them can be read.
   /usr/bin/bazel build --noshow_progress --ui_event_filters=-info //api/... @xds//:xds @crates//...
   external=$(/usr/bin/bazel info output_base 2>/dev/null)/external
-  flags=(-std=c++20 -I. -Ibazel-bin "-I$external/xds/gen" "-I$external/crates/boringssl/include"
+  flags=(-std=c++20 -I. -Ibazel-bin -Ibazel-bin/api "-I$external/xds/gen" "-I$external/crates/boringssl/include"
     "-I$external/crates/nghttp2/lib/includes" -Wno-unused-parameter)
   echo "clang-tidy over ${#files[@]} files"
   printf "%s\n" "${files[@]}" | xargs -P "$(nproc)" -I{} clang-tidy-19 --quiet {} -- "${flags[@]}" || failed=1
