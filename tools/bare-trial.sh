@@ -41,7 +41,7 @@ mounted=()
 leave() {
   local place
   [ ! -x "$root/usr/bin/bazel" ] ||
-    HOME=/root chroot "$root" sh -c 'cd /root/glia && bazel shutdown' >/dev/null 2>&1 || true
+    HOME=/root chroot "$root" sh -c 'cd /srv/glia && bazel shutdown' >/dev/null 2>&1 || true
   for place in "${mounted[@]}"; do umount -l "$place"; done
 }
 trap leave EXIT
