@@ -6,7 +6,7 @@
 namespace glia {
 namespace {
 
-constexpr std::size_t kFirstRead = 16 * 1024;   // bytes
+constexpr std::size_t kFirstRead = 16 * 1024;     // bytes
 constexpr std::size_t kLargestRead = 256 * 1024;  // bytes
 // Full reads of one connection in one turn, before its neighbours get their turn.
 constexpr int kReadsPerTurn = 4;
@@ -34,31 +34,32 @@ void Wire::opened_before(Slice already_read) {
 }
 
 void Wire::on_readable() {
-  for (int i = 0; i < kReadsPerTurn && !paused_ && !broken_ && !ended_; ++i) {
-    Block& block = loop_.read_block(read_size_);
-    const std::size_t asked = std::min(read_size_, block.capacity());
-    const IoResult got = stream_->read({block.data(), asked});
-    switch (got.state) {
-      case IoResult::State::kWait:
-        return;
-      case IoResult::State::kEnd:
-        ended_ = true;
-        stream_->pause_reading(true);
-        return wire_ended();
-      case IoResult::State::kError:
-        return break_with(stream_->error());
-      case IoResult::State::kDone:
-        break;
-    }
-    bytes_read_ += got.bytes;
-    last_activity_ = loop_.now();
-    wire_input(Slice(&block, block.data(), got.bytes));
-    if (got.bytes < asked) {
-      if (got.bytes < read_size_ / 4) read_size_ = std::max(kFirstRead, read_size_ / 2);
-      return;
-    }
-    read_size_ = std::min(kLargestRead, read_size_ * 2);
+  for (int i = 0; i < kReadsPerTurn && may_read(); ++i) {
+    const std::size_t asked = read_size_;
+    if (read_once() < asked) return;
   }
+}
+
+std::size_t Wire::read_once() {
+  const std::size_t asked = read_size_;
+  Block& block = loop_.read_block(asked);
+  const IoResult got = stream_->read({block.data(), asked});
+  switch (got.state) {
+    case IoResult::State::kWait: return 0;
+    case IoResult::State::kEnd:
+      ended_ = true;
+      stream_->pause_reading(true);
+      wire_ended();
+      return 0;
+    case IoResult::State::kError: break_with(stream_->error()); return 0;
+    case IoResult::State::kDone: break;
+  }
+  bytes_read_ += got.bytes;
+  last_activity_ = loop_.now();
+  if (got.bytes == asked) read_size_ = std::min(kLargestRead, asked * 2);
+  if (got.bytes < asked / 4) read_size_ = std::max(kFirstRead, asked / 2);
+  wire_input(Slice(&block, block.data(), got.bytes));
+  return got.bytes;
 }
 
 void Wire::on_writable() {
@@ -76,6 +77,17 @@ void Wire::break_with(const Error& error) {
   wire_broken(error);
 }
 
+// An upstream that refuses a request early answers, closes, and its system resets what we go on
+// sending (RFC 9112 section 9.6): the answer may have arrived before the reset. As nothing follows a
+// reset, this ends.
+void Wire::writing_failed() {
+  const Error error = stream_->error();
+  out_.clear();
+  while (may_read() && read_once() > 0) {
+  }
+  break_with(error);
+}
+
 void Wire::flush() {
   if (!open_ || broken_) return;
   bool moved = false;
@@ -85,7 +97,7 @@ void Wire::flush() {
     std::size_t given = 0;
     for (std::size_t i = 0; i < count; ++i) given += pieces[i].size();
     const IoResult wrote = stream_->write({pieces.data(), count});
-    if (wrote.state == IoResult::State::kError) return break_with(stream_->error());
+    if (wrote.state == IoResult::State::kError) return writing_failed();
     if (wrote.state == IoResult::State::kDone) {
       moved = true;
       bytes_written_ += wrote.bytes;

@@ -54,6 +54,10 @@ class Wire : public Flushable, private Stream::Watcher {
   void on_readable() override;
   void on_writable() override;
   void on_broken() override;
+  bool may_read() const { return !paused_ && !broken_ && !ended_; }
+  // Returns how many bytes it gave to the codec.
+  std::size_t read_once();
+  void writing_failed();
   void break_with(const Error& error);
 
   EventLoop& loop_;
@@ -64,11 +68,11 @@ class Wire : public Flushable, private Stream::Watcher {
   uint64_t bytes_written_ = 0;
   TimePoint last_activity_;
   bool open_ = false;
-  bool ended_ = false;      // The peer ended its side.
+  bool ended_ = false;  // The peer ended its side.
   bool broken_ = false;
   bool paused_ = false;
-  bool blocked_ = false;    // A write moved less than it was given; wait for on_writable.
-  bool finish_ = false;     // End our side when the queue is empty.
+  bool blocked_ = false;  // A write moved less than it was given; wait for on_writable.
+  bool finish_ = false;   // End our side when the queue is empty.
   bool finished_ = false;
 };
 

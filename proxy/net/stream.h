@@ -79,7 +79,8 @@ class Stream {
   virtual void watch(Watcher& watcher) = 0;
   // Moves at most `into.size()` bytes.
   virtual IoResult read(std::span<char> into) = 0;
-  // Gathers the pieces in order; may move fewer bytes than given.
+  // Gathers the pieces in order; may move fewer bytes than given. After kError, what had arrived
+  // before can still be read; then read() returns kError as well.
   virtual IoResult write(std::span<const std::string_view> pieces) = 0;
   // Ends our side once what was written has left (FIN, close_notify).
   virtual void finish_writing() = 0;

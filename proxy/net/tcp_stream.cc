@@ -114,14 +114,16 @@ IoResult TcpStream::read(std::span<char> into) {
   while (true) {
     const ssize_t count = recv(fd_, into.data(), into.size(), 0);
     if (count > 0) {
-      drained_ = static_cast<std::size_t>(count) < into.size();
+      drained_ = static_cast<std::size_t>(count) < into.size() && !write_failed_;
       return {IoResult::State::kDone, static_cast<std::size_t>(count)};
     }
+    if (count < 0 && errno == EINTR) continue;
+    // The end after a reset is not an orderly one: writing took the error from the socket.
+    if (write_failed_) return fail(doing_, error_number_);
     if (count == 0) {
       ended_ = true;
       return {IoResult::State::kEnd};
     }
-    if (errno == EINTR) continue;
     if (errno != EAGAIN) return fail("read from", errno);
     drained_ = true;
     return {IoResult::State::kWait};
@@ -129,7 +131,7 @@ IoResult TcpStream::read(std::span<char> into) {
 }
 
 IoResult TcpStream::write(std::span<const std::string_view> pieces) {
-  if (state_ == State::kBroken) return {IoResult::State::kError};
+  if (state_ == State::kBroken || write_failed_) return {IoResult::State::kError};
   if (state_ != State::kOpen || blocked_) return {IoResult::State::kWait};
   std::size_t moved = 0;
   while (!pieces.empty() && !blocked_) {
@@ -145,7 +147,7 @@ IoResult TcpStream::write(std::span<const std::string_view> pieces) {
     message.msg_iovlen = count;
     const ssize_t sent = size == 0 ? 0 : sendmsg(fd_, &message, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && errno != EAGAIN) return fail("write to", errno);
+    if (sent < 0 && errno != EAGAIN) return fail_writing(errno);
     moved += sent > 0 ? static_cast<std::size_t>(sent) : 0;
     blocked_ = sent < static_cast<ssize_t>(size);
     pieces = pieces.subspan(count);
@@ -179,6 +181,14 @@ IoResult TcpStream::fail(const char* doing, int error_number) {
   if (fd_ >= 0) unwatch();
   state_ = State::kBroken;
   doing_ = doing;
+  error_number_ = error_number;
+  return {IoResult::State::kError};
+}
+
+IoResult TcpStream::fail_writing(int error_number) {
+  write_failed_ = true;
+  drained_ = false;
+  doing_ = "write to";
   error_number_ = error_number;
   return {IoResult::State::kError};
 }

@@ -34,6 +34,7 @@ class TcpStream final : public Stream, private FdWatch {
   void finish_connecting();
   void open();
   IoResult fail(const char* doing, int error_number);
+  IoResult fail_writing(int error_number);
   void break_now(const char* doing, int error_number);
 
   Watcher* watcher_ = nullptr;
@@ -45,7 +46,8 @@ class TcpStream final : public Stream, private FdWatch {
   bool drained_ = true;   // The socket was empty when we last looked; wait for an event.
   bool blocked_ = false;  // The socket was full when we last wrote.
   bool paused_ = false;
-  bool ended_ = false;  // The peer will send no more.
+  bool ended_ = false;         // The peer will send no more.
+  bool write_failed_ = false;  // What has arrived may still be read.
 };
 
 // A non-blocking socket for `family`, with Nagle's algorithm off; -1 and errno on failure.

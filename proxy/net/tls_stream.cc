@@ -73,15 +73,15 @@ void TlsStream::on_open() {
 }
 
 void TlsStream::on_writable() {
-  const State before = state_;
+  const bool failed_before = write_failed_;
   flush();
-  if (state_ == State::kBroken && before != State::kBroken) {
-    // Nobody is in a call of ours that could return the error.
-    if (paused_ || before == State::kHandshaking) return tell_broken();
-    return watcher_->on_readable();
-  }
   if (!output_.empty()) return;
   if (state_ == State::kFailing) return tell_handshake_failed();
+  if (write_failed_ && !failed_before) {
+    // Nobody is in a call of ours that could return the error.
+    if (paused_ || state_ == State::kBroken) return tell_broken();
+    return watcher_->on_readable();
+  }
   if (state_ == State::kOpen && std::exchange(wants_to_write_, false)) watcher_->on_writable();
 }
 
@@ -148,7 +148,7 @@ void TlsStream::complete_handshake() {
   fill_info();
   state_ = State::kOpen;
   flush();
-  if (state_ != State::kOpen) return tell_broken();
+  if (write_failed_) return tell_broken();
   if (paused_) under_->pause_reading(true);
   watcher_->on_open();
   // What came with the last message of the handshake is not announced from below again.
@@ -270,7 +270,7 @@ IoResult TlsStream::read(std::span<char> into) {
 }
 
 IoResult TlsStream::write(std::span<const std::string_view> pieces) {
-  if (state_ == State::kBroken) return {IoResult::State::kError};
+  if (state_ == State::kBroken || write_failed_) return {IoResult::State::kError};
   CHECK(!finished_);
   if (state_ != State::kOpen || !output_.empty()) {
     wants_to_write_ = true;
@@ -280,6 +280,7 @@ IoResult TlsStream::write(std::span<const std::string_view> pieces) {
   std::size_t moved = 0, moved_of_piece = 0, filled = 0;
   while (!pieces.empty()) {
     if (output_.size() >= kOutputLimit) flush();
+    if (write_failed_) return {IoResult::State::kError};
     if (output_.size() >= kOutputLimit) {
       wants_to_write_ = true;
       break;
@@ -305,7 +306,7 @@ IoResult TlsStream::write(std::span<const std::string_view> pieces) {
   }
   if (filled > 0 && !seal({gathered.data(), filled})) return {IoResult::State::kError};
   flush();
-  if (state_ == State::kBroken) return {IoResult::State::kError};
+  if (write_failed_) return {IoResult::State::kError};
   if (moved == 0) return {IoResult::State::kWait};
   return {IoResult::State::kDone, moved};
 }
@@ -328,12 +329,7 @@ void TlsStream::flush() {
     for (std::size_t i = 0; i < count; ++i) size += pieces[i].size();
     const IoResult result = under_->write({pieces.data(), count});
     if (result.state == IoResult::State::kError) {
-      // During a handshake the reason for the failure, if there is one, says more.
-      output_.clear();
-      if (state_ == State::kFailing) return;
-      return break_with(state_ == State::kHandshaking
-                            ? broken("TLS handshake with", under_->error().message())
-                            : under_->error());
+      return fail_writing(under_->error());
     }
     if (result.state == IoResult::State::kDone) output_.drop_front(result.bytes);
     if (result.bytes < size) return;  // on_writable follows.
@@ -343,8 +339,19 @@ void TlsStream::flush() {
   under_->finish_writing();
 }
 
+void TlsStream::fail_writing(Error error) {
+  write_failed_ = true;
+  output_.clear();
+  // The reason why a handshake failed says more.
+  if (state_ == State::kFailing) return;
+  if (state_ == State::kHandshaking) {
+    return break_with(broken("TLS handshake with", error.message()));
+  }
+  error_ = std::make_unique<Error>(std::move(error));
+}
+
 void TlsStream::finish_writing() {
-  if (state_ != State::kOpen || std::exchange(finished_, true)) return;
+  if (state_ != State::kOpen || write_failed_ || std::exchange(finished_, true)) return;
   SSL_shutdown(ssl_.get());
   flush();
 }

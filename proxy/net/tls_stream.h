@@ -62,6 +62,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   bool seal(std::string_view plaintext);
   void flush();
   void break_with(Error error);
+  void fail_writing(Error error);
   Error broken(std::string_view doing, std::string_view why) const;
   bool leftover() const;
   void tell_again();
@@ -91,6 +92,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   bool finished_ = false;        // close_notify was sealed.
   bool under_finished_ = false;  // ... and has left; nothing may follow.
   bool wants_to_write_ = false;
+  bool write_failed_ = false;  // What has arrived may still be read.
 };
 
 }  // namespace glia

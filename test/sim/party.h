@@ -35,11 +35,14 @@ struct Party : Stream::Watcher {
   }
   void on_readable() override {
     char buffer[64 * 1024];
-    while (!broken && !ended) {
+    while (!ended) {
       const IoResult result = stream->read(buffer);
       if (result.state == IoResult::State::kWait) return;
       if (result.state == IoResult::State::kEnd) ended = true;
-      if (result.state == IoResult::State::kError) broken = true;
+      if (result.state == IoResult::State::kError) {
+        broken = true;
+        return;
+      }
       received.append(buffer, result.bytes);
       if (echo) send(std::string(buffer, result.bytes));
     }

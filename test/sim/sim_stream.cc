@@ -45,8 +45,8 @@ void SimStream::join(SimStream& peer) {
 }
 
 IoResult SimStream::read(std::span<char> into) {
-  if (state_ == State::kBroken) return {IoResult::State::kError};
   const std::size_t waiting = received_.size() - taken_;
+  if (waiting == 0 && state_ == State::kBroken) return {IoResult::State::kError};
   if (waiting == 0) {
     end_read_ = ended_;
     return {ended_ ? IoResult::State::kEnd : IoResult::State::kWait};
@@ -122,9 +122,9 @@ void SimStream::break_now(const char* why) {
   fabric_.note(why, *this);
   state_ = State::kBroken;
   why_ = why;
+  // As on a socket: what has arrived can still be read.
   arrivals_.clear();
-  received_.clear();
-  taken_ = unread_ = 0;
+  unread_ = received_.size() - taken_;
   tell_broken_ = true;
   plan();
 }
@@ -198,9 +198,14 @@ void SimStream::tell() {
     watcher_->on_open();
   }
   const bool was_broken = state_ == State::kBroken;
-  if (was_broken && !std::exchange(tell_broken_, false)) return;
-  // A reader finds out by reading; only who cannot read has to be told.
-  if (was_broken && (paused_ || !opened_)) return watcher_->on_broken();
+  if (was_broken && !tell_broken_) return;
+  // A reader finds out by reading, after what had arrived; only who cannot read has to be told.
+  const bool reader = opened_ && !paused_;
+  if (was_broken) {
+    tell_broken_ = reader && taken_ < received_.size();
+    tell_writable_ = false;
+  }
+  if (was_broken && !reader) return watcher_->on_broken();
   const bool readable = was_broken || taken_ < received_.size() || ended_;
   if (readable && !paused_) watcher_->on_readable();
   if (std::exchange(tell_writable_, false) && state_ == State::kOpen) watcher_->on_writable();
@@ -213,8 +218,10 @@ void SimStream::plan() {
   const auto at = [&](TimePoint when) { next = next ? std::min(*next, when) : when; };
   if (!arrivals_.empty()) at(arrivals_.front().when);
   if (reset_at_ && state_ != State::kBroken) at(*reset_at_);
-  if (state_ == State::kOpening || tell_broken_ || tell_writable_) at(now);
-  const bool unread = taken_ < received_.size() || (ended_ && !end_read_);
+  if (state_ == State::kOpening || tell_writable_) at(now);
+  const bool bytes = taken_ < received_.size();
+  if (tell_broken_) at(bytes ? now + kTellAgain : now);
+  const bool unread = bytes || (ended_ && !end_read_);
   if (state_ == State::kOpen && !paused_ && unread) at(now + kTellAgain);
   if (next) {
     start(*next - now);
