@@ -10,6 +10,9 @@
 
 namespace glia {
 
+// What our keepalive PINGs carry, so that their answers are told from that of a drain.
+constexpr uint8_t kKeepalive[8] = {'a', 'l', 'i', 'v', 'e', '?', 0, 0};
+
 // nghttp2's view of a session: C functions that pass on to it.
 struct H2Callbacks {
   static H2Session& self(void* user) { return *static_cast<H2Session*>(user); }
@@ -170,7 +173,7 @@ bool H2Session::fits_windows(int32_t id, std::size_t bytes) const {
 }
 
 void H2Session::wire_opened() {
-  idle_since_ = loop().now();
+  idle_since_ = heard_at_ = loop().now();
   const nghttp2_settings_entry server[] = {
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits_.streams},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
@@ -184,7 +187,7 @@ void H2Session::wire_opened() {
   nghttp2_submit_settings(nghttp2_, NGHTTP2_FLAG_NONE, side_ == Side::kServer ? server : client, 3);
   nghttp2_session_set_local_window_size(nghttp2_, NGHTTP2_FLAG_NONE, 0,
                                         static_cast<int32_t>(limits_.connection_window));
-  look_again_at(loop().now() + limits_.header_time);
+  look_again_at(idle_since_ + std::min(limits_.header_time, limits_.keepalive_interval));
   opened_ = true;
   session_opened();
   mark();
@@ -192,6 +195,8 @@ void H2Session::wire_opened() {
 
 void H2Session::wire_input(Slice input) {
   if (dead_) return;
+  heard_at_ = loop().now();
+  asked_at_.reset();
   trouble_ = 0;
   input_ = &input;
   const nghttp2_ssize read = nghttp2_session_mem_recv2(
@@ -312,6 +317,7 @@ void H2Session::deadline() {
     die(lost("did not close the connection in time"));
     return finish();
   }
+  if (!keep_alive(now)) return;
   const std::optional<TimePoint> waited_from = head_began_      ? head_began_
                                                : settings_seen_ ? std::nullopt
                                                                 : std::optional(idle_since_);
@@ -324,6 +330,25 @@ void H2Session::deadline() {
   if (waited_from) look_again_at(*waited_from + limits_.header_time);
   if (open_streams_ == 0) look_again_at(idle_since_ + limits_.idle_time);
   if (const auto when = check_deadline(now)) look_again_at(*when);
+}
+
+// Finds out that a peer is gone whose end never arrived: its machine died, or a firewall on the way
+// forgot the connection (RFC 9113 section 6.7). False if it is given up.
+bool H2Session::keep_alive(TimePoint now) {
+  if (limits_.keepalive_interval == kForever) return true;
+  if (asked_at_ && now >= *asked_at_ + limits_.keepalive_timeout) {
+    die(lost("did not answer a PING in time"));
+    finish();
+    return false;
+  }
+  if (!asked_at_ && now >= heard_at_ + limits_.keepalive_interval) {
+    nghttp2_submit_ping(nghttp2_, NGHTTP2_FLAG_NONE, kKeepalive);
+    asked_at_ = now;
+    mark();
+  }
+  look_again_at(asked_at_ ? *asked_at_ + limits_.keepalive_timeout
+                          : heard_at_ + limits_.keepalive_interval);
+  return true;
 }
 
 void H2Session::data_received(int32_t id, std::string_view data) {
@@ -356,7 +381,8 @@ void H2Session::frame_received(const nghttp2_frame& frame) {
     case NGHTTP2_RST_STREAM: return reset_was_received();
     case NGHTTP2_SETTINGS: settings_seen_ = true; return settings_received();
     case NGHTTP2_PING:
-      if ((frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) ping_answered();
+      if ((frame.hd.flags & NGHTTP2_FLAG_ACK) == 0) return;
+      if (std::memcmp(frame.ping.opaque_data, kKeepalive, sizeof kKeepalive) != 0) ping_answered();
       return;
     case NGHTTP2_GOAWAY: return goaway_received();
     default: return;

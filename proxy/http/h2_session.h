@@ -111,6 +111,7 @@ class H2Session : public Wire {
   void end_if_done();
   void finish();
   void deadline();
+  bool keep_alive(TimePoint now);
   Error lost(std::string_view why) const;
 
   // Called by H2Callbacks.
@@ -130,6 +131,8 @@ class H2Session : public Wire {
   H2Stream* streams_ = nullptr;
   std::size_t open_streams_ = 0;
   TimePoint idle_since_;
+  TimePoint heard_at_;                   // When the peer last sent anything.
+  std::optional<TimePoint> asked_at_;    // A PING asks whether the peer is still there.
   std::optional<TimePoint> head_began_;  // A head that is not complete.
   std::optional<TimePoint> linger_until_;
   std::optional<Error> error_;

@@ -345,6 +345,59 @@ TEST_F(Http2, ClosesAConnectionThatIsIdle) {
   EXPECT_LE(loop.now() - idle_from, Duration(75s));
 }
 
+TEST_F(Http2, GivesUpAServerThatDoesNotAnswerAPing) {
+  serve(echo);
+  client.options.limits.keepalive_interval = 30s;
+  client.options.limits.keepalive_timeout = 10s;
+  connect();
+  Request request = make_request("POST");
+  request.body = std::make_unique<FedBody>(loop);  // A call that nobody ends.
+  Outcome outcome;
+  Task<void> task = exchange(*client.connection(), request, outcome);
+  task.start();
+  settle();
+  const TimePoint quiet_from = loop.now();
+  while (loop.now() < quiet_from + 3600s) loop.turn(1s);
+  ASSERT_FALSE(outcome.done) << outcome.error->message();
+  const uint64_t sent = pipe->bytes_from(0);
+  // 17 bytes a PING, 9 of head and 8 of data; not more often than asked for.
+  EXPECT_LE(sent, 3600 / 30 * 17 + 1000u);
+  pipe->hold(1, true);
+  const TimePoint silent_from = loop.now();
+  EXPECT_TRUE(turn_until([&] { return outcome.done; }, 1s));
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->message(), "the upstream did not answer a PING in time");
+  EXPECT_LE(loop.now() - silent_from, Duration(41s));
+  EXPECT_EQ(outcome.error->fault(), Fault::kUpstream);
+}
+
+TEST_F(Http2, SendsNoPingUnlessAsked) {
+  serve(echo);
+  connect();
+  Request request = make_request("POST");
+  request.body = std::make_unique<FedBody>(loop);
+  Outcome outcome;
+  Task<void> task = exchange(*client.connection(), request, outcome);
+  task.start();
+  settle();
+  const uint64_t sent = pipe->bytes_from(0);
+  const TimePoint from = loop.now();
+  while (loop.now() < from + 3600s) loop.turn(1s);
+  EXPECT_EQ(pipe->bytes_from(0), sent);
+}
+
+TEST_F(Http2, AServerThatIsAskedToKeepAliveStillDrains) {
+  serve(echo);
+  server->options.limits.keepalive_interval = 1s;
+  server->options.limits.keepalive_timeout = 1s;
+  connect();
+  const TimePoint from = loop.now();
+  while (loop.now() < from + 60s) loop.turn(100ms);
+  ASSERT_TRUE(client.usable());
+  server->connection()->drain();
+  EXPECT_TRUE(turn_until([&] { return client.connection() == nullptr; }, 1s));
+}
+
 TEST_F(Http2, AClientThatDrainsFinishesItsCallsFirst) {
   serve(echo);
   connect();

@@ -17,15 +17,19 @@ enum class Codec : uint8_t { kAuto, kHttp1, kHttp2 };
 
 // Every limit is on by default; docs/limits.md says what reaching each of them does.
 struct HttpLimits {
-  uint32_t header_bytes = 60 * 1024;      // Decoded names and values of one message, 60 KiB as Envoy.
-  uint32_t header_fields = 100;           // Fields of one message.
-  uint32_t streams = 100;                 // Concurrent HTTP/2 streams a connection.
-  uint32_t stream_window = 256 * 1024;    // bytes, HTTP/2 receive window of a stream
+  uint32_t header_bytes = 60 * 1024;    // Decoded names and values of one message, 60 KiB as Envoy.
+  uint32_t header_fields = 100;         // Fields of one message.
+  uint32_t streams = 100;               // Concurrent HTTP/2 streams a connection.
+  uint32_t stream_window = 256 * 1024;  // bytes, HTTP/2 receive window of a stream
   uint32_t connection_window = 1024 * 1024;  // bytes, of a connection; above stream_window
-  uint32_t write_buffer = 64 * 1024;      // bytes queued for one stream before its pump sleeps
-  Duration header_time = 10s;             // From the first byte of a request head to its last.
-  Duration idle_time = 3600s;             // A connection without streams; kForever: no limit.
-  uint32_t requests_per_connection = 0;   // 0: no limit.
+  uint32_t write_buffer = 64 * 1024;         // bytes queued for one stream before its pump sleeps
+  Duration header_time = 10s;                // From the first byte of a request head to its last.
+  Duration idle_time = 3600s;                // A connection without streams; kForever: no limit.
+  uint32_t requests_per_connection = 0;      // 0: no limit.
+  // HTTP/2: a peer that was silent for keepalive_interval is sent a PING, and given up when
+  // it stays silent for keepalive_timeout more. Off unless set: an idle connection costs nothing.
+  Duration keepalive_interval = kForever;
+  Duration keepalive_timeout = 10s;
 };
 
 // How a downstream message ended.
@@ -44,9 +48,9 @@ class ServerStream {
   virtual const ConnectionInfo& connection() const = 0;
   virtual const ArenaRef& arena() const = 0;
   virtual EventLoop& loop() = 0;
-  virtual TimePoint began() const = 0;            // When the first byte of the head arrived.
-  virtual uint64_t request_bytes() const = 0;     // Body bytes received so far.
-  virtual uint64_t response_bytes() const = 0;    // Body bytes sent so far.
+  virtual TimePoint began() const = 0;          // When the first byte of the head arrived.
+  virtual uint64_t request_bytes() const = 0;   // Body bytes received so far.
+  virtual uint64_t response_bytes() const = 0;  // Body bytes sent so far.
   // Sends the response and carries its body. May be called once. If the response's body breaks off
   // after the head was sent, the stream is reset (HTTP/2) or the connection closed (HTTP/1).
   virtual Task<Sent> respond(Response response) = 0;

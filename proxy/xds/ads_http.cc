@@ -11,6 +11,16 @@ namespace glia {
 namespace {
 
 constexpr std::size_t kMessageMax = 64 << 20;  // bytes of one DiscoveryResponse
+// A control plane may have nothing to say for days; one that vanished must not look like that.
+constexpr Duration kKeepaliveInterval = 30s;
+constexpr Duration kKeepaliveTimeout = 10s;
+
+ClientOptions ads_options() {
+  ClientOptions options{.codec = Codec::kHttp2};
+  options.limits.keepalive_interval = kKeepaliveInterval;
+  options.limits.keepalive_timeout = kKeepaliveTimeout;
+  return options;
+}
 
 // The request's side: messages in the order in which they were sent; it never ends by itself.
 class OutgoingMessages final : public Body {
@@ -38,7 +48,7 @@ class OutgoingMessages final : public Body {
 class Connected final : public Reapable, private ClientConnection::Owner {
  public:
   Connected(EventLoop& loop, std::unique_ptr<Stream> stream)
-      : loop_(loop), options_{.codec = Codec::kHttp2} {
+      : loop_(loop), options_(ads_options()) {
     connection_ = connect_http(loop, std::move(stream), options_, *this, stats_);
   }
   ClientConnection& connection() { return *connection_; }

@@ -175,6 +175,24 @@ TEST(AdsOverHttp, SurvivesAControlPlaneThatDiesAndComesBack) {
   });
 }
 
+TEST(AdsOverHttp, NoticesAControlPlaneThatVanishedWithoutAnEnd) {
+  for_each_seed(10, [](SimWorld& world) {
+    SmallControlPlane server(world);
+    Proxy proxy(world);
+    ASSERT_TRUE(world.run_until([&] { return proxy.client.settled(); }, 5s));
+    // Nobody says anything for long, and that is no reason to leave.
+    world.run_for(600s);
+    ASSERT_TRUE(proxy.client.connected());
+    EXPECT_EQ(server.paths.size(), 1u);
+    world.fabric().partition("10.0.0.1", "10.0.0.2");
+    ASSERT_TRUE(world.run_until([&] { return !proxy.client.connected(); }, 41s));
+    EXPECT_EQ(proxy.client.last_end(), "the upstream did not answer a PING in time");
+    world.fabric().heal("10.0.0.1", "10.0.0.2");
+    ASSERT_TRUE(world.run_until([&] { return proxy.client.connected(); }, 60s));
+    EXPECT_EQ(proxy.configuration.snapshot()->version, "cds=1 lds=1");
+  });
+}
+
 TEST(AdsOverHttp, AHostThatDoesNotAnswerIsGivenUpInTime) {
   SimWorld world(4);
   world.host("10.0.0.1");
