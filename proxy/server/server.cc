@@ -73,8 +73,9 @@ Task<std::vector<Answer>> Server::ask(std::function<Answer(Worker&)> question) {
     ~Forget() { questions.erase(number); }
   } const forget{questions_, number};
   for (const auto& worker : workers_) {
-    worker->post([this, number, question](Worker& at) {
-      main_.post([this, number, answer = question(at)]() mutable {
+    worker->post([this, alive = std::weak_ptr(alive_), number, question](Worker& at) {
+      main_.post([this, alive, number, answer = question(at)]() mutable {
+        if (alive.expired()) return;
         deliver(number, [this, &answer](void* waiting) {
           auto& to = *static_cast<Asking<Answer>*>(waiting);
           to.answers.push_back(std::move(answer));
@@ -106,7 +107,9 @@ Task<MetricsPage> Server::metrics() {
   page.gauge("envoy_server_concurrency", {}, workers());
   // Envoy's numbers (envoy.admin.v3.ServerInfo.State).
   page.gauge("envoy_server_state", {},
-             state_ == State::kLive ? 0 : state_ == State::kDraining ? 1 : 3);
+             state_ == State::kLive       ? 0
+             : state_ == State::kDraining ? 1
+                                          : 3);
   if (snapshot_ != nullptr) {
     page.gauge("envoy_listener_manager_total_listeners_active", {},
                static_cast<int64_t>(snapshot_->listeners.size()));
@@ -117,8 +120,8 @@ Task<MetricsPage> Server::metrics() {
 }
 
 Task<std::vector<EndpointRow>> Server::endpoints() {
-  const auto answers = co_await ask<std::vector<EndpointRow>>(
-      [](Worker& worker) { return worker.endpoints(); });
+  const auto answers =
+      co_await ask<std::vector<EndpointRow>>([](Worker& worker) { return worker.endpoints(); });
   std::map<std::pair<std::string, std::string>, EndpointRow> sums;
   for (const auto& rows : answers) {
     for (const EndpointRow& row : rows) {
@@ -141,8 +144,8 @@ Task<std::vector<EndpointRow>> Server::endpoints() {
 
 Task<std::vector<std::string>> Server::exchanges() {
   std::vector<std::string> all;
-  const auto answers = co_await ask<std::vector<std::string>>(
-      [](Worker& worker) { return worker.exchanges(); });
+  const auto answers =
+      co_await ask<std::vector<std::string>>([](Worker& worker) { return worker.exchanges(); });
   for (const auto& part : answers) all.insert(all.end(), part.begin(), part.end());
   co_return all;
 }

@@ -56,7 +56,11 @@ class Server {
   Task<std::vector<Answer>> ask(std::function<Answer(Worker&)> question);
   void deliver(uint64_t number, std::function<void(void*)> answer);
 
+  // What workers post to main may be run after this object is gone, and then finds that out.
+  struct Alive {};
+
   EventLoop& main_;
+  const std::shared_ptr<const Alive> alive_ = std::make_shared<const Alive>();
   TimePoint started_;
   State state_ = State::kInitializing;
   SnapshotRef snapshot_;

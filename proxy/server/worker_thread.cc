@@ -26,7 +26,9 @@ void WorkerThread::run(uint32_t index) {
 }
 
 void WorkerThread::post(std::function<void(Worker&)> work) {
-  loop_.post([this, work = std::move(work)] { work(*worker_); });
+  loop_.post([this, work = std::move(work)] {
+    if (worker_ != nullptr) work(*worker_);
+  });
 }
 
 }  // namespace glia

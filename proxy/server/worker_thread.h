@@ -18,7 +18,7 @@ class WorkerThread {
   // Ends the thread; what is still open is cut.
   ~WorkerThread();
 
-  // Runs `work` on the worker's thread. Called from main; never blocks.
+  // Runs `work` on the worker's thread, unless that ends before. Called from main; never blocks.
   void post(std::function<void(Worker&)> work);
 
  private:
