@@ -159,7 +159,7 @@ Result<void> Run::start_sidecar(Member& member) {
            .command = {program("glia-proxy", "proxy/server"), "--join", join, "--state-dir",
                        cat(directory_, "/sidecar/", name), "--concurrency", "1", "--drain-time-s",
                        cat(options_.drain_seconds), "--admin-address",
-                       cat(workload.admin_address(), ":", workload.spec.admin.port)},
+                       cat(workload.local_address(), ":", workload.spec.admin.port)},
            .environment = {},
            .directory = "",
            .log = log_of(cat(name, ".sidecar"))}));
@@ -175,7 +175,7 @@ Result<void> Run::start_application(Member& member) {
   plan.environment = workload.spec.env;
   // Where the application reaches the mesh; any HTTP client that honours it needs no other setting.
   const std::string outbound =
-      cat("http://", workload.spec.address, ":", workload.spec.outbound.port);
+      cat("http://", workload.local_address(), ":", workload.spec.outbound.port);
   plan.environment.emplace("GLIA_OUTBOUND", outbound);
   plan.environment.emplace("GLIA_WORKLOAD", workload.metadata.key());
   plan.directory = (fs::absolute(workload.metadata.file).parent_path() /
@@ -249,7 +249,7 @@ Task<std::string> Run::state_of(Member& member) {
   if (const auto ended = member.sidecar->poll()) {
     state = cat("sidecar ", *ended, " (", log_of(cat(name, ".sidecar")), ")");
   } else {
-    const Result<Address> admin = Address::ip(workload.admin_address(), workload.spec.admin.port);
+    const Result<Address> admin = Address::ip(workload.local_address(), workload.spec.admin.port);
     const bool ready = admin && co_await is_ready(loop_, network_, *admin, "/ready");
     state = ready ? "sidecar ready  " : "sidecar waiting";
   }
@@ -270,7 +270,7 @@ Task<std::string> Run::state_of(Member& member) {
   for (const Workload::Port& port : workload.spec.ports) {
     state += cat("  ", port.name, " ", workload.spec.address, ":", port.port);
   }
-  state += cat("  outbound ", workload.spec.address, ":", workload.spec.outbound.port);
+  state += cat("  outbound ", workload.local_address(), ":", workload.spec.outbound.port);
   co_return state;
 }
 

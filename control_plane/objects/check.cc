@@ -103,7 +103,7 @@ class Checks {
   // same private ones, but not the same address for the mesh.
   void check_sockets(const Workload& workload) {
     const Workload::Spec& spec = workload.spec;
-    const bool loopback = workload.admin_address() == spec.address;
+    const bool loopback = workload.local_address() == spec.address;
     for (std::size_t i = 0; i < spec.ports.size(); ++i) {
       const Workload::Port& port = spec.ports[i];
       take(workload, spec.address, port.port, port.at, cat("spec.ports[", i, "].port"));

@@ -144,7 +144,8 @@ Kind workload_kind() {
   using Spec = Workload::Spec;
   ObjectType<Workload::Outbound> outbound("the outbound listener");
   outbound.optional("port", &Workload::Outbound::port, port_number(),
-                    "On `address`; the application sends here what is for other services.",
+                    "The application sends here what is for other services. On `address` if that is a "
+                    "loopback address, else on 127.0.0.1: who may use it speaks for the workload.",
                     "15001");
   ObjectType<Workload::Admin> admin("the admin listener");
   admin.optional("port", &Workload::Admin::port, port_number(),

@@ -210,7 +210,7 @@ constexpr char kSemantics[] = R"(
 ## How requests find their way
 
 - An application sends what is for other Services to its own sidecar's outbound listener
-  (`spec.address`, port `spec.outbound.port`), with the name of the Service as host. A host that
+  (port `spec.outbound.port` of its own machine), with the name of the Service as host. A host that
   is no Service is answered with 404 and the names that exist.
 - Without a route, a request goes to the workloads behind the Service, to the one with the
   fewest running requests of two picked by chance.

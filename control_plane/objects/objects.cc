@@ -14,7 +14,7 @@ const Workload::Port* Workload::port(std::string_view name) const {
   return nullptr;
 }
 
-std::string Workload::admin_address() const {
+std::string Workload::local_address() const {
   const bool loopback = spec.address.starts_with("127.") || spec.address == "::1";
   return loopback ? spec.address : "127.0.0.1";
 }

@@ -91,7 +91,9 @@ struct Workload {
   std::vector<std::size_t> policies;
 
   const Port* port(std::string_view name) const;  // Null if there is none.
-  std::string admin_address() const;  // spec.address when it is a loopback address, else 127.0.0.1.
+  // Where the sidecar listens for its own machine alone: spec.address when it is a loopback address,
+  // else 127.0.0.1.
+  std::string local_address() const;
 };
 
 // A name or a number of a Workload port.

@@ -61,7 +61,7 @@ spec: {address: 127.0.1.1, ports: [{name: rest, port: 8080}], ready: {path: /ok}
   EXPECT_EQ(w.spec.app_address, "127.0.0.1");
   EXPECT_EQ(w.spec.outbound.port, 15001);
   EXPECT_EQ(w.spec.admin.port, 15000);
-  EXPECT_EQ(w.admin_address(), "127.0.1.1");
+  EXPECT_EQ(w.local_address(), "127.0.1.1");
   EXPECT_EQ(w.spec.ready->port, "rest");
   EXPECT_EQ(set.version.size(), 16u);
 }

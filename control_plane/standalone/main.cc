@@ -37,7 +37,7 @@ StandaloneAnswer answer_for(const ObjectSet& objects, const Workload& workload,
   const Resources resources = translate(objects, workload, security);
   return {.facts = {.spiffe_id = objects.spiffe_id(workload),
                     .cluster = workload.spec.identity,
-                    .admin_address = with_port(workload.admin_address(), workload.spec.admin.port),
+                    .admin_address = with_port(workload.local_address(), workload.spec.admin.port),
                     .certificate_lifetime = objects.mesh.spec.certificate_lifetime},
           // What is referred to before what refers to it.
           .pushes = {push_of(resources.clusters, resources.clusters_version),

@@ -98,7 +98,8 @@ Listener outbound_listener(const Workload& workload) {
   Listener listener;
   listener.set_name(kOutboundName);
   listener.set_traffic_direction(core::OUTBOUND);
-  set_address(workload.spec.address, workload.spec.outbound.port, *listener.mutable_address());
+  // In clear text and for whoever asks, in the name of the workload: never on the network.
+  set_address(workload.local_address(), workload.spec.outbound.port, *listener.mutable_address());
   add_manager(manager, *listener.add_filter_chains());
   return listener;
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -49,6 +50,22 @@ spec:
   parentRefs: [{name: model}]
   rules: [{backendRefs: [{name: model, port: 80, weight: )",
              weight, "}, {name: model, port: 80, weight: 10}]}]\n");
+}
+
+// It is in clear text and speaks in the workload's name: another machine must not reach it.
+TEST(Translate, TheOutboundListenerIsForItsOwnMachineOnly) {
+  const ObjectSet set = objects(R"(
+apiVersion: glia.dev/v1
+kind: Workload
+metadata: {name: vm}
+spec: {address: 10.1.2.3, ports: [{name: http, port: 8080, appPort: 18080}]}
+)");
+  std::map<std::string, std::string> addresses;
+  for (const auto& listener : translate(set, *set.workload("vm"), HopSecurity::kMutualTls).listeners) {
+    addresses[listener.name()] = listener.address().socket_address().address();
+  }
+  EXPECT_EQ(addresses["inbound:http"], "10.1.2.3");
+  EXPECT_EQ(addresses["outbound"], "127.0.0.1");
 }
 
 TEST(Translate, TheOrderOfDocumentsAndFilesChangesNoVersion) {
