@@ -4,6 +4,7 @@
 #include "proxy/flow/forwarded.h"
 #include "proxy/flow/rescue.h"
 #include "proxy/http/grpc.h"
+#include "proxy/http/syntax.h"
 #include "proxy/mesh/route.h"
 
 namespace glia {
@@ -47,8 +48,20 @@ Exchange::~Exchange() {
   log();
 }
 
+namespace {
+
+Error ambiguous_path() {
+  return Error(ErrorKind::kInvalid, Fault::kDownstream,
+               "the path has a segment \".\" or \"..\", which applications read in different ways; send "
+               "the path that is meant");
+}
+
+}  // namespace
+
 Task<void> Exchange::run() {
   request_id_ = write_forwarded_fields(*this);
+  // Before the route is chosen: a policy may belong to a route.
+  if (has_dot_segment(path_of(request()))) co_return co_await answer(ambiguous_path());
   if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
   watch_.begin(limits(), request().body == nullptr);
   if (request().body != nullptr) {

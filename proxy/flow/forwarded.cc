@@ -51,8 +51,10 @@ std::string joined_values(const Headers& headers, std::string_view name) {
 bool quotations_end(std::string_view text) {
   bool inside = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (inside && text[i] == '\\') ++i;
-    else if (text[i] == '"') inside = !inside;
+    if (inside && text[i] == '\\')
+      ++i;
+    else if (text[i] == '"')
+      inside = !inside;
   }
   return !inside;
 }
@@ -63,14 +65,11 @@ void write_client_cert(Exchange& exchange) {
   const bool mutual = tls != nullptr && tls->peer_certificate;
   const ForwardClientCert mode = exchange.manager().forward_client_cert;
   switch (mode) {
-    case ForwardClientCert::kAlwaysForwardOnly:
-      return;
+    case ForwardClientCert::kAlwaysForwardOnly: return;
     case ForwardClientCert::kForwardOnly:
       if (!mutual) headers.remove(kClientCert);
       return;
-    case ForwardClientCert::kSanitize:
-      headers.remove(kClientCert);
-      return;
+    case ForwardClientCert::kSanitize: headers.remove(kClientCert); return;
     case ForwardClientCert::kSanitizeSet:
       headers.remove(kClientCert);
       if (mutual) {

@@ -208,6 +208,24 @@ TEST_P(Path, LeavesACallInPeaceWhenItsClusterIsRemoved) {
   EXPECT_EQ(answer->body, "late");
 }
 
+TEST_P(Path, RefusesAPathThatApplicationsReadInDifferentWays) {
+  SimWorld world(19);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200);
+  t.start();
+  for (const char* path : {"/..", "/a/../b", "/a/.", "/./a", "/%2e%2E/a", "/a/.%2e", "/a/..%2fb",
+                           "/a%2f../b", "/a%5c..%5cb", "/a/..;x=y/b", "/a/..%3b/b?c=/d"}) {
+    const Answer answer = t.get(path);
+    EXPECT_EQ(answer.status, 400) << path;
+    EXPECT_EQ(answer.header("x-glia-reason"), "bad_request") << path;
+  }
+  EXPECT_TRUE(t.upstream("10.0.1.1").seen().empty());
+  for (const char* path : {"/", "/.well-known/x", "/a/...", "/a.b", "/..a", "/a//b", "/v2/a%2fb/infer",
+                           "/a?b=/../c", "/a;b=..", "/%252e%252e/a"}) {
+    EXPECT_EQ(t.get(path).status, 200) << path;
+  }
+}
+
 TEST(Redirect, KeepsWhatItDoesNotReplace) {
   const struct {
     RedirectAction action;

@@ -82,6 +82,45 @@ bool is_path(std::string_view text) {
   return all_in(text.substr(0, query), kInPath) && all_in(text.substr(query), kInQuery);
 }
 
+namespace {
+
+// The byte at the front of `path`, an escape decoded once, a backslash as '/'; takes it off.
+char next_path_byte(std::string_view& path) {
+  char c = path.front();
+  std::size_t size = 1;
+  if (c == '%' && path.size() >= 3) {
+    const std::string digits = to_lower(path.substr(1, 2));
+    size = 3;
+    if (digits == "2e")
+      c = '.';
+    else if (digits == "2f" || digits == "5c")
+      c = '/';
+    else if (digits == "3b")
+      c = ';';
+    else
+      size = 1;
+  }
+  path.remove_prefix(size);
+  return c == '\\' ? '/' : c;
+}
+
+}  // namespace
+
+bool has_dot_segment(std::string_view path) {
+  if (path.find("/.") == path.npos && path.find('%') == path.npos) return false;
+  std::size_t dots = 0;  // Of a segment that is nothing but dots so far.
+  bool only_dots = false;
+  while (!path.empty()) {
+    const char c = next_path_byte(path);
+    const bool ends = c == '/' || c == ';';
+    if (ends && only_dots && (dots == 1 || dots == 2)) return true;
+    if (c == '/') dots = 0;
+    only_dots = c == '/' || (only_dots && c == '.');
+    dots += c == '.';
+  }
+  return only_dots && (dots == 1 || dots == 2);
+}
+
 bool is_authority(std::string_view text) {
   std::size_t host_size;
   if (text.starts_with('[')) {

@@ -92,7 +92,7 @@ def routes():
 PATHS = """
 / /exact /exact/ /exact?q /Exact /iexact /sep /sep/x /separate /re/12 /re/12?q /re/x /re/12/ /case/x
 /rewritten/x?y=z /rewritten /host /weighted /hang/late /hang/idle /nobody /hollow /tls /misnamed /said /gone
-/to-https/x?y /to-path/x?y /to-prefix/x?y /to-port/x?y /to-query/x?y //double/../x /%2e%2e/exact /ex%61ct
+/to-https/x?y /to-path/x?y /to-prefix/x?y /to-port/x?y /to-query/x?y //double/x /ex%61ct
 /q1?a=1 /q1?a=2 /q1?b=1&a=1 /q2?a /q2?ab=1 /h6 /h7 /h8 /h9 /changed
 """.split()
 WITH_HEADERS = [
@@ -132,6 +132,8 @@ RAW = {
     "connect": "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n",
     "options *": "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
     "unknown method": "BREW / HTTP/1.1\r\nhost: a\r\n\r\n",
+    "dot segments": "GET //double/../x HTTP/1.1\r\nhost: a\r\n\r\n",
+    "escaped dot segments": "GET /%2e%2e/exact HTTP/1.1\r\nhost: a\r\n\r\n",
     "empty value": "GET / HTTP/1.1\r\nhost: a\r\nx-a:\r\n\r\n",
     "trailers": "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
                 "x-t: 1\r\n\r\n",
@@ -142,6 +144,8 @@ RAW_DIFFERENCES = {
     "bad version": ((426, 505), "the same"),
     "two hosts": ((200, 400), "RFC 9112 section 3.2: a server must answer 400"),
     "folded": ((200, 400), "obsolete, and read differently by different servers"),
+    "dot segments": ((200, 400), "no policy could know what the origin will read"),
+    "escaped dot segments": ((200, 400), "the same"),
     "connect": ((404, 405), "a sidecar is no tunnel, whatever the routes say"),
     "unknown method": ((400, 200), "methods can be added; the origin and the policies decide"),
 }
