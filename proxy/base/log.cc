@@ -40,6 +40,29 @@ spdlog::logger& logger() {
 
 std::atomic<LogLevel> current_level = LogLevel::info;
 
+// A line may quote what strangers said: a control plane's sentence, a name from a certificate. It must
+// not be able to forge a line of ours or to command a terminal. What follows a line break is indented,
+// as no line of ours is.
+std::string harmless(std::string_view line) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  unsigned char before = 0;
+  for (const char byte : line) {
+    const auto c = static_cast<unsigned char>(byte);
+    // After C2, the code points from U+0080 on, which command terminals as well.
+    const bool c1 = before == 0xC2 && c < 0xA0;
+    before = c;
+    if (c == '\n') {
+      out += "\n  ";
+    } else if (c < 0x20 || c == 0x7F || c1) {
+      out += cat("\\x", kHex[c >> 4], kHex[c & 15]);
+    } else {
+      out += byte;
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::optional<LogLevel> parse_log_level(std::string_view name) {
@@ -61,7 +84,7 @@ void set_log_level(LogLevel level) {
 }
 
 void log_line(LogLevel level, std::string_view line) {
-  logger().log(to_spdlog(level), "{}", line);
+  logger().log(to_spdlog(level), "{}", harmless(line));
   if (level >= LogLevel::warning) logger().flush();
 }
 
