@@ -18,7 +18,6 @@ namespace {
 // Names that control_plane/translate gives to what the sidecar holds itself.
 constexpr char kCertificateSecret[] = "default";
 constexpr char kTrustBundleSecret[] = "ROOTCA";
-constexpr std::string_view kDefaultAdmin = "127.0.0.1:15000";
 constexpr std::size_t kMostJoinFile = 1 << 20;  // bytes
 
 Result<std::string> read_file(const std::string& path) {
@@ -67,17 +66,23 @@ Result<JoinFacts> parse_join_file(const std::string& path) {
   return facts;
 }
 
+// A text of the join file inside YAML, whatever it holds.
+std::string quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) out.append(c == '\'' ? 2 : 1, c);
+  return out + "'";
+}
+
 // The bootstrap of a member: everything but the way to the control plane comes over ADS.
-std::string bootstrap_text(const JoinFacts& facts, const std::string& admin,
-                           const HeldIdentity& identity) {
+std::string bootstrap_text(const JoinFacts& facts, const HeldIdentity& identity) {
   const std::size_t slash = facts.workload.find('/');
   const bool numeric = Address::ip(facts.control.host, facts.control.port).ok();
   constexpr std::size_t kScheme = std::string_view("spiffe://").size();
   const std::string_view id = identity.spiffe_id;
   const std::string_view domain = id.substr(kScheme, id.find('/', kScheme) - kScheme);
-  return cat("node: {id: '", facts.workload, "', cluster: '", facts.workload.substr(slash + 1), R"('}
-admin: {address: {socket_address: {address: ')", admin.substr(0, admin.rfind(':')),
-             "', port_value: ", admin.substr(admin.rfind(':') + 1), R"(}}}
+  return cat("node: {id: ", quoted(facts.workload), ", cluster: ",
+             quoted(facts.workload.substr(slash + 1)), R"(}
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
 dynamic_resources:
   ads_config:
     api_type: GRPC
@@ -96,8 +101,8 @@ static_resources:
         explicit_http_config: {http2_protocol_options: {}}
     load_assignment:
       cluster_name: glia-control
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: ')",
-             facts.control.host, "', port_value: ", facts.control.port, R"(}}}}]}]
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: )",
+             quoted(facts.control.host), ", port_value: ", facts.control.port, R"(}}}}]}]
     transport_socket:
       name: envoy.transport_sockets.tls
       typed_config:
@@ -109,7 +114,8 @@ static_resources:
           combined_validation_context:
             default_validation_context:
               match_typed_subject_alt_names:
-              - {san_type: URI, matcher: {exact: 'spiffe://)", domain, R"(/glia-control'}}
+              - {san_type: URI, matcher: {exact: )",
+             quoted(cat("spiffe://", domain, "/glia-control")), R"(}}
             validation_context_sds_secret_config: {name: )", kTrustBundleSecret, "}\n");
 }
 
@@ -161,12 +167,13 @@ void JoinSource::use(const HeldIdentity& identity) {
     if (!set) LOG(error, "the new certificate cannot be used: ", set.error().message());
     return;
   }
-  const std::string admin =
-      options_.admin_address.empty() ? std::string(kDefaultAdmin) : options_.admin_address;
   Errors errors("join");
   std::optional<Bootstrap> bootstrap = parse_bootstrap(
-      bootstrap_text(facts_, admin, identity), "join", SystemClock().wall_now(), errors);
-  CHECK(bootstrap.has_value());
+      bootstrap_text(facts_, identity), "join", SystemClock().wall_now(), errors);
+  if (!bootstrap) {  // The join file's address is none.
+    LOG(error, errors.joined());
+    return proxy_->fail();
+  }
   bootstrap->draft.set_secret(certificate_of(identity));
   bootstrap->draft.set_secret(bundle_of(identity));
   if (const auto started = proxy_->start(std::move(*bootstrap)); !started) {
