@@ -58,6 +58,7 @@ class DetectingServer final : public ServerConnection,
   void on_readable() override {
     if (finished_ || draining_) return;
     Block& block = loop_.read_block(kFirstRead);
+    const Slice held(&block, block.data(), 0);  // As in Wire::on_readable.
     const std::size_t room = std::min(kFirstRead, block.capacity());
     const IoResult got = stream_->read({block.data(), room});
     if (got.state == IoResult::State::kWait) return;
