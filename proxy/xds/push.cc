@@ -15,7 +15,8 @@ std::string text_in(const Message& message, std::string_view field) {
 // The resource inside an Any, which may be wrapped in a discovery.v3.Resource.
 std::string unwrap(const Message& any, std::string_view type, std::size_t index,
                    std::string& trouble) {
-  const std::string_view inside = type_of_url(text_in(any, "type_url"));
+  const std::string url = text_in(any, "type_url");
+  const std::string_view inside = type_of_url(url);
   if (inside == "envoy.service.discovery.v3.Resource") {
     const auto* schema = MessageSchema::find("envoy.service.discovery.v3.Resource");
     const Result<Message> wrapper =
