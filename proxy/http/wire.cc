@@ -43,6 +43,8 @@ void Wire::on_readable() {
 std::size_t Wire::read_once() {
   const std::size_t asked = read_size_;
   Block& block = loop_.read_block(asked);
+  // A TLS stream takes blocks of the loop while it fills ours, and may make it drop this one.
+  const Slice held(&block, block.data(), 0);
   const IoResult got = stream_->read({block.data(), asked});
   switch (got.state) {
     case IoResult::State::kWait: return 0;
