@@ -1,5 +1,7 @@
 #include "proxy/flow/router.h"
 
+#include <vector>
+
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
 #include "proxy/mesh/cluster.h"
@@ -141,16 +143,20 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
   return response;
 }
 
-// Sends the request to one endpoint of `cluster`.
-Task<Reply> attempt(Exchange& exchange, Cluster& cluster) {
+// Sends the request to one endpoint of `cluster`; one that does not answer is added to `failed`.
+Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& failed) {
   ++exchange.upstream().attempts;
   const TimePoint began = exchange.loop().clock().now();
-  Result<Lease> lease = co_await cluster.lease();
-  if (!lease) co_return std::move(lease).error();
+  Result<Lease> lease = co_await cluster.lease(failed);
+  if (!lease) {
+    if (!failed.empty()) exchange.upstream().address = failed.back();
+    co_return std::move(lease).error();
+  }
   report_endpoint(exchange, *lease);
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
   Reply response = co_await head_of(*call);
   if (!response) {
+    failed.push_back(lease->endpoint().config().address);
     ++lease->endpoint().stats().requests_failed;
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
     // A body that was begun is gone; only a request without one can be sent again.
@@ -175,6 +181,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
     apply_additions(mutation, exchange.request().headers);
   }
   apply_additions(chosen.request_headers, exchange.request().headers);
+  std::vector<Address> failed;
   for (;;) {
     // Looked up each time: the cluster may have been replaced while an attempt waited.
     Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
@@ -183,7 +190,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
                       cat("route ", exchange.route()->name, " names cluster ", chosen.cluster,
                           ", which is not configured"));
     }
-    Reply reply = co_await attempt(exchange, *cluster);
+    Reply reply = co_await attempt(exchange, *cluster, failed);
     const bool again = !reply && reply.error().retry() == Retry::kSafe &&
                        exchange.upstream().attempts < Router::kAttempts;
     if (!again) {

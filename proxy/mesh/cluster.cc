@@ -1,6 +1,7 @@
 #include "proxy/mesh/cluster.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "proxy/base/log.h"
@@ -69,7 +70,14 @@ void Cluster::rebuild_usable() {
   if (usable_.size() * 100 < all.size() * config_->panic_threshold_percent) usable_ = all;
 }
 
-Result<Endpoint*> Cluster::pick() {
+Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed) {
+  if (!failed.empty()) {
+    std::vector<Endpoint*> others;
+    std::ranges::copy_if(usable_, std::back_inserter(others), [&](const Endpoint* endpoint) {
+      return std::ranges::find(failed, endpoint->config().address) == failed.end();
+    });
+    if (!others.empty()) return &balancer_->pick(others, context_.random);
+  }
   if (!usable_.empty()) return &balancer_->pick(usable_, context_.random);
   ++stats_.no_endpoint;
   std::string why = cat("cluster ", config_->name, " has no usable endpoint");
@@ -97,7 +105,7 @@ class DnsWait {
 
 }  // namespace
 
-Task<Result<Lease>> Cluster::lease() {
+Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed) {
   if (!resolved_) {
     DnsWait wait(waiting_for_dns_);
     while (!resolved_) co_await wait_in(wait.slot);
@@ -108,10 +116,13 @@ Task<Result<Lease>> Cluster::lease() {
                     cat("cluster ", config_->name, " has ", stats_.requests_active,
                         " requests, its limit (max_requests)"));
   }
-  Result<Endpoint*> endpoint = pick();
+  Result<Endpoint*> endpoint = pick(failed);
   if (!endpoint) co_return std::move(endpoint).error();
   if (std::optional<Lease> lease = (*endpoint)->try_lease()) co_return std::move(*lease);
-  co_return co_await (*endpoint)->wait_lease();
+  const Address address = (*endpoint)->config().address;  // The endpoint may not outlive the wait.
+  Result<Lease> lease = co_await (*endpoint)->wait_lease();
+  if (!lease) failed.push_back(address);
+  co_return lease;
 }
 
 namespace {

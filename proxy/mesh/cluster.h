@@ -52,9 +52,10 @@ class Cluster : public Reapable {
 
   // Takes the new drawing: endpoints that stay keep their connections.
   void update(std::shared_ptr<const ClusterConfig> config);
-  // An endpoint for one request. Waits for the first answer of DNS, if that has not come yet.
-  // Errors: kNoEndpoint, kOverflow.
-  Task<Result<Lease>> lease();
+  // An endpoint for one request, if possible none of those that failed it before; one that cannot be
+  // connected to is added to them. Waits for the first answer of DNS, if that has not come yet.
+  // `failed` outlives the task. Errors: kNoEndpoint, kOverflow, kConnectFailed.
+  Task<Result<Lease>> lease(std::vector<Address>& failed);
   // The cluster is no longer configured: it ends with its last request.
   void retire();
   // `shared_facts`: also what is the same on every worker and must not be added up.
@@ -65,7 +66,7 @@ class Cluster : public Reapable {
   void set_endpoints(const std::vector<EndpointConfig>& wanted);
   void rebuild_usable();
   Task<void> refresh_dns();
-  Result<Endpoint*> pick();
+  Result<Endpoint*> pick(const std::vector<Address>& failed);
   void on_endpoint_idle(Endpoint& endpoint);
   bool idle() const;
 
