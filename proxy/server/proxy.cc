@@ -114,6 +114,13 @@ ServerFacts Proxy::facts() const {
                             : cat("no answer from the control plane yet",
                                   ads_->last_end().empty() ? "" : cat(" (", ads_->last_end(), ")"));
   }
+  if (facts.state == ServerState::kLive && !was_live_) {
+    was_live_ = server_.up_to_date();
+    if (!was_live_) {
+      facts.state = ServerState::kInitializing;
+      facts.waiting_for = "the workers do not listen yet";
+    }
+  }
   facts.version = std::string(kGliaVersion);
   facts.uptime = loop_.clock().now() - server_.started();
   facts.node_id = configuration_->bootstrap().node.id;

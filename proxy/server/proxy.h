@@ -66,6 +66,8 @@ class Proxy final : private AdminView {
   Result<void> first_publish_;
   CallbackTimer late_drain_;  // A graceful drain closes the listeners when it fires.
   Task<void> finishing_;
+  // Set when /ready first says LIVE. Later drawings are taken over without a moment of not serving.
+  mutable bool was_live_ = false;
   bool shutting_down_ = false;
   bool failed_ = false;
 };

@@ -37,6 +37,8 @@ Result<void> Server::publish(SnapshotRef snapshot) {
   post_to_all([snapshot, addresses = addresses()](Worker& worker) {
     for (const std::string& problem : worker.apply(snapshot, addresses)) LOG(error, problem);
   });
+  following_ = follow(++published_);
+  following_.start();
   return {};
 }
 
@@ -88,9 +90,10 @@ Task<std::vector<Answer>> Server::ask(std::function<Answer(Worker&)> question) {
   co_return std::move(asking.answers);
 }
 
-Task<void> Server::applied() {
+Task<void> Server::follow(uint64_t publication) {
   // Posts are run in order, so an answer means that what was posted before is done.
   co_await ask<bool>([](Worker&) { return true; });
+  applied_ = publication;
 }
 
 Task<MetricsPage> Server::metrics() {

@@ -27,8 +27,8 @@ class Server {
   // Puts `snapshot` in force on every worker. An address that cannot be listened on is an error, and
   // then nothing changes.
   Result<void> publish(SnapshotRef snapshot);
-  // Ends when every worker runs the drawing that was published last.
-  Task<void> applied();
+  // Does every worker run the drawing that was published last? Until then a new listener refuses.
+  bool up_to_date() const { return applied_ == published_; }
   const SnapshotRef& snapshot() const { return snapshot_; }
   State state() const { return state_; }
   // Where each listener of the drawing listens, port 0 resolved.
@@ -52,6 +52,7 @@ class Server {
   Task<void> drained();
 
  private:
+  Task<void> follow(uint64_t publication);
   template <class Answer>
   Task<std::vector<Answer>> ask(std::function<Answer(Worker&)> question);
   void deliver(uint64_t number, std::function<void(void*)> answer);
@@ -68,6 +69,8 @@ class Server {
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   uint64_t last_question_ = 0;
   std::map<uint64_t, void*> questions_;  // Those that still wait; an Asking<Answer> each.
+  uint64_t published_ = 0, applied_ = 0;
+  Task<void> following_;
 };
 
 }  // namespace glia
