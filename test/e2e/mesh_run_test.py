@@ -1,5 +1,6 @@
 """`glia run` on a small mesh of tiny applications: identities, policies, edits under traffic, ends."""
 
+import contextlib
 import http.client
 import os
 import pathlib
@@ -14,6 +15,7 @@ import meshes
 from harness import GLIA, WITHIN_S, Program, Scene, eventually, fetch, free_port
 from meshes import (MeshFile, ask, free_network, log_times, mesh, policy, service, settled, spiffe,
                     split, status_of, workload)
+from origins import run_h2load
 
 APPLICATION = pathlib.Path(__file__).with_name("application.py")
 PUSH_MOST_S = 0.2
@@ -85,9 +87,11 @@ class SmallMesh:
                 found.append(int(entry.name))
         return found
 
-    def process_of(self, program):
-        """The pid of the one process of this mesh that runs this program."""
-        found = [pid for pid in self.processes() if program_of(pid) == program]
+    def process_of(self, program, word=""):
+        """The pid of the one process of this mesh that runs this program, with this word in its
+        command line."""
+        found = [pid for pid in self.processes() if program_of(pid) == program
+                 and word in pathlib.Path(f"/proc/{pid}/cmdline").read_text()]
         return found[0] if len(found) == 1 else None
 
     def status(self):
@@ -116,11 +120,17 @@ class Traffic(threading.Thread):
         self.start()
 
     def run(self):
+        with contextlib.ExitStack() as connections:
+            self._call_until_the_end(connections)
+
+    def _call_until_the_end(self, connections):
         connection = None
         while not self._ending.is_set():
             try:
-                connection = connection or http.client.HTTPConnection(
-                    self._address, meshes.OUTBOUND_PORT, timeout=WITHIN_S)
+                if connection is None:
+                    connection = http.client.HTTPConnection(
+                        self._address, meshes.OUTBOUND_PORT, timeout=WITHIN_S)
+                    connections.callback(connection.close)
                 connection.request("GET", "/", headers={"Host": self._name})
                 response = connection.getresponse()
                 body = response.read()
@@ -137,6 +147,8 @@ class Traffic(threading.Thread):
         before = dict(self.counts)
         eventually(lambda: sum(self.counts.values()) >= sum(before.values()) + number or
                    self.failures, f"{number} more answers")
+        if self.failures:
+            raise AssertionError(f"requests failed: {self.failures}")
         return {origin: count - before.get(origin, 0)
                 for origin, count in list(self.counts.items())}
 
@@ -192,6 +204,38 @@ class Running(Scene):
         finally:
             failures = traffic.stop()
         self.assertEqual(failures, [])
+
+    def test_services_that_come_and_go_under_load_harm_no_request(self):
+        whole = self.mesh.objects(50, 50)
+        alone = [one for one in self.mesh.objects(100, 0)
+                 if (one["kind"], one["metadata"]["name"]) != ("Service", "app-v2")]
+        for one in alone:
+            if one["kind"] == "HTTPRoute":
+                one["spec"]["rules"][0]["backendRefs"].pop()
+        outbound = f"{self.mesh.at['client']}:{meshes.OUTBOUND_PORT}"
+        over = threading.Event()
+        failed = []
+
+        def load(*flags):
+            """Rounds of a hundred requests."""
+            while not over.is_set():
+                succeeded, text = run_h2load(*flags, "-n100", f"--connect-to={outbound}",
+                                             "http://app/")
+                if succeeded != 100 or "status codes: 100 2xx" not in text:
+                    failed.append(text)
+        threads = [threading.Thread(target=load, args=flags) for flags in (
+            ("-c2", "-m16"), ("--h1", "-c4"))]
+        try:
+            for thread in threads:
+                thread.start()
+            for edit in range(8):
+                self.mesh.file.save(whole if edit % 2 else alone)
+                eventually(self.is_accepted, "the edit is accepted")
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(failed, [])
 
     def test_a_broken_edit_is_refused_with_its_place_and_traffic_goes_on(self):
         good = self.mesh.file.text()
@@ -287,6 +331,22 @@ class Renewal(Scene):
 
 
 class Ending(Scene):
+    def test_ending_one_of_two_sidecars_harms_no_request(self):
+        small = SmallMesh(self.directory)
+        small.file.save([one for one in small.objects(50, 50) if one["kind"] != "HTTPRoute"])
+        running = small.run()
+        self.addCleanup(small.end, running)
+        traffic = [Traffic(small.at["client"], "app") for _ in range(3)]
+        try:
+            self.assertEqual(set(traffic[0].counts_of_next(60)), {"app-v1", "app-v2"})
+            os.kill(small.process_of("glia-proxy", "app-v2"), signal.SIGTERM)
+            eventually(lambda: not small.process_of("glia-proxy", "app-v2"), "it ends")
+            traffic[0].counts_of_next(4)  # Those that were under way.
+            self.assertFalse(traffic[0].counts_of_next(60).get("app-v2"))
+        finally:
+            failures = [failure for one in traffic for failure in one.stop()]
+        self.assertEqual(failures, [])
+
     def test_ctrl_c_ends_everything(self):
         small = SmallMesh(self.directory)
         running = small.run()
