@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -306,7 +307,7 @@ class Running(Scene):
 @unittest.skipUnless(os.environ.get("GLIA_LONG"), "takes a minute; ./dev test --long")
 class Renewal(Scene):
     def test_certificates_are_renewed_at_half_of_their_life_and_no_request_fails(self):
-        small = SmallMesh(self.directory)
+        small = SmallMesh(tempfile.mkdtemp(dir=self.directory))
         objects = small.objects(50, 50)
         objects[0]["spec"]["certificateLifetime"] = "1m"
         small.file.save(objects)
@@ -332,7 +333,7 @@ class Renewal(Scene):
 
 class Ending(Scene):
     def test_ending_one_of_two_sidecars_harms_no_request(self):
-        small = SmallMesh(self.directory)
+        small = SmallMesh(tempfile.mkdtemp(dir=self.directory))
         small.file.save([one for one in small.objects(50, 50) if one["kind"] != "HTTPRoute"])
         running = small.run()
         self.addCleanup(small.end, running)
@@ -348,7 +349,7 @@ class Ending(Scene):
         self.assertEqual(failures, [])
 
     def test_ctrl_c_ends_everything(self):
-        small = SmallMesh(self.directory)
+        small = SmallMesh(tempfile.mkdtemp(dir=self.directory))
         running = small.run()
         self.addCleanup(small.end, running)
         self.assertGreaterEqual(len(small.processes()), 1 + 1 + 4 + 2)
@@ -357,7 +358,7 @@ class Ending(Scene):
         self.assertEqual(small.processes(), [])
 
     def test_a_mistaken_mesh_is_not_started(self):
-        small = SmallMesh(self.directory)
+        small = SmallMesh(tempfile.mkdtemp(dir=self.directory))
         small.file.save(small.file.text().replace("selector:", "selektor:", 1))
         ran = subprocess.run([GLIA, "run", small.file.path, "--state-dir", small.state],
                              capture_output=True, text=True, timeout=WITHIN_S)
