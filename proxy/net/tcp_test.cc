@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/base/log.h"
 #include "test/sim/party.h"
 
 namespace glia {
@@ -208,6 +209,11 @@ TEST_F(Tcp, ManyConnectionsAtOnceAreAllAccepted) {
 TEST_F(Tcp, AnAcceptorWithoutDescriptorsLeftTriesAgainLater) {
   listen(any_port());
   Party client(network_.connect(acceptor_->address()));
+  // UndefinedBehaviorSanitizer needs two descriptors to look at an object of a type that it has not
+  // seen before: it sees those that the acceptor will need, a logger's and a timer's, while it can.
+  LOG(warning, "no descriptors will be left");
+  CallbackTimer seen(loop_, [] {});
+  seen.start(1h);
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none = {3, before.rlim_max};  // Open ones stay; a new one would be the fourth.
