@@ -47,7 +47,8 @@ class RbacFilterTest : public testing::Test {
   }
   std::string count(std::string_view name) {
     const std::string page = t.metrics();
-    const std::string start = cat("envoy_http_rbac_", name, "{envoy_http_conn_manager_prefix=\"in\"} ");
+    const std::string start =
+        cat("envoy_http_rbac_", name, "{envoy_http_conn_manager_prefix=\"in\"} ");
     const std::size_t at = page.find(start);
     if (at == page.npos) return "missing";
     return page.substr(at + start.size(), page.find('\n', at) - at - start.size());
@@ -82,8 +83,9 @@ TEST_F(RbacFilterTest, RefusesWhatNoPolicyAllowsAndNamesThem) {
   EXPECT_EQ(answer.status, 403);
   EXPECT_EQ(answer.header("x-glia-reason"), "denied");
   EXPECT_EQ(answer.header("x-glia-policy"), "default/readers");
-  EXPECT_TRUE(answer.body.starts_with("no policy allows a caller without a certificate to POST "
-                                      "/v2/infer (looked at: default/readers)\n"))
+  EXPECT_TRUE(
+      answer.body.starts_with("no policy allows a caller without a certificate to POST "
+                              "/v2/infer (looked at: default/readers)\n"))
       << answer.body;
   EXPECT_EQ(reached(), 0u);
   EXPECT_EQ(count("denied"), "1");

@@ -79,8 +79,10 @@ TEST(Golden, EveryMeshFileGivesWhatIsWrittenBesideIt) {
     const std::string got = run(input.filename(), read(input));
     // Bazel shows links to the source tree: write there.
     auto expected = std::filesystem::canonical(input).replace_extension(".txt");
-    if (update_golden_files) std::ofstream(expected, std::ios::binary) << got;
-    else EXPECT_EQ(got, read(expected)) << input << ": see the top of this test for how to update";
+    if (update_golden_files)
+      std::ofstream(expected, std::ios::binary) << got;
+    else
+      EXPECT_EQ(got, read(expected)) << input << ": see the top of this test for how to update";
   }
 }
 

@@ -96,16 +96,17 @@ void use_mesh_secrets(tls::CommonTlsContext& context) {
 void set_upstream_http(Cluster& cluster, UpstreamHttp http) {
   envoy::extensions::upstreams::http::v3::HttpProtocolOptions options;
   auto* explicit_config = options.mutable_explicit_http_config();
-  if (http == UpstreamHttp::kHttp2) explicit_config->mutable_http2_protocol_options();
-  else explicit_config->mutable_http_protocol_options();
+  if (http == UpstreamHttp::kHttp2)
+    explicit_config->mutable_http2_protocol_options();
+  else
+    explicit_config->mutable_http_protocol_options();
   pack(options, (*cluster.mutable_typed_extension_protocol_options())
                     ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]);
 }
 
 envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, uint16_t port) {
   envoy::config::endpoint::v3::LbEndpoint endpoint;
-  auto* socket =
-      endpoint.mutable_endpoint()->mutable_address()->mutable_socket_address();
+  auto* socket = endpoint.mutable_endpoint()->mutable_address()->mutable_socket_address();
   socket->set_address(address);
   socket->set_port_value(port);
   return endpoint;

@@ -49,8 +49,10 @@ config::Principal path(const std::string& pattern) {
     return principal;
   }
   auto* match = principal.mutable_url_path()->mutable_path();
-  if (pattern.ends_with('*')) match->set_prefix(pattern.substr(0, pattern.size() - 1));
-  else match->set_exact(pattern);
+  if (pattern.ends_with('*'))
+    match->set_prefix(pattern.substr(0, pattern.size() - 1));
+  else
+    match->set_exact(pattern);
   return principal;
 }
 

@@ -54,7 +54,8 @@ void ByteQueue::append_copy(std::string_view text) {
 }
 
 char* ByteQueue::reserve(std::size_t bytes) {
-  if (tail_ != nullptr && tail_->capacity() - tail_used_ >= bytes) return tail_->data() + tail_used_;
+  if (tail_ != nullptr && tail_->capacity() - tail_used_ >= bytes)
+    return tail_->data() + tail_used_;
   if (tail_ != nullptr) tail_->release();
   tail_ = Block::create(std::max(bytes, kGatherBlock - sizeof(Block)));
   tail_used_ = 0;

@@ -7,8 +7,8 @@ namespace {
 
 TEST(Text, JoinsPiecesOfEveryKind) {
   const char* pointer = "pointer";
-  EXPECT_EQ(cat("literal ", pointer, ' ', std::string("string"), ' ', std::string_view("view"), ' ', 7,
-                ' ', uint8_t{8}, ' ', -9, ' ', 1.5, ' ', true),
+  EXPECT_EQ(cat("literal ", pointer, ' ', std::string("string"), ' ', std::string_view("view"), ' ',
+                7, ' ', uint8_t{8}, ' ', -9, ' ', 1.5, ' ', true),
             "literal pointer string view 7 8 -9 1.5 true");
 }
 
@@ -18,7 +18,8 @@ TEST(Text, EscapesWhatJsonAndTerminalsMind) {
     append_json_escaped(out, text);
     return out;
   };
-  EXPECT_EQ(escaped("plain text that is longer than a word"), "plain text that is longer than a word");
+  EXPECT_EQ(escaped("plain text that is longer than a word"),
+            "plain text that is longer than a word");
   EXPECT_EQ(escaped("a\"b\\c\nd\x7f"), "a\\\"b\\\\c\\u000ad\\u007f");
   EXPECT_EQ(escaped("\xc3\xa9 \xe6\x97\xa5"), "\xc3\xa9 \xe6\x97\xa5");
   EXPECT_EQ(escaped("\xff\xc0\xaf"), "\\u00ff\\u00c0\\u00af");

@@ -13,20 +13,13 @@ Rescue rescue_for(const Error& error) {
   using enum ResponseFlag;
   const bool upstream = error.fault() == Fault::kUpstream;
   switch (error.kind()) {
-    case ErrorKind::kInvalid:
-      return {400, kInvalidArgument, kDownstreamProtocol, "bad_request"};
-    case ErrorKind::kTooLarge:
-      return {413, kResourceExhausted, {}, "too_large"};
-    case ErrorKind::kNoRoute:
-      return {404, kUnimplemented, kNoRoute, "no_route"};
-    case ErrorKind::kNoCluster:
-      return {503, kUnavailable, kNoCluster, "no_cluster"};
-    case ErrorKind::kNoEndpoint:
-      return {503, kUnavailable, kNoHealthyUpstream, "no_endpoint"};
-    case ErrorKind::kDenied:
-      return {403, kPermissionDenied, {}, "denied"};
-    case ErrorKind::kOverflow:
-      return {503, kUnavailable, kUpstreamOverflow, "overflow"};
+    case ErrorKind::kInvalid: return {400, kInvalidArgument, kDownstreamProtocol, "bad_request"};
+    case ErrorKind::kTooLarge: return {413, kResourceExhausted, {}, "too_large"};
+    case ErrorKind::kNoRoute: return {404, kUnimplemented, kNoRoute, "no_route"};
+    case ErrorKind::kNoCluster: return {503, kUnavailable, kNoCluster, "no_cluster"};
+    case ErrorKind::kNoEndpoint: return {503, kUnavailable, kNoHealthyUpstream, "no_endpoint"};
+    case ErrorKind::kDenied: return {403, kPermissionDenied, {}, "denied"};
+    case ErrorKind::kOverflow: return {503, kUnavailable, kUpstreamOverflow, "overflow"};
     case ErrorKind::kConnectFailed:
       return {503, kUnavailable, kUpstreamConnectFailed, "connect_failed"};
     case ErrorKind::kReset:
@@ -38,10 +31,8 @@ Rescue rescue_for(const Error& error) {
     case ErrorKind::kProtocol:
       if (upstream) return {502, kUnavailable, kUpstreamProtocol, "upstream_protocol"};
       return {400, kInternal, kDownstreamProtocol, "bad_request"};
-    case ErrorKind::kClosed:
-      return {503, kUnavailable, kLocalReset, "shutting_down"};
-    case ErrorKind::kInternal:
-      return {500, kInternal, kLocalReset, "internal"};
+    case ErrorKind::kClosed: return {503, kUnavailable, kLocalReset, "shutting_down"};
+    case ErrorKind::kInternal: return {500, kInternal, kLocalReset, "internal"};
   }
   CHECK(!"unknown kind of error");
 }

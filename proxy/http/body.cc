@@ -9,17 +9,10 @@ Task<Result<void>> pump(Body& from, Sink& to) {
     co_await drained(to);
     Body::Piece piece = co_await next(from);
     switch (piece.state) {
-      case Body::State::kData:
-        to.write(std::move(piece.data));
-        break;
-      case Body::State::kPending:
-        break;
-      case Body::State::kEnd:
-        to.end(from.trailers());
-        co_return Result<void>();
-      case Body::State::kError:
-        to.abort();
-        co_return from.error();
+      case Body::State::kData: to.write(std::move(piece.data)); break;
+      case Body::State::kPending: break;
+      case Body::State::kEnd: to.end(from.trailers()); co_return Result<void>();
+      case Body::State::kError: to.abort(); co_return from.error();
     }
   }
 }

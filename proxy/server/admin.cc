@@ -40,8 +40,9 @@ std::optional<AdminAnswer> guard(const ServerStream& stream, const Request& requ
                                  const AdminPage* page) {
   const ConnectionInfo& connection = stream.connection();
   if (!host_is_ours(request.authority, connection)) {
-    return AdminAnswer{403, cat("Host ", request.authority, " is not an address of this proxy; ask for ",
-                                connection.local.text(), " or localhost\n")};
+    return AdminAnswer{403,
+                       cat("Host ", request.authority, " is not an address of this proxy; ask for ",
+                           connection.local.text(), " or localhost\n")};
   }
   const bool anywhere = page != nullptr && page->reach == AdminPage::Reach::kAnywhere;
   if (!is_local(connection.remote) && !anywhere) {
@@ -58,10 +59,10 @@ std::optional<AdminAnswer> guard(const ServerStream& stream, const Request& requ
 std::optional<AdminAnswer> check_method(const AdminPage& page, std::string_view method) {
   const bool reads = method == "GET" || method == "HEAD";
   const bool known = reads || method == "POST";
-  const std::string_view allow = page.method == Method::kPost ? "POST"
+  const std::string_view allow = page.method == Method::kPost  ? "POST"
                                  : page.method == Method::kGet ? "GET"
                                                                : "GET, POST";
-  const bool fits = page.method == Method::kBoth ? known
+  const bool fits = page.method == Method::kBoth   ? known
                     : page.method == Method::kPost ? method == "POST"
                                                    : reads;
   if (fits) return {};
@@ -98,7 +99,8 @@ Task<void> AdminService::serve(ServerStream& stream) {
   }
   if (!answer) answer = check_method(*page, request.method);
   if (!answer) {
-    const AdminCall call{view_, AdminQuery(request.path.substr(std::min(mark + 1, request.path.size()))),
+    const AdminCall call{view_,
+                         AdminQuery(request.path.substr(std::min(mark + 1, request.path.size()))),
                          request.method == "POST", stream.loop().clock().wall_now()};
     answer = co_await page->answer(call);
   }

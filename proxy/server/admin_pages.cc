@@ -97,8 +97,9 @@ Task<AdminAnswer> logging(const AdminCall& call) {
     const auto name = call.query.get("level");
     const auto level = name ? parse_log_level(*name) : std::nullopt;
     if (!level) {
-      co_return bad_request(cat(name ? cat("level=", *name, " is not known") : "level is missing",
-                                "; use /logging?level= with trace, debug, info, warning, error or off"));
+      co_return bad_request(
+          cat(name ? cat("level=", *name, " is not known") : "level is missing",
+              "; use /logging?level= with trace, debug, info, warning, error or off"));
     }
     set_log_level(*level);
   }
@@ -144,14 +145,15 @@ std::string html_escaped(std::string_view text) {
 // No script, no picture, nothing from anywhere else: it must work on an island.
 Task<AdminAnswer> front(const AdminCall& call) {
   const ServerFacts facts = call.view.facts();
-  std::string body = cat(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>glia-proxy ",
-      html_escaped(facts.node_id),
-      "</title><style>body{font-family:sans-serif;margin:2em}td,th{padding:.3em 1em .3em 0;"
-      "text-align:left}</style></head><body>\n<h1>glia-proxy ",
-      html_escaped(facts.node_id), "</h1>\n<p>", name_of(facts.state), ", version ",
-      html_escaped(facts.version), ", configuration ", html_escaped(facts.config_version),
-      ", up for ", facts.uptime / 1s, " s</p>\n<table>\n<tr><th>page</th><th>what it does</th></tr>\n");
+  std::string body =
+      cat("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>glia-proxy ",
+          html_escaped(facts.node_id),
+          "</title><style>body{font-family:sans-serif;margin:2em}td,th{padding:.3em 1em .3em 0;"
+          "text-align:left}</style></head><body>\n<h1>glia-proxy ",
+          html_escaped(facts.node_id), "</h1>\n<p>", name_of(facts.state), ", version ",
+          html_escaped(facts.version), ", configuration ", html_escaped(facts.config_version),
+          ", up for ", facts.uptime / 1s,
+          " s</p>\n<table>\n<tr><th>page</th><th>what it does</th></tr>\n");
   for (const AdminPage& page : admin_pages()) {
     const bool button = page.method == Method::kPost;
     body += cat("<tr><td>",
@@ -168,8 +170,8 @@ constexpr AdminPage kPages[] = {
     {"/", Method::kGet, Reach::kLoopback, "this list, for a browser", front},
     {"/certs", Method::kGet, Reach::kLoopback, "certificates in use and when they end (JSON)",
      certificates},
-    {"/clusters", Method::kGet, Reach::kLoopback, "endpoints, their health and counts (?format=json)",
-     clusters},
+    {"/clusters", Method::kGet, Reach::kLoopback,
+     "endpoints, their health and counts (?format=json)", clusters},
     {"/config_dump", Method::kGet, Reach::kLoopback,
      "the configuration in force (JSON; ?resource=, ?name=)", config_dump},
     {"/drain_listeners", Method::kPost, Reach::kLoopback,
@@ -182,8 +184,8 @@ constexpr AdminPage kPages[] = {
      logging},
     {"/quitquitquit", Method::kPost, Reach::kLoopback, "drain, then end the process", quit},
     {"/ready", Method::kGet, Reach::kAnywhere, "200 LIVE, or 503 and the state", ready},
-    {"/reopen_logs", Method::kPost, Reach::kLoopback, "open the access logs again, after a rotation",
-     reopen_logs},
+    {"/reopen_logs", Method::kPost, Reach::kLoopback,
+     "open the access logs again, after a rotation", reopen_logs},
     {"/server_info", Method::kGet, Reach::kLoopback, "version, state, node, options (JSON)",
      server_info},
     {"/stats", Method::kGet, Reach::kAnywhere,

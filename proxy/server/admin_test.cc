@@ -40,7 +40,8 @@ class MadeUpProxy final : public AdminView {
     info.not_after = loop_.clock().wall_now() + 49h + 1s;
     TlsContext::CertificateInfo root = info;
     root.not_after = loop_.clock().wall_now() - 1h;
-    return {{"listener inbound:rest", false, info}, {"listener inbound:rest", true, root},
+    return {{"listener inbound:rest", false, info},
+            {"listener inbound:rest", true, root},
             {"cluster c", false, info}};
   }
   Result<std::string> config_dump(const ConfigDumpQuery& query) const override {
@@ -136,8 +137,9 @@ TEST_F(AdminTest, PrintsCounts) {
   EXPECT_EQ(get("/stats?filter=reco").body, "a_total{cluster=\"reco\"}: 7\n");
   EXPECT_EQ(get("/stats?filter=%72eco&x").body, "a_total{cluster=\"reco\"}: 7\n");
   const Answer prometheus = get("/stats/prometheus?usedonly");
-  EXPECT_EQ(prometheus.body, "# TYPE a_total counter\na_total{cluster=\"reco\"} 7\n"
-                             "# TYPE b_active gauge\nb_active 1\n");
+  EXPECT_EQ(prometheus.body,
+            "# TYPE a_total counter\na_total{cluster=\"reco\"} 7\n"
+            "# TYPE b_active gauge\nb_active 1\n");
   EXPECT_NE(prometheus.head.find("text/plain; version=0.0.4"), std::string::npos);
   EXPECT_EQ(get("/stats?format=prometheus").body, prometheus.body);
   EXPECT_EQ(Json::parse(get("/stats?format=json").body)["stats"].size(), 2u);
@@ -146,7 +148,8 @@ TEST_F(AdminTest, PrintsCounts) {
 
 TEST_F(AdminTest, PrintsClustersAsEnvoyDoes) {
   const std::string text = get("/clusters").body;
-  EXPECT_TRUE(text.starts_with("a::10.0.0.1:80::cx_active::0\na::10.0.0.1:80::cx_connect_fail::0\n"));
+  EXPECT_TRUE(
+      text.starts_with("a::10.0.0.1:80::cx_active::0\na::10.0.0.1:80::cx_connect_fail::0\n"));
   EXPECT_NE(text.find("a::10.0.0.1:80::rq_total::9\na::10.0.0.1:80::health_flags::healthy\n"
                       "a::10.0.0.1:80::weight::3\n"),
             text.npos);
@@ -214,8 +217,9 @@ TEST_F(AdminTest, ChangesTheLogLevel) {
   EXPECT_EQ(post("/logging?level=warn").body, "level: warning\n");
   const Answer wrong = post("/logging?level=loud");
   EXPECT_EQ(wrong.status, 400);
-  EXPECT_EQ(wrong.body, "level=loud is not known; use /logging?level= with trace, debug, info, "
-                        "warning, error or off\n");
+  EXPECT_EQ(wrong.body,
+            "level=loud is not known; use /logging?level= with trace, debug, info, "
+            "warning, error or off\n");
   EXPECT_EQ(post("/logging").status, 400);
   EXPECT_EQ(log_level(), LogLevel::warning);
 }
@@ -253,11 +257,13 @@ TEST_F(AdminTest, AnswersHeadWithoutABody) {
 
 // Checklist G17: DNS rebinding.
 TEST_F(AdminTest, RefusesAHostThatIsNotItsOwn) {
-  for (const std::string_view host : {"evil.example", "evil.example:15000", "127.0.0.1.evil.example",
-                                      "localhost.evil.example", "192.168.1.1:15000", "0.0.0.0:15000"}) {
+  for (const std::string_view host :
+       {"evil.example", "evil.example:15000", "127.0.0.1.evil.example", "localhost.evil.example",
+        "192.168.1.1:15000", "0.0.0.0:15000"}) {
     const Answer answer = send("POST", "/quitquitquit", "content-length: 0\r\n", host);
     EXPECT_EQ(answer.status, 403) << host;
-    EXPECT_EQ(answer.body, cat("Host ", host, " is not an address of this proxy; ask for "
+    EXPECT_EQ(answer.body, cat("Host ", host,
+                               " is not an address of this proxy; ask for "
                                "127.0.0.1:15000 or localhost\n"));
     EXPECT_EQ(send("GET", "/config_dump", {}, host).status, 403) << host;
   }
@@ -274,7 +280,8 @@ TEST_F(AdminTest, RefusesChangesThatAForeignPageAsksFor) {
                                         "http://localhost:15000", "https://127.0.0.1:15000"}) {
     const Answer answer = post("/quitquitquit", cat("origin: ", origin, "\r\n"));
     EXPECT_EQ(answer.status, 403) << origin;
-    EXPECT_EQ(answer.body, cat("a page of ", origin, " may not change this proxy; send the request "
+    EXPECT_EQ(answer.body, cat("a page of ", origin,
+                               " may not change this proxy; send the request "
                                "without Origin\n"));
   }
   EXPECT_EQ(proxy_.done, "");

@@ -12,7 +12,7 @@ namespace {
 
 struct Stat {
   std::string_view name;
-  uint64_t EndpointRow::*value;
+  uint64_t EndpointRow::* value;
   bool gauge;
 };
 constexpr std::array<Stat, 7> kStats = {{

@@ -53,7 +53,8 @@ uint32_t usable_cpus() {
   CPU_ZERO(&pinned);
   const bool known = sched_getaffinity(0, sizeof pinned, &pinned) == 0;
   const auto cpus = static_cast<uint32_t>(known ? CPU_COUNT(&pinned) : 1);
-  return std::max(1u, std::min(cpus, cgroup_cpus("/sys/fs/cgroup", "/proc/self/cgroup").value_or(cpus)));
+  return std::max(
+      1u, std::min(cpus, cgroup_cpus("/sys/fs/cgroup", "/proc/self/cgroup").value_or(cpus)));
 }
 
 }  // namespace glia

@@ -32,9 +32,10 @@ TEST(Options, TakesABootstrapFile) {
 }
 
 TEST(Options, TakesEverySpelling) {
-  const auto options = parse({"--config-path=a.yaml", "--mode", "validate", "--print", "--concurrency",
-                              "3", "--drain-time-s=5", "-l", "warn", "--service-node", "n",
-                              "--service-cluster", "c", "--admin-address-path", "/a"});
+  const auto options =
+      parse({"--config-path=a.yaml", "--mode", "validate", "--print", "--concurrency", "3",
+             "--drain-time-s=5", "-l", "warn", "--service-node", "n", "--service-cluster", "c",
+             "--admin-address-path", "/a"});
   ASSERT_TRUE(options) << options.error().message();
   EXPECT_EQ(options->mode, Options::Mode::kValidate);
   EXPECT_TRUE(options->print);
@@ -85,9 +86,11 @@ TEST(Options, SaysItsVersionAndHelp) {
 }
 
 TEST(Options, NamesFlagValueAndFix) {
-  EXPECT_EQ(refusal({}), "no configuration; give -c FILE (an Envoy bootstrap), --mesh FILE --workload "
-                         "NAME (standalone), or --join FILE (a mesh's control plane)");
-  EXPECT_EQ(refusal({"-c", "a", "--mode", "init"}), "--mode init: not a mode; use serve or validate");
+  EXPECT_EQ(refusal({}),
+            "no configuration; give -c FILE (an Envoy bootstrap), --mesh FILE --workload "
+            "NAME (standalone), or --join FILE (a mesh's control plane)");
+  EXPECT_EQ(refusal({"-c", "a", "--mode", "init"}),
+            "--mode init: not a mode; use serve or validate");
   EXPECT_EQ(refusal({"-c", "a", "--concurrency", "0"}),
             "--concurrency 0: not a number of workers; use 1 to 256");
   EXPECT_EQ(refusal({"-c", "a", "--concurrency", "257"}),
@@ -104,8 +107,9 @@ TEST(Options, NamesFlagValueAndFix) {
             "-c and --mesh are two sources of configuration; give one of them");
   EXPECT_EQ(refusal({"-c", "a", "--config-yaml", "b"}),
             "-c and --config-yaml are two sources of configuration; give one of them");
-  EXPECT_EQ(refusal({"--mesh", "a"}), "--mesh needs --workload NAMESPACE/NAME, the workload that this "
-                                      "proxy stands beside");
+  EXPECT_EQ(refusal({"--mesh", "a"}),
+            "--mesh needs --workload NAMESPACE/NAME, the workload that this "
+            "proxy stands beside");
   EXPECT_EQ(refusal({"--mesh", "a", "--workload", "a/b/c"}),
             "--workload a/b/c: not NAME or NAMESPACE/NAME, as in default/front");
   EXPECT_EQ(refusal({"--mesh", "a", "--workload", "b", "--token-file", "t"}),
@@ -128,8 +132,9 @@ TEST(Options, KnowsWhatWasMeant) {
             "unknown flag --concurency; did you mean --concurrency?");
   EXPECT_EQ(refusal({"-c", "a", "--something-else-entirely"}),
             "unknown flag --something-else-entirely; glia-proxy --help lists the flags");
-  EXPECT_EQ(refusal({"a.yaml"}), "argument \"a.yaml\" belongs to no flag; a configuration file is given "
-                                 "with -c FILE");
+  EXPECT_EQ(refusal({"a.yaml"}),
+            "argument \"a.yaml\" belongs to no flag; a configuration file is given "
+            "with -c FILE");
   EXPECT_EQ(refusal({"-c"}), "--config-path is given without a value; write --config-path VALUE");
   EXPECT_EQ(refusal({"-c", "a", "-c", "b"}), "--config-path is given more than once; give it once");
 }

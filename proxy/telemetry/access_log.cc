@@ -42,7 +42,8 @@ class Line {
     }
     const std::size_t plain = json_plain_prefix(text);
     put(text.substr(0, plain));
-    if (plain == text.size()) [[likely]] return;
+    if (plain == text.size()) [[likely]]
+      return;
     flush();
     append_json_escaped(out_, text.substr(plain));
   }

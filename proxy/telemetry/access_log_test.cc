@@ -75,7 +75,8 @@ TEST(AccessLog, AppendsToWhatIsThere) {
 
 TEST(AccessLog, FollowsTheCalendar) {
   std::string out;
-  for (const int64_t ms : {0LL, 999LL, 1000LL, 951782400000LL, 1709251199999LL, 1709251200000LL, 5LL}) {
+  for (const int64_t ms :
+       {0LL, 999LL, 1000LL, 951782400000LL, 1709251199999LL, 1709251200000LL, 5LL}) {
     append_start_time(out, at(ms));
     out += '\n';
   }
@@ -87,10 +88,11 @@ TEST(AccessLog, FollowsTheCalendar) {
 
 // Checklist B23, CVE-2024-45808.
 TEST(AccessLog, KeepsHostileValuesInOneValidLine) {
-  for (const std::string_view hostile : std::initializer_list<std::string_view>
-       {"\x1b[2J\x1b[31m", "a\r\nb", "a%0ab%0d", "\",\"response_code\":200,\"x\":\"", "\\", "\\\"",
-        "}\n{", "\xff\xfe", "\xc0\xaf", "\xed\xa0\x80", "ok \xc3\xa9 \xe6\x97\xa5", "\x7f", "\xc2\x9b",
-        "\xe2\x80\xa8", "0123456\"89", "01234567\x01", "0123456\x80", std::string_view("\0", 1)}) {
+  for (const std::string_view hostile : std::initializer_list<std::string_view>{
+           "\x1b[2J\x1b[31m", "a\r\nb", "a%0ab%0d", "\",\"response_code\":200,\"x\":\"", "\\",
+           "\\\"", "}\n{", "\xff\xfe", "\xc0\xaf", "\xed\xa0\x80", "ok \xc3\xa9 \xe6\x97\xa5",
+           "\x7f", "\xc2\x9b", "\xe2\x80\xa8", "0123456\"89", "01234567\x01", "0123456\x80",
+           std::string_view("\0", 1)}) {
     AccessRecord record = sample();
     record.path = record.user_agent = record.authority = record.request_id = hostile;
     record.grpc_status = record.policy = record.forwarded_for = hostile;
@@ -148,15 +150,15 @@ TEST(LogFormat, KeepsTheTypeOfASingleOperator) {
 }
 
 TEST(LogFormat, TakesIstiosDefaultLine) {
-  const Json line = custom(
-      sample(), {{"start_time", "%START_TIME%"},
-                 {"method", "%REQ(:METHOD)%"},
-                 {"path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"},
-                 {"authority", "%REQ(:AUTHORITY)%"},
-                 {"upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"},
-                 {"user_agent", "%REQ(USER-AGENT)%"},
-                 {"host", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"},
-                 {"port", "%DOWNSTREAM_REMOTE_PORT%"}});
+  const Json line =
+      custom(sample(), {{"start_time", "%START_TIME%"},
+                        {"method", "%REQ(:METHOD)%"},
+                        {"path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"},
+                        {"authority", "%REQ(:AUTHORITY)%"},
+                        {"upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"},
+                        {"user_agent", "%REQ(USER-AGENT)%"},
+                        {"host", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"},
+                        {"port", "%DOWNSTREAM_REMOTE_PORT%"}});
   EXPECT_EQ(line["start_time"], "2026-11-22T16:45:30.123Z");
   EXPECT_EQ(line["method"], "POST");
   EXPECT_EQ(line["path"], "/v2/models/reco/infer");
@@ -185,15 +187,16 @@ TEST(LogFormat, LooksUpOtherRequestFields) {
 TEST(LogFormat, NamesGrpcStatus) {
   AccessRecord record = sample();
   const std::vector<std::pair<std::string, std::string>> fields = {
-      {"name", "%GRPC_STATUS%"}, {"number", "%GRPC_STATUS(NUMBER)%"}, {"t", "%TRAILER(GRPC-STATUS)%"}};
+      {"name", "%GRPC_STATUS%"},
+      {"number", "%GRPC_STATUS(NUMBER)%"},
+      {"t", "%TRAILER(GRPC-STATUS)%"}};
   EXPECT_EQ(custom(record, fields), Json::parse(R"({"name":null,"number":null,"t":null})"));
   record.grpc_status = "14";
   EXPECT_EQ(custom(record, fields), Json::parse(R"({"name":"Unavailable","number":14,"t":"14"})"));
   record.grpc_status = "99";
   EXPECT_EQ(custom(record, fields), Json::parse(R"({"name":"99","number":99,"t":"99"})"));
   record.grpc_status = "junk\n";
-  EXPECT_EQ(custom(record, fields),
-            Json::parse(R"({"name":"junk\n","number":null,"t":"junk\n"})"));
+  EXPECT_EQ(custom(record, fields), Json::parse(R"({"name":"junk\n","number":null,"t":"junk\n"})"));
 }
 
 TEST(LogFormat, EscapesKeysAndLiterals) {
@@ -216,8 +219,9 @@ TEST(LogFormat, NamesWhatItDoesNotSupport) {
   EXPECT_EQ(refusal("%RESP(X-A)%"),
             "\"key\": %RESP(x-a)% is not supported: the log keeps no response fields but "
             "x-envoy-upstream-service-time and grpc-status");
-  EXPECT_EQ(refusal("%TRAILER(x)%"), "\"key\": %TRAILER(x)% is not supported: the log keeps no "
-                                     "trailers but grpc-status");
+  EXPECT_EQ(refusal("%TRAILER(x)%"),
+            "\"key\": %TRAILER(x)% is not supported: the log keeps no "
+            "trailers but grpc-status");
   EXPECT_EQ(refusal("%START_TIME(%Y)%"),
             "\"key\": %START_TIME(%Y)% is not supported; write %START_TIME%");
   EXPECT_EQ(refusal("%REQ%"), "\"key\": %REQ% needs the name of a field: %REQ(NAME)%");
@@ -226,8 +230,7 @@ TEST(LogFormat, NamesWhatItDoesNotSupport) {
   EXPECT_EQ(refusal("%PROTOCOL"), "\"key\": %PROTOCOL has no closing '%'");
   EXPECT_EQ(refusal("%REQ(a):x%"),
             "\"key\": %REQ% has the length \"x\", which is not a number of bytes above 0");
-  EXPECT_EQ(refusal("50% off"),
-            "\"key\": a '%' without an operator; write %% for a percent sign");
+  EXPECT_EQ(refusal("50% off"), "\"key\": a '%' without an operator; write %% for a percent sign");
   EXPECT_EQ(refusal("%"), "\"key\": a '%' without an operator; write %% for a percent sign");
 }
 

@@ -38,15 +38,16 @@ Result<OpenFile> open_file(const std::string& path) {
   } else if (path == "/dev/stderr") {
     file = open_standard(path, STDERR_FILENO);
   } else {
-    file = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+    file =
+        open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
   }
   if (file < 0) {
     const int error_number = errno;
-    const std::string_view fix =
-        error_number == ENOENT    ? "; make its directory first"
-        : error_number == EACCES  ? "; choose a path that this user may write"
-        : error_number == ENXIO   ? "; start the reader of the pipe first"
-                                  : "";
+    const std::string_view fix = error_number == ENOENT ? "; make its directory first"
+                                 : error_number == EACCES
+                                     ? "; choose a path that this user may write"
+                                 : error_number == ENXIO ? "; start the reader of the pipe first"
+                                                         : "";
     return Error(ErrorKind::kInternal, Fault::kSelf,
                  cat("access log ", path, " cannot be opened: ", why(error_number), fix));
   }
@@ -111,8 +112,8 @@ void LogWriter::stall(int error_number) {
   // A reader that is slow for a moment is nobody's news until lines are lost.
   if (complained_ || (slow && buffer_.size() < kLogBufferMost)) return;
   complained_ = true;
-  LOG(error, "access log ", path_, " cannot be written: ",
-      slow ? "its reader is too slow" : why(error_number),
+  LOG(error, "access log ", path_,
+      " cannot be written: ", slow ? "its reader is too slow" : why(error_number),
       "; lines wait up to ", kLogBufferMost, " bytes, then they are dropped and counted");
 }
 

@@ -105,7 +105,8 @@ TEST_F(LogWriterTest, KeepsTheOldFileIfReopeningFails) {
   const auto reopened = writer->reopen();
   ASSERT_FALSE(reopened);
   EXPECT_EQ(reopened.error().message(),
-            cat("access log ", directory, "/log cannot be opened: No such file or directory; make "
+            cat("access log ", directory,
+                "/log cannot be opened: No such file or directory; make "
                 "its directory first"));
   writer->write(format_, record_);
   writer->flush();
@@ -115,7 +116,8 @@ TEST_F(LogWriterTest, KeepsTheOldFileIfReopeningFails) {
 TEST_F(LogWriterTest, SaysWhyAFileCannotBeOpened) {
   const auto writer = LogWriter::open(path("no") + "/log");
   ASSERT_FALSE(writer);
-  EXPECT_TRUE(writer.error().message().ends_with("No such file or directory; make its directory first"));
+  EXPECT_TRUE(
+      writer.error().message().ends_with("No such file or directory; make its directory first"));
 }
 
 TEST_F(LogWriterTest, DropsAndCountsWhenAReaderIsTooSlowThenGoesOn) {
@@ -185,8 +187,7 @@ TEST_F(LogWriterTest, ComplainsOnceWhenTheDiskIsFull) {
   }
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_EQ(lines_in(said), 1u) << said;
-  EXPECT_NE(said.find("access log /dev/full cannot be written: No space left on device"),
-            said.npos)
+  EXPECT_NE(said.find("access log /dev/full cannot be written: No space left on device"), said.npos)
       << said;
 }
 
