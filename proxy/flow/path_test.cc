@@ -282,6 +282,21 @@ TEST(SlowRequest, MayTakeItsTimeOnceTheAnswerHasBegun) {
       << client.received;
 }
 
+TEST_P(Path, NamesTheRouteThatAnswersByItself) {
+  SimWorld world(16);
+  MeshWorld t(world, down(), up());
+  t.route().forward.reset();
+  t.route().direct = DirectAction{.status = 404, .body = "no such service"};
+  t.start();
+  const Answer answer = t.get();
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_EQ(answer.body, "no such service");
+  EXPECT_EQ(answer.header("x-glia-reason"), "direct_response");
+  EXPECT_EQ(answer.header("x-glia-hop"), "node-1");
+  EXPECT_EQ(answer.header("x-glia-route"), "all");
+  EXPECT_EQ(answer.header("x-glia-config"), "v1");
+}
+
 TEST(GrpcPath, CarriesTrailers) {
   SimWorld world(14);
   MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);

@@ -95,9 +95,18 @@ void rewrite(const ForwardAction& action, const Route& route, Exchange& exchange
   request.path = exchange.arena()->copy(cat(action.prefix_rewrite, request.path.substr(matched)));
 }
 
+// An answer that the configuration asks for names its route, as our refusals do.
+void name_origin(Response& response, std::string_view reason, const Exchange& exchange) {
+  response.headers.add_kept("x-glia-reason", reason);
+  response.headers.add("x-glia-hop", exchange.snapshot().node_id);
+  response.headers.add("x-glia-route", exchange.route()->name);
+  response.headers.add("x-glia-config", exchange.snapshot().version);
+}
+
 Response direct(const DirectAction& action, Exchange& exchange) {
   Response response(exchange.arena());
   response.status = action.status;
+  name_origin(response, "direct_response", exchange);
   if (!action.body.empty()) {
     response.headers.add_kept("content-type", "text/plain");
     response.body = std::make_unique<TextBody>(Slice::copy(action.body));

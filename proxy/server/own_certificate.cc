@@ -31,7 +31,9 @@ Result<HeldIdentity> OwnCertificate::sign(const Wish& wish) const {
 
 void OwnCertificate::keep(const Wish& wish, HeldIdentity identity) {
   wish_ = wish;
-  renew_ = identity.not_before + (identity.not_after - identity.not_before) / 2;
+  // At half of what is left: the beginning is dated back, for clocks that go slow.
+  const WallTime now = loop_.clock().wall_now();
+  renew_ = now + std::max<Duration>((identity.not_after - now) / 2, kLeastLife);
   look();
 }
 

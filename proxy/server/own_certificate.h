@@ -16,6 +16,8 @@ class OwnCertificate {
  public:
   // The wall clock may jump: it is looked at at least so often.
   static constexpr Duration kLookAgain = 60s;
+  // A certificate is not renewed more often than this, however short its life.
+  static constexpr Duration kLeastLife = 1s;
 
   struct Wish {
     std::string spiffe_id;
