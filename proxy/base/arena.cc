@@ -16,7 +16,7 @@ struct Arena::Spill {
 
 namespace {
 // The first block fits an ordinary request and comes from the pool; later ones grow.
-constexpr std::size_t kFirstBlock = 2048;  // bytes, arena header included
+constexpr std::size_t kFirstBlock = 4096;  // bytes, arena header included
 }  // namespace
 
 Arena* Arena::create() {

@@ -73,6 +73,8 @@ class Slice {
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   std::string_view view() const { return {data_, size_}; }
+  // Bytes of the block that this slice keeps alive; 0 for bytes that live for ever.
+  std::size_t bytes_kept() const { return block_ != nullptr ? block_->capacity() : 0; }
 
   // The first `count` bytes, which this slice loses.
   Slice take_front(std::size_t count) {

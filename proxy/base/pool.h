@@ -17,7 +17,22 @@ void pool_free(void* block, std::size_t bytes) noexcept;
 
 inline constexpr std::size_t kPoolGrain = 64;      // bytes; size classes are multiples of it
 inline constexpr std::size_t kPoolLargest = 4096;  // bytes
-// A free list keeps at most this much of each size class; the rest goes back to malloc.
-inline constexpr std::size_t kPoolKeepPerClass = 128 * 1024;  // bytes
+// The free lists of a thread keep at most this much together; the rest goes back to malloc. What a
+// few hundred exchanges need, so that a worker in the middle of its work asks malloc for nothing.
+inline constexpr std::size_t kPoolKeep = 4 * 1024 * 1024;  // bytes
+// What the calling thread's free lists keep.
+std::size_t pool_kept();
+
+// For the containers of the request path.
+template <class T>
+struct PoolAllocator {
+  using value_type = T;
+  PoolAllocator() = default;
+  template <class U>
+  PoolAllocator(const PoolAllocator<U>&) {}
+  T* allocate(std::size_t count) { return static_cast<T*>(pool_allocate(count * sizeof(T))); }
+  void deallocate(T* at, std::size_t count) noexcept { pool_free(at, count * sizeof(T)); }
+  friend bool operator==(const PoolAllocator&, const PoolAllocator&) = default;
+};
 
 }  // namespace glia

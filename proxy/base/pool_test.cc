@@ -41,6 +41,30 @@ TEST(Pool, BlocksInUseNeverOverlap) {
   for (const Held& one : held) pool_free(one.block, one.bytes);
 }
 
+TEST(Pool, KeepsNoMoreThanItsLimit) {
+  std::vector<void*> blocks;
+  for (std::size_t i = 0; i < 2 * kPoolKeep / kPoolLargest; ++i) {
+    blocks.push_back(pool_allocate(kPoolLargest));
+  }
+  for (void* block : blocks) pool_free(block, kPoolLargest);
+  EXPECT_LE(pool_kept(), kPoolKeep);
+}
+
+#ifndef GLIA_MALLOC_POOLS
+TEST(Pool, ServesWhatWasFreedBefore) {
+  std::thread fresh([] {
+    void* const block = pool_allocate(100);
+    EXPECT_EQ(pool_kept(), 0u);
+    pool_free(block, 100);
+    EXPECT_EQ(pool_kept(), 2 * kPoolGrain);
+    EXPECT_EQ(pool_allocate(2 * kPoolGrain), block);
+    EXPECT_EQ(pool_kept(), 0u);
+    pool_free(block, 2 * kPoolGrain);
+  });
+  fresh.join();
+}
+#endif
+
 TEST(Pool, ABlockMayBeFreedByAnotherThread) {
   std::vector<void*> blocks;
   std::thread other([&] {

@@ -189,7 +189,7 @@ std::string Exchange::describe() const {
 
 void Exchange::log() {
   SiteStats& stats = site_.stats_;
-  const Duration duration = loop().clock().now() - began();
+  const Duration duration = loop().now() - began();
   ++stats.by_class[status_ / 100];
   stats.time.record(duration);
   if (!answered_ && flags_.empty()) {

@@ -1,5 +1,8 @@
 #include "proxy/flow/forwarded.h"
 
+#include <algorithm>
+#include <array>
+
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
 
@@ -7,22 +10,30 @@ namespace glia {
 namespace {
 
 constexpr std::string_view kClientCert = "x-forwarded-client-cert";
+
+// The two hexadecimal digits of each byte.
+constexpr std::array<std::array<char, 2>, 256> kHexPairs = [] {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (std::size_t byte = 0; byte < 256; ++byte) pairs[byte] = {kHex[byte >> 4], kHex[byte & 15]};
+  return pairs;
+}();
 constexpr std::string_view kForwardedFor = "x-forwarded-for";
 
 // A version 4 UUID; unique, not secret.
 std::string_view make_request_id(Random& random, Arena& arena) {
-  static constexpr char kHex[] = "0123456789abcdef";
   constexpr std::size_t kLength = 36;
-  char text[kLength];
   uint64_t bits[2] = {random.next(), random.next()};
   bits[0] = (bits[0] & ~0xF000ull) | 0x4000;
   bits[1] = (bits[1] & ~(3ull << 62)) | (2ull << 62);
-  std::size_t at = 0;
-  for (std::size_t nibble = 0; nibble < 32; ++nibble) {
-    if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) text[at++] = '-';
-    text[at++] = kHex[(bits[nibble / 16] >> (60 - 4 * (nibble % 16))) & 15];
+  char* const text = static_cast<char*>(arena.allocate(kLength, 1));
+  char* at = text;
+  for (std::size_t i = 0; i < sizeof bits; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
+    const auto byte = static_cast<uint8_t>(bits[i / 8] >> (56 - 8 * (i % 8)));
+    at = std::copy_n(kHexPairs[byte].data(), 2, at);
   }
-  return arena.copy({text, kLength});
+  return {text, kLength};
 }
 
 // Values with , ; = or quotes are quoted, inner quotes escaped.

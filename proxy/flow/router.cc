@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
 #include "proxy/mesh/cluster.h"
@@ -44,9 +45,11 @@ class UpstreamBody final : public Body {
         call_(std::move(call)),
         began_(began),
         status_(status) {}
+  static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* at, std::size_t bytes) { pool_free(at, bytes); }
   ~UpstreamBody() override {
     Cluster& cluster = lease_.endpoint().cluster();
-    cluster.stats().time.record(exchange_.loop().clock().now() - began_);
+    cluster.stats().time.record(exchange_.loop().now() - began_);
     ++cluster.stats().by_class[status_ / 100];
     ++(status_ < 500 ? lease_.endpoint().stats().requests_ok
                      : lease_.endpoint().stats().requests_failed);
@@ -155,7 +158,7 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
 // Sends the request to one endpoint of `cluster`; one that does not answer is added to `failed`.
 Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& failed) {
   ++exchange.upstream().attempts;
-  const TimePoint began = exchange.loop().clock().now();
+  const TimePoint began = exchange.loop().now();
   Result<Lease> lease = co_await cluster.lease(failed);
   if (!lease) {
     if (!failed.empty()) exchange.upstream().address = failed.back();
@@ -173,7 +176,7 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
     const Error& error = response.error();
     co_return Error(error.kind(), error.fault(), error.message(), Retry::kNo);
   }
-  exchange.upstream().head_after = exchange.loop().clock().now() - began;
+  exchange.upstream().head_after = exchange.loop().now() - began;
   // A gRPC answer without a message has its status in the head ("trailers-only").
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;

@@ -80,6 +80,7 @@ class MoodyEcho final : public Service {
     response.body = std::move(stream.request().body);
     switch (random_.below(20)) {
       case 0:
+        if (response.body == nullptr) break;  // An empty request has nothing to break.
         response.body =
             std::make_unique<BreakingBody>(std::move(response.body), random_.below(20'000));
         break;

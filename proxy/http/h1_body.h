@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "proxy/base/bytes.h"
+#include "proxy/base/pool.h"
 #include "proxy/http/h1_parser.h"
 
 namespace glia {
@@ -27,7 +28,7 @@ class SliceQueue {
   void clear();
 
  private:
-  std::vector<Slice> slices_;
+  std::vector<Slice, PoolAllocator<Slice>> slices_;
   std::size_t next_ = 0;
   std::size_t bytes_ = 0;
 };

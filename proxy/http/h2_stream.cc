@@ -16,7 +16,9 @@ constexpr std::size_t kTakenAtMost = 32;
 
 void GatherQueue::append(Slice slice) {
   if (slice.empty()) return;
-  if (slice.size() <= ByteQueue::kCopyBelow) return append_copy(slice.view());
+  const bool small = slice.size() <= ByteQueue::kCopyBelow;
+  const bool alone = empty() && slice.bytes_kept() <= 2 * slice.size();
+  if (small && !alone) return append_copy(slice.view());
   size_ += slice.size();
   slices_.push_back(std::move(slice));
 }

@@ -22,7 +22,7 @@ class H2Session;
 // Slices in order. Unlike ByteQueue it costs nothing while it is empty, and most streams' are: a
 // small message passes through in one piece. Pieces of at most 1 KiB are copied, so that they do
 // not keep the block of a whole read alive, and gathered, so that a peer that sends single bytes
-// cannot make us hold a block for each.
+// cannot make us hold a block for each; the first is not, if it already has a block to itself.
 class GatherQueue {
  public:
   GatherQueue() = default;
@@ -40,7 +40,7 @@ class GatherQueue {
  private:
   void append_copy(std::string_view text);
 
-  std::vector<Slice> slices_;
+  std::vector<Slice, PoolAllocator<Slice>> slices_;
   std::size_t first_ = 0;      // Those before it were taken.
   std::size_t size_ = 0;       // bytes
   Block* tail_ = nullptr;      // The block that small pieces are gathered in; counted.

@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,10 +31,10 @@ RELEASE = ["--config=release", "-c", "opt"]
 
 # Row: protocol, transport, connections, streams of each, requests measured a round.
 ROWS = {
-    "http1-clear": ("http1", "clear", 64, 1, 40_000),
-    "http1-tls": ("http1", "tls", 64, 1, 40_000),
-    "http2-clear": ("http2", "clear", 8, 32, 80_000),
-    "http2-tls": ("http2", "tls", 8, 32, 80_000),
+    "http1-clear": ("http1", "clear", 64, 1, 20_000),
+    "http1-tls": ("http1", "tls", 64, 1, 20_000),
+    "http2-clear": ("http2", "clear", 8, 32, 40_000),
+    "http2-tls": ("http2", "tls", 8, 32, 40_000),
 }
 WARM_UP = 0.1  # of the requests measured
 # A block is measured again if other processes took more than this share of the machine meanwhile.
@@ -274,6 +275,8 @@ def main():
 
 
 if __name__ == "__main__":
+    # So that the proxies are stopped also when somebody stops us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except BenchError as error:
