@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -18,6 +19,14 @@ bool nothing_new(XdsType type, const ResourceMap& wanted, const ResourceMap& hel
     const auto found = held.find(entry.first);
     return found != held.end() && found->second->value() == entry.second->value();
   });
+}
+
+// Endpoints of a cluster of which there are none.
+bool nobody_there(const google::protobuf::Any& resource) {
+  envoy::config::endpoint::v3::ClusterLoadAssignment endpoints;
+  if (!endpoints.ParseFromString(resource.value())) return false;
+  return std::all_of(endpoints.endpoints().begin(), endpoints.endpoints().end(),
+                     [](const auto& locality) { return locality.lb_endpoints().empty(); });
 }
 
 }  // namespace
@@ -113,15 +122,29 @@ ResourceMap AdsSession::wanted(XdsType type) const {
 }
 
 // What to send now: what is wanted and, while listeners and routes may still name them, the
-// clusters that the proxy holds beyond that.
+// clusters that the proxy holds beyond that, and the last endpoints of clusters that lose all.
 AdsSession::Desired AdsSession::desired(XdsType type) const {
   Desired desired{target_->of(type).version, wanted(type)};
-  if (type != XdsType::kCluster) return desired;
+  if (type == XdsType::kListener || type == XdsType::kRoutes) return desired;
   if (settled(XdsType::kListener) && settled(XdsType::kRoutes)) return desired;
+  if (type == XdsType::kEndpoints) return keep_last_endpoints(std::move(desired));
   const std::size_t new_size = desired.resources.size();
   desired.resources.insert(kind(type).accepted.begin(), kind(type).accepted.end());
   desired.resources.insert(kind(type).sent.begin(), kind(type).sent.end());
   if (desired.resources.size() != new_size) desired.version += '+';
+  return desired;
+}
+
+AdsSession::Desired AdsSession::keep_last_endpoints(Desired desired) const {
+  bool kept = false;
+  for (auto& [name, resource] : desired.resources) {
+    const ResourceMap& accepted = kind(XdsType::kEndpoints).accepted;
+    const auto held = accepted.find(name);
+    if (held == accepted.end() || !nobody_there(*resource) || nobody_there(*held->second)) continue;
+    resource = held->second;
+    kept = true;
+  }
+  if (kept) desired.version += '+';
   return desired;
 }
 

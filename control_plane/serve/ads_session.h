@@ -95,6 +95,7 @@ class AdsSession {
   void subscribe(XdsType type, const Request& request);
   ResourceMap wanted(XdsType type) const;
   Desired desired(XdsType type) const;
+  Desired keep_last_endpoints(Desired desired) const;
   bool settled(XdsType type) const;
   bool changed(XdsType type, const Desired& desired) const;
   bool endpoints_covered() const;
