@@ -101,6 +101,25 @@ TEST_P(Path, TriesAnotherEndpointWhenNoConnectionCanBeMade) {
   }
 }
 
+TEST_P(Path, FindsTheEndpointThatStaysWhileOthersComeAndGo) {
+  SimWorld world(17);
+  MeshWorld t(world, down(), up());
+  const auto ip = [](int i) { return cat("10.0.1.", i); };
+  for (int i = 1; i <= 5; ++i) world.fabric().partition("10.0.0.1", ip(i));
+  t.upstream(ip(1));
+  t.start();
+  const auto answer = t.client().send({.method = "POST", .body = "data"});
+  for (int i = 1; i <= 5; ++i) {
+    t.advance(100ms);  // It waits for a connection that cannot come.
+    t.remove_endpoint(ip(i));
+    t.upstream(ip(i + 1)).replies(200, ip(i + 1));
+    t.publish();
+  }
+  ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 2s));
+  EXPECT_EQ(answer->status, 200) << answer->body;
+  EXPECT_EQ(answer->body, ip(6));
+}
+
 TEST_P(Path, GivesUpWhenEveryEndpointRefuses) {
   SimWorld world(6);
   MeshWorld t(world, down(), up());

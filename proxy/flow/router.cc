@@ -194,6 +194,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   }
   apply_additions(chosen.request_headers, exchange.request().headers);
   std::vector<Address> failed;
+  int failures = 0;
   for (;;) {
     // Looked up each time: the cluster may have been replaced while an attempt waited.
     Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
@@ -203,8 +204,10 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
                           ", which is not configured"));
     }
     Reply reply = co_await attempt(exchange, *cluster, failed);
-    const bool again = !reply && reply.error().retry() == Retry::kSafe &&
-                       exchange.upstream().attempts < Router::kAttempts;
+    // An endpoint that was removed while the request waited for it says nothing about the next one.
+    if (!reply && reply.error().kind() != ErrorKind::kClosed) ++failures;
+    const bool again =
+        !reply && reply.error().retry() == Retry::kSafe && failures < Router::kAttempts;
     if (!again) {
       if (reply) apply_additions(chosen.response_headers, reply->headers);
       co_return reply;

@@ -142,10 +142,7 @@ Task<Result<Lease>> Endpoint::wait_lease() {
   Pending pending(*this);
   while (!pending.error) {
     if (std::optional<Lease> lease = try_lease()) co_return std::move(*lease);
-    if (draining_) {
-      co_return Error(ErrorKind::kConnectFailed, Fault::kSelf,
-                      cat("endpoint ", config_.address.text(), " is being removed"), Retry::kSafe);
-    }
+    if (draining_) co_return removed();
     if (may_connect()) connect();
     co_await wait_in(pending.slot);
   }
@@ -190,7 +187,9 @@ void Endpoint::on_gone(Connection& connection, const Error& error, bool was_open
     ++stats_.connect_failed;
     ++cluster_.stats().connect_failed;
     for (Pending* pending : pending_) {
-      pending->error = Error(ErrorKind::kConnectFailed, Fault::kUpstream, error.message(), Retry::kSafe);
+      pending->error = draining_ ? removed()
+                                 : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
+                                         error.message(), Retry::kSafe);
       pending->slot.wake(cluster_.loop().ready());
     }
   } else {
@@ -215,12 +214,14 @@ void Endpoint::drain() {
     }
   }
   for (Connection* connection : opening) {
-    on_gone(*connection,
-            Error(ErrorKind::kConnectFailed, Fault::kSelf,
-                  cat("endpoint ", config_.address.text(), " is being removed"), Retry::kSafe),
-            false);
+    on_gone(*connection, removed(), false);
   }
   wake_pending();
+}
+
+Error Endpoint::removed() const {
+  return Error(ErrorKind::kClosed, Fault::kSelf,
+               cat("endpoint ", config_.address.text(), " is being removed"), Retry::kSafe);
 }
 
 void Endpoint::released() {

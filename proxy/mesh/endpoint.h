@@ -80,6 +80,8 @@ class Endpoint : public Reapable {
   void on_gone(Connection& connection, const Error& error, bool was_open);
   void wake_pending();
   void released();
+  // What a request is told that waits for a connection here: to ask for another endpoint.
+  Error removed() const;
 
   Cluster& cluster_;
   EndpointConfig config_;

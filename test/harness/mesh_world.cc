@@ -247,6 +247,11 @@ SimUpstream& MeshWorld::upstream(const std::string& ip, const std::string& clust
   return *made;
 }
 
+void MeshWorld::remove_endpoint(const std::string& ip, const std::string& cluster_name) {
+  std::erase_if(endpoints_[cluster_name],
+                [&](const EndpointConfig& endpoint) { return endpoint.address.ip_text() == ip; });
+}
+
 void MeshWorld::publish() {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->number = ++published_;

@@ -147,6 +147,7 @@ class MeshWorld {
   Route& route() { return hosts_.front().routes.front(); }
   std::vector<VirtualHost>& hosts() { return hosts_; }
   ClusterConfig& cluster(const std::string& name = "service");
+  void remove_endpoint(const std::string& ip, const std::string& cluster = "service");
   void remove_cluster(const std::string& name) { clusters_.erase(name); }
   void publish();
   void start() { publish(); }
