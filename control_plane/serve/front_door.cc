@@ -21,6 +21,11 @@ class ListeningDoor final : public FrontDoor {
     renewal_.start(kCertificateLifetime / 2);
     return {};
   }
+  // Turns the loop until the worker listens: who is told the address may come at once.
+  void wait_until_open() {
+    constexpr Duration kLook = 10ms;
+    while (!server_.up_to_date()) main_.turn(kLook);
+  }
   Address address() const override { return server_.addresses().begin()->second; }
   void drain() override { server_.drain(kDrainLimit); }
 
@@ -47,6 +52,7 @@ Result<std::unique_ptr<FrontDoor>> FrontDoor::start(EventLoop& main,
                                                     FrontDoorOptions options) {
   auto door = std::make_unique<ListeningDoor>(main, authority, std::move(options));
   TRY_VOID(door->open());
+  door->wait_until_open();
   return std::unique_ptr<FrontDoor>(std::move(door));
 }
 
