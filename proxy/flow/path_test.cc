@@ -120,6 +120,25 @@ TEST_P(Path, FindsTheEndpointThatStaysWhileOthersComeAndGo) {
   EXPECT_EQ(answer->body, ip(6));
 }
 
+TEST_P(Path, FinishesOnAnEndpointThatWasTheLast) {
+  SimWorld world(18);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200, "the last");
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  t.start();
+  const auto answer = t.client().send({.method = "POST", .body = "data"});
+  t.advance(100ms);  // It waits for its connection.
+  t.remove_endpoint("10.0.1.1");
+  t.publish();
+  world.fabric().heal("10.0.0.1", "10.0.1.1");
+  ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 3s));
+  EXPECT_EQ(answer->status, 200) << answer->body;
+  EXPECT_EQ(answer->body, "the last");
+  EXPECT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").stats().connections_active == 0; },
+                              5s))
+      << "the connection to the endpoint that left stays open";
+}
+
 TEST_P(Path, GivesUpWhenEveryEndpointRefuses) {
   SimWorld world(6);
   MeshWorld t(world, down(), up());

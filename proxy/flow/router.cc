@@ -100,10 +100,13 @@ void rewrite(const ForwardAction& action, const Route& route, Exchange& exchange
 
 // An answer that the configuration asks for names its route, as our refusals do.
 void name_origin(Response& response, std::string_view reason, const Exchange& exchange) {
-  response.headers.add_kept("x-glia-reason", reason);
-  response.headers.add("x-glia-hop", exchange.snapshot().node_id);
-  response.headers.add("x-glia-route", exchange.route()->name);
-  response.headers.add("x-glia-config", exchange.snapshot().version);
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (!value.empty()) response.headers.add(name, value);
+  };
+  add("x-glia-reason", reason);
+  add("x-glia-hop", exchange.snapshot().node_id);
+  add("x-glia-route", exchange.route()->name);
+  add("x-glia-config", exchange.snapshot().version);
 }
 
 Response direct(const DirectAction& action, Exchange& exchange) {

@@ -17,6 +17,7 @@ class NvList {
  public:
   NvList(Arena& arena, std::size_t room) : list_(arena.array<nghttp2_nv>(room)) {}
   void add(std::string_view name, std::string_view value, uint8_t flags = 0) {
+    if (value.empty()) value = "";  // nghttp2 copies from it, if only nothing.
     list_[size_++] = nghttp2_nv{
         reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
         reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())),

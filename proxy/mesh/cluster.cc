@@ -53,7 +53,7 @@ void Cluster::set_endpoints(const std::vector<EndpointConfig>& wanted) {
     Endpoint& gone = *place->second;
     leaving_.push_back(std::move(place->second));
     place = endpoints_.erase(place);
-    gone.drain();
+    gone.drain(/*others=*/!wanted.empty());
     if (gone.idle()) on_endpoint_idle(gone);
   }
   rebuild_usable();

@@ -142,7 +142,7 @@ Task<Result<Lease>> Endpoint::wait_lease() {
   Pending pending(*this);
   while (!pending.error) {
     if (std::optional<Lease> lease = try_lease()) co_return std::move(*lease);
-    if (draining_) co_return removed();
+    if (draining_ && others_) co_return removed();
     if (may_connect()) connect();
     co_await wait_in(pending.slot);
   }
@@ -164,7 +164,7 @@ void Endpoint::connect() {
 }
 
 void Endpoint::on_ready(Connection& connection) {
-  if (draining_) return connection.http().drain();
+  if (draining_ && pending_.empty()) return connection.http().drain();
   if (!connection.in_ready && connection.http().capacity() > 0) {
     connection.in_ready = true;
     ready_.push_back(&connection);
@@ -187,9 +187,9 @@ void Endpoint::on_gone(Connection& connection, const Error& error, bool was_open
     ++stats_.connect_failed;
     ++cluster_.stats().connect_failed;
     for (Pending* pending : pending_) {
-      pending->error = draining_ ? removed()
-                                 : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
-                                         error.message(), Retry::kSafe);
+      pending->error = draining_ && others_ ? removed()
+                                             : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
+                                                     error.message(), Retry::kSafe);
       pending->slot.wake(cluster_.loop().ready());
     }
   } else {
@@ -203,20 +203,24 @@ void Endpoint::wake_pending() {
   for (Pending* pending : pending_) pending->slot.wake(cluster_.loop().ready());
 }
 
-void Endpoint::drain() {
+void Endpoint::drain(bool others) {
   draining_ = true;
-  std::vector<Connection*> opening;
-  for (const auto& connection : connections_) {
-    if (connection->open()) {
-      connection->http().drain();
-    } else {
-      opening.push_back(connection.get());
-    }
-  }
-  for (Connection* connection : opening) {
-    on_gone(*connection, removed(), false);
-  }
+  others_ = others;
+  if (others_ || pending_.empty()) close_unused();
   wake_pending();
+}
+
+// Connections end with their calls; those that have not opened end now.
+void Endpoint::close_unused() {
+  for (const auto& connection : connections_) {
+    if (connection->open()) connection->http().drain();
+  }
+  const auto opening = [](const auto& connection) { return !connection->open(); };
+  for (;;) {
+    const auto found = std::ranges::find_if(connections_, opening);
+    if (found == connections_.end()) return;
+    on_gone(**found, removed(), false);
+  }
 }
 
 Error Endpoint::removed() const {
@@ -225,7 +229,10 @@ Error Endpoint::removed() const {
 }
 
 void Endpoint::released() {
-  if (draining_ && idle()) cluster_.on_endpoint_idle(*this);
+  if (!draining_) return;
+  // The last request that still waited here has ended.
+  if (active_ == 0 && pending_.empty() && !connections_.empty()) close_unused();
+  if (idle()) cluster_.on_endpoint_idle(*this);
 }
 
 }  // namespace glia

@@ -65,8 +65,9 @@ class Endpoint : public Reapable {
   // Waits for room or a new connection; kConnectFailed (safe to try elsewhere) or kOverflow.
   Task<Result<Lease>> wait_lease();
 
-  // No new calls and no new connections; idle() once calls and connections have ended.
-  void drain();
+  // No new calls; idle() once calls and connections have ended. Requests that wait for a connection
+  // here are told to ask again if there is another endpoint; else they finish here.
+  void drain(bool others);
   bool idle() const;
 
  private:
@@ -80,6 +81,7 @@ class Endpoint : public Reapable {
   void on_gone(Connection& connection, const Error& error, bool was_open);
   void wake_pending();
   void released();
+  void close_unused();
   // What a request is told that waits for a connection here: to ask for another endpoint.
   Error removed() const;
 
@@ -89,6 +91,7 @@ class Endpoint : public Reapable {
   uint32_t active_ = 0;
   uint32_t connecting_ = 0;
   bool draining_ = false;
+  bool others_ = false;  // While draining: requests that wait may go to another endpoint.
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> ready_;  // Those that had room when last seen; used from the back.
   std::list<Pending*> pending_;     // Oldest first.

@@ -42,6 +42,12 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   std::unique_ptr<ServerConnection> http_;
 };
 
+// A stream that nobody serves, on its way to the reaper.
+struct ListenerHost::Unwanted final : Reapable {
+  explicit Unwanted(std::unique_ptr<Stream> unserved) : stream(std::move(unserved)) {}
+  std::unique_ptr<Stream> stream;
+};
+
 ListenerHost::ListenerHost(MeshContext& context, ClusterMap& clusters)
     : context_(context), clusters_(clusters) {}
 
@@ -158,7 +164,10 @@ void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding
 
 void ListenerHost::serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts) {
   const FilterChain* chain = choose_chain(config_->chains, facts);
-  if (chain == nullptr) return;  // No chain takes it; destroying the stream closes it.
+  if (chain == nullptr) {
+    // No chain takes it. We may be inside its own callback, so the reaper closes it.
+    return context_.loop.reap(std::make_unique<Unwanted>(std::move(stream)));
+  }
   Site& site = *sites_[static_cast<std::size_t>(chain - config_->chains.data())];
   auto connection = std::make_unique<Connection>(*this, site, std::move(stream));
   Connection& added = *connection;

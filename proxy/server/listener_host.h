@@ -47,6 +47,7 @@ class ListenerHost final : public AcceptHandler, public Reapable {
 
  private:
   class Connection;
+  struct Unwanted;
   void on_accept(std::unique_ptr<Stream> stream) override;
   std::unique_ptr<Site> take_site(std::vector<std::unique_ptr<Site>>& from,
                                   const FilterChain& chain);

@@ -79,10 +79,8 @@ void change_something(SimWorld& world, MeshScenario& mesh) {
   }
 }
 
-// Disabled: seed 2 finds a 503 "no usable endpoint". A request that chose a service by the old routes
-// waits for its first connection while the service loses its last endpoint; it is told to ask for
-// another one, and there is none. It should finish on the endpoint that leaves (mesh/endpoint.cc,
-// Endpoint::drain). Run it with --gtest_also_run_disabled_tests.
+// Disabled: seed 3 finds a 503 "no usable endpoint" for a request that chose a service by the old
+// routes while the service lost its last endpoint. Run it with --gtest_also_run_disabled_tests.
 TEST_F(SimMesh, DISABLED_NoRequestFailsWhileTheMeshChanges) {
   for_each_seed(seeds(100), [](SimWorld& world) {
     auto mesh = scenario(world);
