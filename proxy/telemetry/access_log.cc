@@ -19,6 +19,7 @@ class Line {
 
   // Inlined, so that a literal is copied with a few moves instead of a call.
   [[gnu::always_inline]] void put(std::string_view text) {
+    if (text.empty()) return;  // Nothing may be null.
     if (text.size() > room_.size() - used_) {
       flush();
       if (text.size() > room_.size()) {
