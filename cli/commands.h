@@ -30,7 +30,8 @@ int status_command(const std::string& state_directory, Output output);
 int validate_command(const std::vector<std::string>& paths, Output output);
 
 // Which host names lead where, with weights, as one workload (or any) would be routed.
-int routes_command(const std::vector<std::string>& paths, const std::string& service, Output output);
+int routes_command(const std::vector<std::string>& paths, const std::string& service,
+                   Output output);
 
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,

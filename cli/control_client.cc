@@ -46,7 +46,9 @@ Result<Answer> ask(const std::string& directory, Call call) {
 
 }  // namespace
 
-std::string control_directory(const std::string& run_directory) { return run_directory + "/control"; }
+std::string control_directory(const std::string& run_directory) {
+  return run_directory + "/control";
+}
 
 Result<v1::Status> ask_status(const std::string& directory) {
   return ask<v1::Status>(directory, [](auto& service, auto& context, auto& answer) {

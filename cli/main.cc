@@ -42,7 +42,8 @@ void add_state(CLI::App& command, Arguments& arguments) {
 
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
-  run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")->required();
+  run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")
+      ->required();
   run->add_option("--drain-time-s", arguments.run.drain_seconds,
                   "How long sidecars wait for requests in progress when they end")
       ->check(CLI::Range(0, 3600))
@@ -76,7 +77,8 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   validate->callback([&] { code = validate_command(arguments.paths, arguments.format()); });
 
   CLI::App* token = app.add_subcommand("token", "Make a join file for one more sidecar");
-  token->add_option("workload", arguments.workload, "NAMESPACE/NAME, or NAME in default")->required();
+  token->add_option("workload", arguments.workload, "NAMESPACE/NAME, or NAME in default")
+      ->required();
   token->add_option("--lifetime-s", arguments.lifetime_seconds, "How long it can be used")
       ->check(CLI::Range(1, 7 * 24 * 3600))
       ->capture_default_str();

@@ -8,8 +8,8 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <deque>
+#include <fstream>
 #include <utility>
 
 #include "proxy/base/text.h"
@@ -61,10 +61,10 @@ Result<Process> Process::start(const ProcessPlan& plan) {
   ::close(report[0]);
   if (why == 0) return Process(pid);
   if (pid > 0) ::waitpid(pid, nullptr, 0);
-  return Error(ErrorKind::kInternal, Fault::kSelf,
-               cat(plan.name, ": cannot run ", plan.command.front(),
-                   plan.directory.empty() ? "" : cat(" in ", plan.directory), ": ",
-                   std::strerror(why)));
+  return Error(
+      ErrorKind::kInternal, Fault::kSelf,
+      cat(plan.name, ": cannot run ", plan.command.front(),
+          plan.directory.empty() ? "" : cat(" in ", plan.directory), ": ", std::strerror(why)));
 }
 
 Process::Process(Process&& other) noexcept

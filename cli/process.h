@@ -14,11 +14,11 @@
 namespace glia {
 
 struct ProcessPlan {
-  std::string name;                       // For people.
-  std::vector<std::string> command;       // The program is looked for on PATH.
+  std::string name;                                // For people.
+  std::vector<std::string> command;                // The program is looked for on PATH.
   std::map<std::string, std::string> environment;  // Beside ours.
-  std::string directory;                  // "": ours.
-  std::string log;                        // File for standard output and error; appended to.
+  std::string directory;                           // "": ours.
+  std::string log;  // File for standard output and error; appended to.
 };
 
 class Process {

@@ -53,11 +53,15 @@ std::string match_text(const HttpRoute::Rule& rule) {
   std::string all;
   for (const HttpRoute::Match& match : rule.matches) {
     using enum HttpRoute::PathCondition::Type;
-    const std::string_view sign = match.path.type == kExact ? "" : match.path.type == kPathPrefix ? "*" : "~";
+    const std::string_view sign = match.path.type == kExact        ? ""
+                                  : match.path.type == kPathPrefix ? "*"
+                                                                   : "~";
     all += cat(all.empty() ? "" : " | ", match.method.empty() ? "" : cat(match.method, " "),
                sign == "~" ? "~" : "", match.path.value, sign == "*" ? "*" : "");
-    for (const NameCondition& header : match.headers) all += cat(" ", header.name, "=", header.value);
-    for (const NameCondition& query : match.query_params) all += cat(" ?", query.name, "=", query.value);
+    for (const NameCondition& header : match.headers)
+      all += cat(" ", header.name, "=", header.value);
+    for (const NameCondition& query : match.query_params)
+      all += cat(" ?", query.name, "=", query.value);
   }
   return all.empty() ? "*" : all;
 }
@@ -67,7 +71,8 @@ std::string match_text(const GrpcRoute::Rule& rule) {
   for (const GrpcRoute::Match& match : rule.matches) {
     all += all.empty() ? "" : " | ";
     if (match.method) all += cat(match.method->service, "/", match.method->method);
-    for (const NameCondition& header : match.headers) all += cat(" ", header.name, "=", header.value);
+    for (const NameCondition& header : match.headers)
+      all += cat(" ", header.name, "=", header.value);
   }
   return all.empty() ? "*" : all;
 }
@@ -102,10 +107,13 @@ std::vector<Row> rows_of(const ObjectSet& objects, const std::string& only) {
         add_rules(objects, objects.grpc_routes[at], service, port, host, rows);
       }
       if (rows.size() > before) continue;
-      rows.push_back({host, "*", "default",
-                      {{cat(service.metadata.name, ":", port.port, " (",
-                            workloads_behind(objects, service.metadata.ns, service.metadata.name), ")"),
-                        1, 100}}});
+      rows.push_back(
+          {host,
+           "*",
+           "default",
+           {{cat(service.metadata.name, ":", port.port, " (",
+                 workloads_behind(objects, service.metadata.ns, service.metadata.name), ")"),
+             1, 100}}});
     }
   }
   return rows;

@@ -18,15 +18,15 @@
 namespace glia {
 namespace {
 
-constexpr Duration kLook = 100ms;          // Between two looks at everything,
-constexpr Duration kLaterLook = 1s;        // and once all was ready.
+constexpr Duration kLook = 100ms;    // Between two looks at everything,
+constexpr Duration kLaterLook = 1s;  // and once all was ready.
 // A busy machine may answer late: so many looks must agree before we say that something is no
 // longer ready.
 constexpr int kDoubts = 3;
-constexpr Duration kControlPatience = 15s; // For the control plane to answer.
-constexpr Duration kAppPatience = 10s;     // For an application to end.
-constexpr int kTokenSeconds = 600;         // A join file is used at once.
-constexpr int kControlRestarts = 10;       // Of a control plane that ends by itself, in one run.
+constexpr Duration kControlPatience = 15s;  // For the control plane to answer.
+constexpr Duration kAppPatience = 10s;      // For an application to end.
+constexpr int kTokenSeconds = 600;          // A join file is used at once.
+constexpr int kControlRestarts = 10;        // Of a control plane that ends by itself, in one run.
 constexpr std::size_t kTailLines = 8;
 
 namespace fs = std::filesystem;
@@ -84,7 +84,9 @@ Task<void> Run::main() {
   loop_.stop();
 }
 
-std::string Run::log_of(const std::string& name) const { return cat(directory_, "/log/", name, ".log"); }
+std::string Run::log_of(const std::string& name) const {
+  return cat(directory_, "/log/", name, ".log");
+}
 
 Task<Result<void>> Run::start_all() {
   report_ = load({options_.mesh});
@@ -125,7 +127,8 @@ Task<Result<void>> Run::start_control() {
   const TimePoint until = loop_.now() + kControlPatience;
   while (!ask_status(control_directory(directory_))) {
     if (const auto ended = control_->poll()) {
-      co_return failed(cat("the control plane ", *ended, "\n", tail_of(log_of("control"), kTailLines)));
+      co_return failed(
+          cat("the control plane ", *ended, "\n", tail_of(log_of("control"), kTailLines)));
     }
     if (stopping_) co_return failed("interrupted");
     if (loop_.now() > until) co_return failed("the control plane does not answer");
@@ -178,8 +181,10 @@ Result<void> Run::start_application(Member& member) {
       cat("http://", workload.local_address(), ":", workload.spec.outbound.port);
   plan.environment.emplace("GLIA_OUTBOUND", outbound);
   plan.environment.emplace("GLIA_WORKLOAD", workload.metadata.key());
-  plan.directory = (fs::absolute(workload.metadata.file).parent_path() /
-                    workload.spec.working_directory).lexically_normal().string();
+  plan.directory =
+      (fs::absolute(workload.metadata.file).parent_path() / workload.spec.working_directory)
+          .lexically_normal()
+          .string();
   plan.log = log_of(file_name(workload));
   TRY(member.application, Process::start(plan));
   return {};
@@ -222,16 +227,17 @@ Task<void> Run::watch() {
         member.doubts = 0;
         continue;
       }
-      const bool ended = state.find("exited") != state.npos || state.find("was ended") != state.npos;
+      const bool ended =
+          state.find("exited") != state.npos || state.find("was ended") != state.npos;
       if (all_ready_said_ && !ended && ++member.doubts < kDoubts) continue;
       member.doubts = 0;
       member.said = state;
-      say(cat(member.workload->metadata.display(),
-              std::string(std::max<std::size_t>(
-                              16, member.workload->metadata.display().size() + 1) -
-                              member.workload->metadata.display().size(),
-                          ' '),
-              state));
+      say(cat(
+          member.workload->metadata.display(),
+          std::string(std::max<std::size_t>(16, member.workload->metadata.display().size() + 1) -
+                          member.workload->metadata.display().size(),
+                      ' '),
+          state));
     }
     if (ready && !all_ready_said_) {
       all_ready_said_ = true;
@@ -260,10 +266,10 @@ Task<std::string> Run::state_of(Member& member) {
       state += "  application running";
     } else {
       const auto& wanted = workload.spec.ready;
-      const Workload::Port* port = wanted ? workload.port(wanted->port) : &workload.spec.ports.front();
+      const Workload::Port* port =
+          wanted ? workload.port(wanted->port) : &workload.spec.ports.front();
       const Result<Address> at = Address::ip(workload.spec.app_address, port->app_port);
-      const bool ready =
-          at && co_await is_ready(loop_, network_, *at, wanted ? wanted->path : "");
+      const bool ready = at && co_await is_ready(loop_, network_, *at, wanted ? wanted->path : "");
       state += ready ? "  application ready  " : "  application waiting";
     }
   }

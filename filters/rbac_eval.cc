@@ -74,30 +74,20 @@ bool authenticated(const RbacRule& rule, const TlsInfo* tls) {
 bool holds(const RbacRule& rule, const RbacInput& input, Reading reading) {
   const auto child_holds = [&](const RbacRule& child) { return holds(child, input, reading); };
   switch (rule.kind) {
-    case RbacRule::Kind::kAny:
-      return true;
-    case RbacRule::Kind::kAll:
-      return std::ranges::all_of(rule.children, child_holds);
-    case RbacRule::Kind::kEither:
-      return std::ranges::any_of(rule.children, child_holds);
-    case RbacRule::Kind::kNot:
-      return !holds(rule.children.front(), input, opposite(reading));
-    case RbacRule::Kind::kHeader:
-      return header_matches(*rule.header, input, reading);
-    case RbacRule::Kind::kPath:
-      return path_matches(*rule.text, input, reading);
-    case RbacRule::Kind::kDestinationPort:
-      return input.connection.local.port() == rule.port;
-    case RbacRule::Kind::kDestinationIp:
-      return rule.cidr->contains(input.connection.local);
+    case RbacRule::Kind::kAny: return true;
+    case RbacRule::Kind::kAll: return std::ranges::all_of(rule.children, child_holds);
+    case RbacRule::Kind::kEither: return std::ranges::any_of(rule.children, child_holds);
+    case RbacRule::Kind::kNot: return !holds(rule.children.front(), input, opposite(reading));
+    case RbacRule::Kind::kHeader: return header_matches(*rule.header, input, reading);
+    case RbacRule::Kind::kPath: return path_matches(*rule.text, input, reading);
+    case RbacRule::Kind::kDestinationPort: return input.connection.local.port() == rule.port;
+    case RbacRule::Kind::kDestinationIp: return rule.cidr->contains(input.connection.local);
     case RbacRule::Kind::kServerName:
       return rule.text->matches(input.connection.tls != nullptr
                                     ? std::string_view(input.connection.tls->server_name)
                                     : std::string_view());
-    case RbacRule::Kind::kAuthenticated:
-      return authenticated(rule, input.connection.tls);
-    case RbacRule::Kind::kSourceIp:
-      return rule.cidr->contains(input.connection.remote);
+    case RbacRule::Kind::kAuthenticated: return authenticated(rule, input.connection.tls);
+    case RbacRule::Kind::kSourceIp: return rule.cidr->contains(input.connection.remote);
   }
   CHECK(!"unknown kind of rule");
 }
@@ -118,7 +108,8 @@ int hex_value(char c) {
 
 // The byte that "%XX" at the front of `text` stands for; nothing if it is not an escape.
 std::optional<unsigned char> escaped_byte(std::string_view text) {
-  if (text.size() < 3 || text[0] != '%' || hex_value(text[1]) < 0 || hex_value(text[2]) < 0) return {};
+  if (text.size() < 3 || text[0] != '%' || hex_value(text[1]) < 0 || hex_value(text[2]) < 0)
+    return {};
   return static_cast<unsigned char>(hex_value(text[1]) * 16 + hex_value(text[2]));
 }
 
@@ -146,8 +137,8 @@ std::string decoded(std::string_view path) {
 }  // namespace
 
 std::optional<std::string> plain_path(std::string_view path) {
-  const bool suspicious = path.find_first_of("%\\;") != path.npos ||
-                          path.find("//") != path.npos || path.find("/.") != path.npos;
+  const bool suspicious = path.find_first_of("%\\;") != path.npos || path.find("//") != path.npos ||
+                          path.find("/.") != path.npos;
   if (!suspicious) return {};
   std::string text = decoded(path);
   std::ranges::replace(text, '\\', '/');

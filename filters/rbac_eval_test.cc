@@ -121,7 +121,7 @@ TEST(Rbac, LooksAtEachKindOfFact) {
   Asked asked;
   const std::pair<RbacRule, bool> table[] = {
       {any(), true},
-      {path("/v2/infer"), true},        // The query is no part of the path.
+      {path("/v2/infer"), true},  // The query is no part of the path.
       {path("/v2/infer?x=1"), false},
       {with_text(Kind::kPath, Match::kPrefix, "/v2/"), true},
       {with_text(Kind::kPath, Match::kRegex, "/v\\d/.*"), true},
@@ -150,7 +150,8 @@ TEST(Rbac, LooksAtEachKindOfFact) {
   };
   for (std::size_t i = 0; i < std::size(table); ++i) {
     EXPECT_EQ(holds(table[i].first, asked), table[i].second) << "row " << i;
-    EXPECT_EQ(holds(table[i].first, asked, RbacRules::Action::kDeny), table[i].second) << "row " << i;
+    EXPECT_EQ(holds(table[i].first, asked, RbacRules::Action::kDeny), table[i].second)
+        << "row " << i;
   }
 }
 
@@ -210,17 +211,35 @@ TEST(Rbac, ReadsARepeatedFieldInTheStricterWay) {
 
 TEST(Rbac, ReadsAPathAsALenientApplicationMay) {
   const std::pair<std::string_view, std::string_view> table[] = {
-      {"//admin", "/admin"},          {"/./admin", "/admin"},       {"/x/../admin", "/admin"},
-      {"/admin/.", "/admin/"},        {"/admin/x/..", "/admin/"},   {"/admin;a=b", "/admin"},
-      {"/a;x/b", "/a/b"},             {"/%61dmin", "/admin"},       {"/%2fadmin", "/admin"},
-      {"/x%2f..%2Fadmin", "/admin"},  {"/x%5c..%5cadmin", "/admin"}, {"/x\\..\\admin", "/admin"},
-      {"/%2e%2e/admin", "/admin"},    {"/x/%2e%2e/admin", "/admin"}, {"/..", "/"},
-      {"/../../..", "/"},             {"/x/%c0%ae%c0%ae/admin", "/admin"},
-      {"/admin%00.css", "/admin"},    {"/admin%3fx", "/admin"},     {"/admin%23x", "/admin"},
-      {"/x/%252e%252e/admin", "/x/%2e%2e/admin"},                   // Once, never twice.
-      {"/a%zz", "/a%zz"},             {"/a%", "/a%"},               {"/a%4", "/a%4"},
-      {"/a/", "/a/"},                 {"/", "/"},                   {"/.well-known", "/.well-known"},
-      {"/a...b/..c", "/a...b/..c"},   {"/models/m%2Fx", "/models/m/x"},
+      {"//admin", "/admin"},
+      {"/./admin", "/admin"},
+      {"/x/../admin", "/admin"},
+      {"/admin/.", "/admin/"},
+      {"/admin/x/..", "/admin/"},
+      {"/admin;a=b", "/admin"},
+      {"/a;x/b", "/a/b"},
+      {"/%61dmin", "/admin"},
+      {"/%2fadmin", "/admin"},
+      {"/x%2f..%2Fadmin", "/admin"},
+      {"/x%5c..%5cadmin", "/admin"},
+      {"/x\\..\\admin", "/admin"},
+      {"/%2e%2e/admin", "/admin"},
+      {"/x/%2e%2e/admin", "/admin"},
+      {"/..", "/"},
+      {"/../../..", "/"},
+      {"/x/%c0%ae%c0%ae/admin", "/admin"},
+      {"/admin%00.css", "/admin"},
+      {"/admin%3fx", "/admin"},
+      {"/admin%23x", "/admin"},
+      {"/x/%252e%252e/admin", "/x/%2e%2e/admin"},  // Once, never twice.
+      {"/a%zz", "/a%zz"},
+      {"/a%", "/a%"},
+      {"/a%4", "/a%4"},
+      {"/a/", "/a/"},
+      {"/", "/"},
+      {"/.well-known", "/.well-known"},
+      {"/a...b/..c", "/a...b/..c"},
+      {"/models/m%2Fx", "/models/m/x"},
       {"*", "*"},
   };
   for (const auto& [sent, read] : table) {
@@ -232,10 +251,26 @@ TEST(Rbac, ReadsAPathAsALenientApplicationMay) {
 
 // Checklist G1 to G3: no spelling of /admin gets past a policy about /admin.
 TEST(Rbac, JudgesEverySpellingOfAPath) {
-  std::vector<std::string> spellings = {
-      "/admin", "//admin", "/./admin", "/x/../admin", "/admin/", "/admin/.", "/admin;a=b", "/admin?x",
-      "/%2fadmin", "/%61dmin", "/admin%2f..%2fadmin", "/x%5c..%5cadmin", "\\admin", "/x\\..\\admin",
-      "/%2e%2e/admin", "/x/%2E%2e/admin", "/%c0%ae%c0%ae/admin", "/admin%00", "/admin%3Fx", "/admin%23"};
+  std::vector<std::string> spellings = {"/admin",
+                                        "//admin",
+                                        "/./admin",
+                                        "/x/../admin",
+                                        "/admin/",
+                                        "/admin/.",
+                                        "/admin;a=b",
+                                        "/admin?x",
+                                        "/%2fadmin",
+                                        "/%61dmin",
+                                        "/admin%2f..%2fadmin",
+                                        "/x%5c..%5cadmin",
+                                        "\\admin",
+                                        "/x\\..\\admin",
+                                        "/%2e%2e/admin",
+                                        "/x/%2E%2e/admin",
+                                        "/%c0%ae%c0%ae/admin",
+                                        "/admin%00",
+                                        "/admin%3Fx",
+                                        "/admin%23"};
   for (const std::string& spelling : spellings) {
     Asked asked;
     asked.request.path = spelling;
@@ -243,8 +278,9 @@ TEST(Rbac, JudgesEverySpellingOfAPath) {
     EXPECT_FALSE(holds(no(path("/admin")), asked, RbacRules::Action::kAllow)) << spelling;
   }
   // Allowing a prefix does not allow to climb out of it.
-  for (const std::string_view climbing : {"/v2/../admin", "/v2/%2e%2e/admin", "/v2/..%2fadmin",
-                                          "/v2/..\\admin", "/v2/x/../../admin", "/v2//../../admin"}) {
+  for (const std::string_view climbing :
+       {"/v2/../admin", "/v2/%2e%2e/admin", "/v2/..%2fadmin", "/v2/..\\admin", "/v2/x/../../admin",
+        "/v2//../../admin"}) {
     Asked asked;
     asked.request.path = climbing;
     EXPECT_FALSE(holds(with_text(Kind::kPath, Match::kPrefix, "/v2/"), asked)) << climbing;
@@ -253,7 +289,8 @@ TEST(Rbac, JudgesEverySpellingOfAPath) {
     EXPECT_FALSE(holds(header_rule, asked)) << climbing;
   }
   // What stays within is allowed, a name with an escaped slash too.
-  for (const std::string_view within : {"/v2/models/meta%2Fllama/infer", "/v2/a/../b", "/v2/%20x", "/v2/"}) {
+  for (const std::string_view within :
+       {"/v2/models/meta%2Fllama/infer", "/v2/a/../b", "/v2/%20x", "/v2/"}) {
     Asked asked;
     asked.request.path = within;
     EXPECT_TRUE(holds(with_text(Kind::kPath, Match::kPrefix, "/v2/"), asked)) << within;
@@ -262,13 +299,14 @@ TEST(Rbac, JudgesEverySpellingOfAPath) {
 
 TEST(Rbac, NamesCallerRequestAndPoliciesInARefusal) {
   Asked asked;
-  RbacRules rules{RbacRules::Action::kAllow, {{"default/a", {path("/a")}, {any()}},
-                                              {"default/b", {path("/b")}, {any()}}}};
+  RbacRules rules{RbacRules::Action::kAllow,
+                  {{"default/a", {path("/a")}, {any()}}, {"default/b", {path("/b")}, {any()}}}};
   const auto sentence = [&] {
     return refusal_sentence(rules, evaluate(rules, asked.input()), asked.input());
   };
-  EXPECT_EQ(sentence(), "no policy allows spiffe://demo.mesh/ns/default/sa/front to POST /v2/infer "
-                        "(looked at: default/a, default/b)");
+  EXPECT_EQ(sentence(),
+            "no policy allows spiffe://demo.mesh/ns/default/sa/front to POST /v2/infer "
+            "(looked at: default/a, default/b)");
   asked.connection.tls = nullptr;
   rules.policies.clear();
   EXPECT_EQ(sentence(),
@@ -279,7 +317,8 @@ TEST(Rbac, NamesCallerRequestAndPoliciesInARefusal) {
   const std::string long_path = "/" + std::string(5000, 'a');
   asked.request.path = long_path;
   EXPECT_EQ(sentence(), cat("policy default/block does not allow a caller without a certificate to "
-                            "POST /", std::string(199, 'a'), "..."));
+                            "POST /",
+                            std::string(199, 'a'), "..."));
 }
 
 // --- A slow and obvious model of the same rules, for requests that can be read in one way only.
@@ -296,7 +335,8 @@ struct Model {
     switch (matcher.kind()) {
       case Match::kExact: return value == p;
       case Match::kPrefix: return value.substr(0, p.size()) == p;
-      case Match::kSuffix: return value.size() >= p.size() && value.substr(value.size() - p.size()) == p;
+      case Match::kSuffix:
+        return value.size() >= p.size() && value.substr(value.size() - p.size()) == p;
       case Match::kContains: return value.find(p) != value.npos;
       case Match::kRegex: return false;  // None are made.
     }
@@ -317,8 +357,10 @@ struct Model {
         return like(*r.header->value, std::string(*value)) != r.header->invert;
       }
       case Kind::kPath:
-        return like(*r.text, std::string(asked.request.path.substr(0, asked.request.path.find('?'))));
-      case Kind::kDestinationPort: return asked.connection.local.text() == cat("127.0.1.3:", r.port);
+        return like(*r.text,
+                    std::string(asked.request.path.substr(0, asked.request.path.find('?'))));
+      case Kind::kDestinationPort:
+        return asked.connection.local.text() == cat("127.0.1.3:", r.port);
       case Kind::kServerName:
         return like(*r.text, asked.connection.tls != nullptr ? asked.tls.server_name : "");
       case Kind::kAuthenticated: return certificate && (!r.text || like(*r.text, name()));
@@ -342,12 +384,14 @@ class Maker {
   explicit Maker(uint64_t seed) : random_(seed) {}
   std::size_t below(std::size_t bound) { return random_() % bound; }
   std::string word() {
-    static const std::string kWords[] = {"/a", "/b", "/a/b", "a", "b", "", "spiffe://a", "spiffe://b"};
+    static const std::string kWords[] = {"/a", "/b", "/a/b",       "a",
+                                         "b",  "",   "spiffe://a", "spiffe://b"};
     return kWords[below(std::size(kWords))];
   }
   TextMatcher matcher() { return text(static_cast<Match>(below(4)), word()); }
   RbacRule rule(int depth) {
-    static constexpr Kind kLeaves[] = {Kind::kAny, Kind::kHeader, Kind::kPath, Kind::kDestinationPort,
+    static constexpr Kind kLeaves[] = {Kind::kAny,        Kind::kHeader,
+                                       Kind::kPath,       Kind::kDestinationPort,
                                        Kind::kServerName, Kind::kAuthenticated};
     static constexpr Kind kInner[] = {Kind::kAll, Kind::kEither, Kind::kNot};
     const bool inner = depth > 0 && below(2) == 0;

@@ -95,8 +95,9 @@ class Checks {
     const std::string mine = cat(what, " of Workload ", workload.metadata.display());
     const auto [taken, fresh] = sockets_.emplace(socket, mine);
     if (fresh) return;
-    error(workload, at, cat(what, " is ", socket, ", which is already ", taken->second,
-                            "; choose another address or port"));
+    error(workload, at,
+          cat(what, " is ", socket, ", which is already ", taken->second,
+              "; choose another address or port"));
   }
 
   // Sockets of one machine are those on loopback addresses; elsewhere, two machines may have the
@@ -146,8 +147,10 @@ class Checks {
         cat("spec.ports[", index, "].targetPort is ",
             by_name ? port.target_port->name : cat(number), ", which Workload ",
             without[0]->metadata.display(), " does not have; its ports are ", names);
-    if (without.size() == service.members.size()) error(service, port.at, sentence);
-    else warning(service, port.at, sentence);
+    if (without.size() == service.members.size())
+      error(service, port.at, sentence);
+    else
+      warning(service, port.at, sentence);
   }
 
   void check_policy(std::size_t place, const std::set<std::string>& identities) {
@@ -182,8 +185,8 @@ class Checks {
     const std::string id = objects_.spiffe_id(identity, policy.metadata.ns);
     if (known.contains(id)) return;
     if (!id.starts_with(cat("spiffe://", objects_.mesh.spec.trust_domain, "/"))) return;
-    warning(policy, at, cat(path, ".identities: no Workload has the identity ", identity, " (", id,
-                            ")"));
+    warning(policy, at,
+            cat(path, ".identities: no Workload has the identity ", identity, " (", id, ")"));
   }
 
   // A misspelt port in a Deny policy would leave a hole: an error.
@@ -195,8 +198,11 @@ class Checks {
     }
     if (names.contains(port)) return;
     const auto meant = closest_of(port, names);
-    error(policy, at, cat(path, ".ports: ", port, " is not a port of a Workload that the policy "
-                          "selects", meant ? cat("; did you mean ", *meant, "?") : ""));
+    error(policy, at,
+          cat(path, ".ports: ", port,
+              " is not a port of a Workload that the policy "
+              "selects",
+              meant ? cat("; did you mean ", *meant, "?") : ""));
   }
 
   ObjectSet& objects_;

@@ -59,8 +59,10 @@ Kind make_kind(std::string api_version, TextCheck name_check, const Type<Spec>& 
   object.fixed("apiVersion", FieldShape::Support::kRequired, one_of({api_version}), "");
   object.fixed("kind", FieldShape::Support::kRequired, one_of({T::kKind}), "");
   object.required("metadata", &T::metadata, Type<Metadata>(metadata(std::move(name_check))), "");
-  if (need == SpecNeed::kRequired) object.required("spec", &T::spec, spec, "");
-  else object.optional("spec", &T::spec, spec, "");
+  if (need == SpecNeed::kRequired)
+    object.required("spec", &T::spec, spec, "");
+  else
+    object.optional("spec", &T::spec, spec, "");
   object.not_yet({"status"}, "is written by Kubernetes and not read here; remove it");
   const Type<T> type = object;
   Kind kind;

@@ -53,8 +53,8 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
     }
   }
   if (spec.outbound.port == spec.admin.port) {
-    reader.error_in("admin.port", spec.at, cat("is ", spec.admin.port,
-                                               ", which is the port of the outbound listener"));
+    reader.error_in("admin.port", spec.at,
+                    cat("is ", spec.admin.port, ", which is the port of the outbound listener"));
   }
   if (!spec.ready) return;
   if (spec.ready->port.empty() && !spec.ports.empty()) spec.ready->port = spec.ports[0].name;
@@ -143,16 +143,18 @@ spec:
 Kind workload_kind() {
   using Spec = Workload::Spec;
   ObjectType<Workload::Outbound> outbound("the outbound listener");
-  outbound.optional("port", &Workload::Outbound::port, port_number(),
-                    "The application sends here what is for other services. On `address` if that is a "
-                    "loopback address, else on 127.0.0.1: who may use it speaks for the workload.",
-                    "15001");
+  outbound.optional(
+      "port", &Workload::Outbound::port, port_number(),
+      "The application sends here what is for other services. On `address` if that is a "
+      "loopback address, else on 127.0.0.1: who may use it speaks for the workload.",
+      "15001");
   ObjectType<Workload::Admin> admin("the admin listener");
   admin.optional("port", &Workload::Admin::port, port_number(),
                  "On `address` if that is a loopback address, else on 127.0.0.1.", "15000");
   ObjectType<Workload::Ready> ready("how to ask whether the application is ready");
-  ready.required("path", &Workload::Ready::path,
-                 text("an absolute path", "^/", check_path), "Answered with 200 when ready.")
+  ready
+      .required("path", &Workload::Ready::path, text("an absolute path", "^/", check_path),
+                "Answered with 200 when ready.")
       .optional("port", &Workload::Ready::port, port_name(),
                 "Name of a port; it is asked on its appPort.", "the first port");
   ObjectType<Spec> spec("spec of a Workload");
@@ -176,12 +178,12 @@ Kind workload_kind() {
       .optional("ready", &Spec::ready, Type<Workload::Ready>(ready),
                 "Without it, the application is ready when its first port accepts connections.")
       .check(check_workload);
-  Kind kind = make_kind<Workload, Spec>(
-      "glia.dev/v1", check_label_name, spec, SpecNeed::kRequired,
-      [](Workload&& workload, Draft& draft) {
-        if (workload.spec.identity.empty()) workload.spec.identity = workload.metadata.name;
-        draft.objects.workloads.push_back(std::move(workload));
-      });
+  Kind kind = make_kind<Workload, Spec>("glia.dev/v1", check_label_name, spec, SpecNeed::kRequired,
+                                        [](Workload&& workload, Draft& draft) {
+                                          if (workload.spec.identity.empty())
+                                            workload.spec.identity = workload.metadata.name;
+                                          draft.objects.workloads.push_back(std::move(workload));
+                                        });
   kind.documentation = "One running instance of an application and its sidecar.";
   kind.example = R"(apiVersion: glia.dev/v1
 kind: Workload

@@ -47,9 +47,7 @@ Kind authorization_policy_kind() {
 
   Kind kind = make_kind<Policy, Policy::Spec>(
       "glia.dev/v1", check_subdomain_name, spec, SpecNeed::kRequired,
-      [](Policy&& policy, Draft& draft) {
-        draft.objects.policies.push_back(std::move(policy));
-      });
+      [](Policy&& policy, Draft& draft) { draft.objects.policies.push_back(std::move(policy)); });
   kind.documentation =
       "Who may call the workloads that it selects. Policies with `action: Deny` are looked at "
       "first: "

@@ -76,8 +76,8 @@ Type<NameCondition> condition(std::string what, const Type<std::string>& name) {
 }
 
 Type<HeaderEdit> header_edit() {
-  const auto name = text("a header name", "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]{1,256}$",
-                         check_changed_header);
+  const auto name =
+      text("a header name", "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]{1,256}$", check_changed_header);
   ObjectType<HeaderValue> value("a header");
   value.required("name", &HeaderValue::name, name, "")
       .required("value", &HeaderValue::value, text("any text", "", check_header_value), "");
@@ -206,10 +206,9 @@ Type<HttpRoute::PathCondition> path_condition() {
   using Path = HttpRoute::PathCondition;
   ObjectType<Path> type("a condition on the path");
   type.optional("type", &Path::type,
-                enumeration<Path::Type>(
-                    {{"Exact", Path::Type::kExact},
-                     {"PathPrefix", Path::Type::kPathPrefix},
-                     {"RegularExpression", Path::Type::kRegularExpression}}),
+                enumeration<Path::Type>({{"Exact", Path::Type::kExact},
+                                         {"PathPrefix", Path::Type::kPathPrefix},
+                                         {"RegularExpression", Path::Type::kRegularExpression}}),
                 "PathPrefix matches whole parts: /a matches /a and /a/b, not /ab.", "PathPrefix")
       .optional("value", &Path::value, text("a path or a regular expression (RE2)"), "", "/")
       .check([](Path& path, const YamlNode&, Reader& reader) {
@@ -226,14 +225,13 @@ Type<HttpRoute::Match> http_match() {
   type.optional("path", &Match::path, path_condition(), "", "{type: PathPrefix, value: /}")
       .optional("headers", &Match::headers,
                 list(condition("a condition on a header", header_name()), 0, kMaxConditions), "")
-      .optional("queryParams", &Match::query_params,
-                list(condition("a condition on a query parameter", header_name()), 0,
-                     kMaxConditions),
-                "")
-      .optional("method", &Match::method,
-                one_of({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE",
-                        "PATCH"}),
-                "", "any");
+      .optional(
+          "queryParams", &Match::query_params,
+          list(condition("a condition on a query parameter", header_name()), 0, kMaxConditions), "")
+      .optional(
+          "method", &Match::method,
+          one_of({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}),
+          "", "any");
   return type;
 }
 
@@ -294,9 +292,9 @@ void check_grpc_method(GrpcMethodCondition& method, const YamlNode&, Reader& rea
     return reader.error_in("service", method.at, "or method must be given");
   }
   const bool regex = method.type == NameCondition::Type::kRegularExpression;
-  for (const auto& [field, value] : {std::pair<const char*, const std::string&>{
-                                         "service", method.service},
-                                     {"method", method.method}}) {
+  for (const auto& [field, value] :
+       {std::pair<const char*, const std::string&>{"service", method.service},
+        {"method", method.method}}) {
     if (value.empty()) continue;
     const bool bad = !regex && value.find_first_not_of(
                                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -333,9 +331,8 @@ Type<GrpcRoute::Rule> grpc_rule() {
       .optional("backendRefs", &Rule::backend_refs, list(backend_ref(), 0, kMaxBackends),
                 "Without backends, the answer is UNAVAILABLE.")
       .not_yet({"sessionPersistence", "timeouts", "retry"})
-      .check([](Rule& rule, const YamlNode&, Reader& reader) {
-        check_filters(rule.filters, reader);
-      });
+      .check(
+          [](Rule& rule, const YamlNode&, Reader& reader) { check_filters(rule.filters, reader); });
   return type;
 }
 

@@ -47,8 +47,10 @@ void make_one_line(std::string& sentence) {
   std::string out;
   for (const char c : sentence) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7F) out += c;
-    else out += cat("\\x", kHex[byte >> 4], kHex[byte & 15]);
+    if (byte >= 0x20 && byte != 0x7F)
+      out += c;
+    else
+      out += cat("\\x", kHex[byte >> 4], kHex[byte & 15]);
   }
   sentence = std::move(out);
 }
@@ -63,8 +65,8 @@ class Loader {
       read_source(source);
     }
     if (objects_ > kMaxObjects) {
-      report_.problems.push_back({"", 0, 0, cat("there are ", objects_, " objects, the limit is ",
-                                                kMaxObjects)});
+      report_.problems.push_back(
+          {"", 0, 0, cat("there are ", objects_, " objects, the limit is ", kMaxObjects)});
       return finish();
     }
     ObjectSet& set = draft_.objects;
@@ -107,8 +109,10 @@ class Loader {
     Reader reader(file, object, report_.problems);
     kind->read(document, reader, draft_);
     if (reader.errors() == 0) return;
-    if (name) unread_.keys.insert(cat(kind->name, " ", ns ? *ns : "default", "/", *name));
-    else unread_.unknown = true;
+    if (name)
+      unread_.keys.insert(cat(kind->name, " ", ns ? *ns : "default", "/", *name));
+    else
+      unread_.unknown = true;
   }
 
   void unknown_kind(const std::string& file, const YamlNode& document, const std::string* name) {
@@ -118,8 +122,8 @@ class Loader {
     std::string sentence;
     const auto known = kind_names();
     if (document.kind != YamlNode::Kind::kMap) {
-      sentence = cat("an object must be a map with apiVersion, kind and metadata, not ",
-                     document.what());
+      sentence =
+          cat("an object must be a map with apiVersion, kind and metadata, not ", document.what());
     } else if (!name) {
       sentence = "kind is missing or not text; it must be";
       for (const std::string_view k : known) sentence += cat(k == known.front() ? " " : ", ", k);
@@ -229,8 +233,10 @@ void add_file(const std::filesystem::path& path, std::vector<SourceText>& source
   }
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > kMaxFileBytes) {
-    problems.push_back({name, 0, 0, cat("the file is larger than ", kMaxFileBytes, " bytes; split "
-                                        "it")});
+    problems.push_back({name, 0, 0,
+                        cat("the file is larger than ", kMaxFileBytes,
+                            " bytes; split "
+                            "it")});
     return;
   }
   sources.push_back({name, std::move(text)});
@@ -261,13 +267,13 @@ void add_path(const std::string& path, std::vector<SourceText>& sources,
 
 template <class T>
 const T* find(const std::vector<T>& objects, std::string_view ns, std::string_view name) {
-  const auto place = std::lower_bound(
-      objects.begin(), objects.end(), std::pair(ns, name), [](const T& object, const auto& key) {
-        return std::pair<std::string_view, std::string_view>(object.metadata.ns,
-                                                             object.metadata.name) < key;
-      });
-  const bool found = place != objects.end() && place->metadata.ns == ns &&
-                     place->metadata.name == name;
+  const auto place = std::lower_bound(objects.begin(), objects.end(), std::pair(ns, name),
+                                      [](const T& object, const auto& key) {
+                                        return std::pair<std::string_view, std::string_view>(
+                                                   object.metadata.ns, object.metadata.name) < key;
+                                      });
+  const bool found =
+      place != objects.end() && place->metadata.ns == ns && place->metadata.name == name;
   return found ? &*place : nullptr;
 }
 
@@ -319,9 +325,8 @@ std::size_t ObjectSet::size() const {
 }
 
 bool LoadReport::ok() const {
-  return std::none_of(problems.begin(), problems.end(), [](const Problem& p) {
-    return p.severity == Problem::Severity::kError;
-  });
+  return std::none_of(problems.begin(), problems.end(),
+                      [](const Problem& p) { return p.severity == Problem::Severity::kError; });
 }
 
 std::string LoadReport::errors() const {

@@ -72,7 +72,7 @@ inline constexpr std::size_t kMaxFiles = 1000;
 inline constexpr std::size_t kMaxObjects = 20'000;
 inline constexpr std::size_t kMaxYamlNodes = 1'000'000;  // A file, aliases expanded.
 inline constexpr int kMaxYamlDepth = 64;
-inline constexpr std::size_t kMaxProblems = 200;  // More are counted, not listed,
+inline constexpr std::size_t kMaxProblems = 200;         // More are counted, not listed,
 inline constexpr std::size_t kMaxProblemsHeld = 20'000;  // up to this many.
 
 }  // namespace glia

@@ -111,7 +111,7 @@ struct MeshService {
     std::string name;  // "" only if the service has one port.
     uint16_t port = 0;
     std::optional<Target> target_port;  // Nothing: the number of `port`.
-    std::string app_protocol;  // "" if it was not given.
+    std::string app_protocol;           // "" if it was not given.
     Place at;
   };
   struct Spec {
@@ -145,7 +145,7 @@ struct HeaderEdit {
 struct RouteParent {
   std::string group;  // Only "".
   std::string kind = "Service";
-  std::string ns;     // Filled in with the namespace of the route.
+  std::string ns;  // Filled in with the namespace of the route.
   std::string name;
   std::optional<uint16_t> port;  // Nothing: all ports.
   Place at;
@@ -194,7 +194,10 @@ struct UrlRewrite {
 // Only the member that `type` names is set.
 struct RouteFilter {
   enum class Type : uint8_t {
-    kRequestHeaderModifier, kResponseHeaderModifier, kRequestRedirect, kUrlRewrite
+    kRequestHeaderModifier,
+    kResponseHeaderModifier,
+    kRequestRedirect,
+    kUrlRewrite
   };
   Type type = Type::kRequestHeaderModifier;
   std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
@@ -252,7 +255,7 @@ struct GrpcRoute {
   };
   struct Rule {
     std::string name;
-    std::vector<Match> matches;  // Empty: every call.
+    std::vector<Match> matches;        // Empty: every call.
     std::vector<RouteFilter> filters;  // Only the two header modifiers.
     std::vector<RouteBackend> backend_refs;
     Place at;

@@ -105,8 +105,7 @@ TEST(Objects, SaysWhatIsWrongWithAMesh) {
 }
 
 TEST(Objects, SaysWhereYamlItselfIsBroken) {
-  EXPECT_EQ(problems("kind: Mesh\n  name: [\n"),
-            "m.yaml:2:7: not valid YAML: illegal map value\n");
+  EXPECT_EQ(problems("kind: Mesh\n  name: [\n"), "m.yaml:2:7: not valid YAML: illegal map value\n");
   EXPECT_EQ(problems("a: *x\n"),
             "m.yaml:1:4: not valid YAML: the referenced anchor is not defined\n");
   EXPECT_EQ(problems("a: &x [*x]\n"),
@@ -367,8 +366,8 @@ TEST(Load, ReadsTheYamlFilesOfADirectoryInOrder) {
   directory.write("notes.txt", "nonsense");
   const LoadReport report = load({directory.path()});
   EXPECT_TRUE(report.ok()) << report.errors();
-  EXPECT_EQ(report.files, (std::vector<std::string>{directory.path() + "/a.yaml",
-                                                    directory.path() + "/b.yml"}));
+  EXPECT_EQ(report.files,
+            (std::vector<std::string>{directory.path() + "/a.yaml", directory.path() + "/b.yml"}));
 }
 
 TEST(Load, SaysWhichFileCannotBeRead) {

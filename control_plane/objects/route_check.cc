@@ -71,8 +71,9 @@ class RouteChecks {
   const MeshService* resolve(const Route& route, const Reference& to, const std::string& path,
                              std::string_view across) {
     if (to.ns != route.metadata.ns) {
-      error(route, to.at, cat(path, ".namespace is ", to.ns, ", but the route is in ",
-                              route.metadata.ns, ": ", across));
+      error(route, to.at,
+            cat(path, ".namespace is ", to.ns, ", but the route is in ", route.metadata.ns, ": ",
+                across));
       return nullptr;
     }
     const MeshService* service = objects_.service(to.ns, to.name);
@@ -96,8 +97,9 @@ class RouteChecks {
     for (const MeshService::Port& p : service.spec.ports) {
       ports += cat(ports.empty() ? "" : ", ", p.port);
     }
-    error(route, at, cat(path, ".port is ", port, ", but Service ", service.metadata.display(),
-                         " has the port", service.spec.ports.size() > 1 ? "s " : " ", ports));
+    error(route, at,
+          cat(path, ".port is ", port, ", but Service ", service.metadata.display(),
+              " has the port", service.spec.ports.size() > 1 ? "s " : " ", ports));
   }
 
   template <class Route>
@@ -135,15 +137,15 @@ class RouteChecks {
     const std::string me = cat(Route::kKind, " ", route.metadata.display());
     const auto [kind, fresh] = kinds_.emplace(where, std::pair(Route::kKind, me));
     if (!fresh && kind->second.first != std::string_view(Route::kKind)) {
-      error(route, at, cat("port ", port.port, " of Service ", service.metadata.display(),
-                           " already has ", kind->second.second,
-                           "; a port has HTTPRoutes or GRPCRoutes, not both"));
+      error(route, at,
+            cat("port ", port.port, " of Service ", service.metadata.display(), " already has ",
+                kind->second.second, "; a port has HTTPRoutes or GRPCRoutes, not both"));
     }
     for (std::size_t r = 0; r < route.spec.rules.size(); ++r) {
       const auto& rule = route.spec.rules[r];
       for (std::size_t m = 0; m < rule.matches.size(); ++m) {
-        const auto [taken, first] = matches_.emplace(
-            cat(where, " ", match_text(rule.matches[m])), cat("spec.rules[", r, "] of ", me));
+        const auto [taken, first] = matches_.emplace(cat(where, " ", match_text(rule.matches[m])),
+                                                     cat("spec.rules[", r, "] of ", me));
         if (first) continue;
         say(route, Problem::Severity::kWarning, rule.matches[m].at,
             cat("spec.rules[", r, "].matches[", m, "] never gets a request: ", taken->second,
@@ -166,7 +168,8 @@ class RouteChecks {
     }
     if (sum > 0 || rule.backend_refs.empty()) return;
     say(route, Problem::Severity::kWarning, rule.at,
-        cat("spec.rules[", index, "].backendRefs: all weights are 0, so that every request is "
+        cat("spec.rules[", index,
+            "].backendRefs: all weights are 0, so that every request is "
             "refused"));
   }
 

@@ -50,9 +50,8 @@ bool is_qualified(std::string_view text) {
 
 bool is_trust_domain(std::string_view text) {
   return !text.empty() && text.size() <= kMaxTrustDomain &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return lower_or_digit(c) || c == '.' || c == '-' || c == '_';
-         });
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return lower_or_digit(c) || c == '.' || c == '-' || c == '_'; });
 }
 
 bool is_spiffe_id(std::string_view text) {
@@ -93,19 +92,25 @@ std::optional<Duration> parse_duration(std::string_view text) {
     const std::string_view unit = text.substr(0, letters);
     text.remove_prefix(letters);
     const auto count = static_cast<int64_t>(*number);
-    if (unit == "h") sum += std::chrono::hours(count);
-    else if (unit == "m") sum += std::chrono::minutes(count);
-    else if (unit == "s") sum += std::chrono::seconds(count);
-    else if (unit == "ms") sum += std::chrono::milliseconds(count);
-    else return {};
+    if (unit == "h")
+      sum += std::chrono::hours(count);
+    else if (unit == "m")
+      sum += std::chrono::minutes(count);
+    else if (unit == "s")
+      sum += std::chrono::seconds(count);
+    else if (unit == "ms")
+      sum += std::chrono::milliseconds(count);
+    else
+      return {};
   }
   if (parts == 0) return {};
   return sum;
 }
 
 Wrong check_label_name(std::string_view text) {
-  return unless(is_label(text), "must be 1 to 63 lower-case letters, digits and '-', with a letter "
-                                "or digit at both ends");
+  return unless(is_label(text),
+                "must be 1 to 63 lower-case letters, digits and '-', with a letter "
+                "or digit at both ends");
 }
 
 Wrong check_service_name(std::string_view text) {
@@ -121,8 +126,8 @@ Wrong check_subdomain_name(std::string_view text) {
 }
 
 Wrong check_port_name(std::string_view text) {
-  const bool good = is_label(text) && text.size() <= kMaxPortName &&
-                    text.find("--") == text.npos && std::any_of(text.begin(), text.end(), lower);
+  const bool good = is_label(text) && text.size() <= kMaxPortName && text.find("--") == text.npos &&
+                    std::any_of(text.begin(), text.end(), lower);
   return unless(good,
                 "must be 1 to 15 lower-case letters, digits and single '-', with at least one "
                 "letter");
@@ -133,8 +138,9 @@ Wrong check_label_key(std::string_view text) {
   const bool good = slash == text.npos ? is_qualified(text)
                                        : is_subdomain(text.substr(0, slash)) &&
                                              is_qualified(text.substr(slash + 1));
-  return unless(good, "must be 1 to 63 letters, digits, '-', '_' and '.', with an optional domain "
-                      "and '/' before it");
+  return unless(good,
+                "must be 1 to 63 letters, digits, '-', '_' and '.', with an optional domain "
+                "and '/' before it");
 }
 
 Wrong check_label_value(std::string_view text) {
@@ -144,9 +150,9 @@ Wrong check_label_value(std::string_view text) {
 }
 
 Wrong check_variable_name(std::string_view text) {
-  const bool good = !text.empty() && !digit(text.front()) &&
-                    std::all_of(text.begin(), text.end(),
-                                [](char c) { return letter_or_digit(c) || c == '_'; });
+  const bool good =
+      !text.empty() && !digit(text.front()) &&
+      std::all_of(text.begin(), text.end(), [](char c) { return letter_or_digit(c) || c == '_'; });
   return unless(good, "must be letters, digits and '_', not beginning with a digit");
 }
 
@@ -157,8 +163,8 @@ Wrong check_trust_domain(std::string_view text) {
 
 Wrong check_identity(std::string_view text) {
   const std::size_t slash = text.find('/');
-  const bool scoped = slash != text.npos && is_label(text.substr(0, slash)) &&
-                      is_label(text.substr(slash + 1));
+  const bool scoped =
+      slash != text.npos && is_label(text.substr(0, slash)) && is_label(text.substr(slash + 1));
   return unless(text == "*" || is_label(text) || scoped || is_spiffe_id(text),
                 "must be an identity: name, namespace/name, a whole spiffe:// id, or \"*\" for any "
                 "caller that has a certificate of this mesh");
@@ -179,8 +185,9 @@ Wrong check_reachable_ip(std::string_view text) {
 }
 
 Wrong check_hostname(std::string_view text) {
-  return unless(is_subdomain(text) && check_ip(text), "must be a host name in lower case, without "
-                                                      "port or '*'");
+  return unless(is_subdomain(text) && check_ip(text),
+                "must be a host name in lower case, without "
+                "port or '*'");
 }
 
 Wrong check_header_name(std::string_view text) {
@@ -203,10 +210,10 @@ Wrong check_changed_header(std::string_view text) {
 }
 
 Wrong check_header_value(std::string_view text) {
-  const bool good = text.size() <= kMaxHeaderValue &&
-                    std::none_of(text.begin(), text.end(), [](unsigned char c) {
-                      return (c < 0x20 && c != '\t') || c == 0x7F;
-                    });
+  const bool good =
+      text.size() <= kMaxHeaderValue && std::none_of(text.begin(), text.end(), [](unsigned char c) {
+        return (c < 0x20 && c != '\t') || c == 0x7F;
+      });
   return unless(good, "must be at most 4096 characters without control characters");
 }
 

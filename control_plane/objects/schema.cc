@@ -101,9 +101,9 @@ std::optional<std::vector<const YamlNode*>> find_fields(const Shape& shape, cons
   for (std::size_t i = 0; i < shape.fields.size(); ++i) {
     if (shape.fields[i].support != FieldShape::Support::kRequired || values[i]) continue;
     const bool one = shape.fields[i].shape->values.size() == 1;
-    reader.error_in(shape.fields[i].name, {node.line, node.column},
-                    one ? cat("is missing; it must be ", shape.fields[i].shape->values[0])
-                        : "is missing");
+    reader.error_in(
+        shape.fields[i].name, {node.line, node.column},
+        one ? cat("is missing; it must be ", shape.fields[i].shape->values[0]) : "is missing");
   }
   return values;
 }
@@ -130,8 +130,8 @@ std::optional<int64_t> read_integer(const YamlNode& node, Reader& reader, int64_
     const int64_t value = fits ? static_cast<int64_t>(*magnitude) * (negative ? -1 : 1) : 0;
     if (fits && value >= minimum && value <= maximum) return value;
   }
-  reader.error(node, cat("must be a whole number from ", minimum, " to ", maximum, ", not ",
-                         node.what()));
+  reader.error(
+      node, cat("must be a whole number from ", minimum, " to ", maximum, ", not ", node.what()));
   return {};
 }
 
@@ -149,8 +149,8 @@ std::optional<std::size_t> read_choice(const YamlNode& node, Reader& reader,
   // Case counts in YAML; people forget it.
   const auto same = std::find_if(values.begin(), values.end(),
                                  [&](const std::string& v) { return equal_no_case(v, *text); });
-  const auto meant = same != values.end() ? std::optional<std::string_view>(*same)
-                                          : closest_of(*text, values);
+  const auto meant =
+      same != values.end() ? std::optional<std::string_view>(*same) : closest_of(*text, values);
   std::string hint;
   if (meant && values.size() > 1) hint = cat("; did you mean ", *meant, "?");
   reader.error(node, cat("must be ", join(values, "or"), ", not ", node.what(), hint));
@@ -190,8 +190,8 @@ Type<Duration> duration() {
               out = *value;
               return;
             }
-            reader.error(node, cat("must be a duration such as 500ms, 10s or 1h30m, not ",
-                                   node.what()));
+            reader.error(node,
+                         cat("must be a duration such as 500ms, 10s or 1h30m, not ", node.what()));
           }};
 }
 
@@ -204,8 +204,8 @@ Type<Labels> text_map(std::string what, TextCheck key, TextCheck value) {
               return reader.error(node, cat("must be a map of text, not ", node.what()));
             }
             if (node.keys.size() > kMaxMapKeys) {
-              return reader.error(node, cat("has ", node.keys.size(), " keys, the limit is ",
-                                            kMaxMapKeys));
+              return reader.error(
+                  node, cat("has ", node.keys.size(), " keys, the limit is ", kMaxMapKeys));
             }
             for (std::size_t i = 0; i < node.keys.size(); ++i) {
               const Reader::Step step(reader, node.keys[i].text);
@@ -214,8 +214,8 @@ Type<Labels> text_map(std::string what, TextCheck key, TextCheck value) {
                 reader.error(node.keys[i], cat("is not a key that can be used here: it ", *wrong));
                 continue;
               }
-              auto text = item.kind == YamlNode::Kind::kNull ? std::string()
-                                                             : read_text(item, reader);
+              auto text =
+                  item.kind == YamlNode::Kind::kNull ? std::string() : read_text(item, reader);
               if (!text) continue;
               if (const auto wrong = value ? value(*text) : std::nullopt) {
                 reader.error(item, cat(*wrong, ", not ", item.what()));

@@ -28,10 +28,10 @@ struct FieldShape;
 struct Shape {
   enum class Kind : uint8_t { kText, kInteger, kObject, kList, kTextMap, kTextOrInteger };
   Kind kind = Kind::kText;
-  std::string what;                 // "a duration such as 10s or 1h30m"
-  std::string pattern;              // kText: regular expression of JSON schema; "" is any.
-  std::vector<std::string> values;  // kText: the only values, if not empty.
-  int64_t minimum = 0, maximum = 0; // kInteger, kTextOrInteger
+  std::string what;                          // "a duration such as 10s or 1h30m"
+  std::string pattern;                       // kText: regular expression of JSON schema; "" is any.
+  std::vector<std::string> values;           // kText: the only values, if not empty.
+  int64_t minimum = 0, maximum = 0;          // kInteger, kTextOrInteger
   std::size_t min_items = 0, max_items = 0;  // kList
   std::shared_ptr<const Shape> item;         // kList
   std::vector<FieldShape> fields;            // kObject
@@ -153,8 +153,8 @@ Type<std::vector<T>> list(Type<T> item, std::size_t min_items = 0,
               reader.error(node, cat("must have at least ", min_items, " item"));
             }
             if (node.items.size() > max_items) {
-              return reader.error(node, cat("has ", node.items.size(), " items, the limit is ",
-                                            max_items));
+              return reader.error(
+                  node, cat("has ", node.items.size(), " items, the limit is ", max_items));
             }
             for (std::size_t i = 0; i < node.items.size(); ++i) {
               const Reader::Step step(reader, i);
@@ -172,12 +172,12 @@ class ObjectType {
   }
 
   template <class M, class N>
-  ObjectType& required(std::string name, M T::*member, const Type<N>& type, std::string doc) {
+  ObjectType& required(std::string name, M T::* member, const Type<N>& type, std::string doc) {
     return add({std::move(name), FieldShape::Support::kRequired, std::move(doc), "", type.shape},
                bind(member, type));
   }
   template <class M, class N>
-  ObjectType& optional(std::string name, M T::*member, const Type<N>& type, std::string doc,
+  ObjectType& optional(std::string name, M T::* member, const Type<N>& type, std::string doc,
                        std::string default_text = "") {
     return add({std::move(name), FieldShape::Support::kOptional, std::move(doc),
                 std::move(default_text), type.shape},
@@ -207,8 +207,8 @@ class ObjectType {
   }
 
   operator Type<T>() const {  // NOLINT: a finished description is a type
-    return {shape_, [shape = shape_, binders = binders_, check = check_](
-                        const YamlNode& node, Reader& reader, T& out) {
+    return {shape_, [shape = shape_, binders = binders_, check = check_](const YamlNode& node,
+                                                                         Reader& reader, T& out) {
               read(*shape, binders, check, node, reader, out);
             }};
   }
@@ -222,7 +222,7 @@ class ObjectType {
     return *this;
   }
   template <class M, class N>
-  static Binder bind(M T::*member, const Type<N>& type) {
+  static Binder bind(M T::* member, const Type<N>& type) {
     return [member, read = type.read](const YamlNode& node, Reader& reader, T& out) {
       if constexpr (std::same_as<M, N>) {
         read(node, reader, out.*member);

@@ -82,8 +82,10 @@ void match_headers(const std::vector<NameCondition>& conditions, MatchMessage& m
     auto* header = match.add_headers();
     header->set_name(to_lower(condition.name));
     auto* text = header->mutable_string_match();
-    if (condition.type == NameCondition::Type::kExact) text->set_exact(condition.value);
-    else text->mutable_safe_regex()->set_regex(condition.value);
+    if (condition.type == NameCondition::Type::kExact)
+      text->set_exact(condition.value);
+    else
+      text->mutable_safe_regex()->set_regex(condition.value);
   }
 }
 
@@ -92,8 +94,10 @@ void match_query(const std::vector<NameCondition>& conditions, MatchMessage& mat
     auto* parameter = match.add_query_parameters();
     parameter->set_name(condition.name);
     auto* text = parameter->mutable_string_match();
-    if (condition.type == NameCondition::Type::kExact) text->set_exact(condition.value);
-    else text->mutable_safe_regex()->set_regex(condition.value);
+    if (condition.type == NameCondition::Type::kExact)
+      text->set_exact(condition.value);
+    else
+      text->mutable_safe_regex()->set_regex(condition.value);
   }
 }
 
@@ -104,8 +108,10 @@ void match_path(const HttpRoute::PathCondition& path, MatchMessage& match) {
     case PathType::kRegularExpression: match.mutable_safe_regex()->set_regex(path.value); return;
     case PathType::kPathPrefix: break;
   }
-  if (prefix == "/") match.set_prefix("/");
-  else match.set_path_separated_prefix(prefix);
+  if (prefix == "/")
+    match.set_prefix("/");
+  else
+    match.set_path_separated_prefix(prefix);
 }
 
 Rank rank_of(const HttpRoute::Match& match) {
@@ -235,8 +241,10 @@ void set_redirect(const RequestRedirect& from, const std::string& prefix, Messag
   if (!from.hostname.empty()) redirect->set_host_redirect(from.hostname);
   if (from.port) redirect->set_port_redirect(*from.port);
   if (!from.path) return;
-  if (from.path->replace_full_path) redirect->set_path_redirect(*from.path->replace_full_path);
-  else redirect->set_prefix_rewrite(prefix);
+  if (from.path->replace_full_path)
+    redirect->set_path_redirect(*from.path->replace_full_path);
+  else
+    redirect->set_prefix_rewrite(prefix);
 }
 
 const PathChange* prefix_change(const HttpRoute::Rule& rule) {

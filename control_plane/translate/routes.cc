@@ -90,8 +90,10 @@ OutboundRoutes outbound_routes(const ObjectSet& objects, const std::string& ns) 
       for (auto& route : service_routes(objects, service, port.port, missing)) {
         *host.add_routes() = std::move(route);
       }
-      if (host.routes_size() == 0) add_default_route(service, port.port, host);
-      else add_no_match(service, port.port, host);
+      if (host.routes_size() == 0)
+        add_default_route(service, port.port, host);
+      else
+        add_no_match(service, port.port, host);
     }
   }
   *out.table.add_virtual_hosts() = unknown_host(objects, ns);

@@ -61,7 +61,8 @@ metadata: {name: vm}
 spec: {address: 10.1.2.3, ports: [{name: http, port: 8080, appPort: 18080}]}
 )");
   std::map<std::string, std::string> addresses;
-  for (const auto& listener : translate(set, *set.workload("vm"), HopSecurity::kMutualTls).listeners) {
+  for (const auto& listener :
+       translate(set, *set.workload("vm"), HopSecurity::kMutualTls).listeners) {
     addresses[listener.name()] = listener.address().socket_address().address();
   }
   EXPECT_EQ(addresses["inbound:http"], "10.1.2.3");
@@ -105,8 +106,7 @@ TEST(Translate, EveryInboundListenerDemandsAClientCertificate) {
     if (listener.traffic_direction() != envoy::config::core::v3::INBOUND) continue;
     ++inbound;
     envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext context;
-    ASSERT_TRUE(
-        listener.filter_chains(0).transport_socket().typed_config().UnpackTo(&context));
+    ASSERT_TRUE(listener.filter_chains(0).transport_socket().typed_config().UnpackTo(&context));
     EXPECT_TRUE(context.require_client_certificate().value());
   }
   EXPECT_EQ(inbound, 1);

@@ -46,7 +46,8 @@ class Slice {
  public:
   Slice() = default;
   // Shares `block`.
-  Slice(Block* block, const char* data, std::size_t size) : block_(block), data_(data), size_(size) {
+  Slice(Block* block, const char* data, std::size_t size)
+      : block_(block), data_(data), size_(size) {
     if (block_ != nullptr) block_->retain();
   }
   // Bytes with static lifetime.
@@ -121,8 +122,8 @@ class ByteQueue {
   Slice pop_slice();
   void clear();
 
-  static constexpr std::size_t kCopyBelow = 1024;      // bytes
-  static constexpr std::size_t kGatherBlock = 4096;    // bytes, payload of a gathering block
+  static constexpr std::size_t kCopyBelow = 1024;    // bytes
+  static constexpr std::size_t kGatherBlock = 4096;  // bytes, payload of a gathering block
 
  private:
   std::deque<Slice> slices_;

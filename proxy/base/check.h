@@ -10,8 +10,8 @@ namespace glia {
 
 }  // namespace glia
 
-#define CHECK(condition)                                            \
-  do {                                                              \
-    if (!(condition)) [[unlikely]]                                  \
-      ::glia::check_failed(__FILE__, __LINE__, #condition);         \
+#define CHECK(condition)                                    \
+  do {                                                      \
+    if (!(condition)) [[unlikely]]                          \
+      ::glia::check_failed(__FILE__, __LINE__, #condition); \
   } while (false)

@@ -19,7 +19,10 @@ TEST(Log, CannotBeForgedByWhatItQuotes) {
 
 TEST(Log, CommandsNoTerminal) {
   EXPECT_NE(logged("\x1b[2J\r").find("they said: \\x1b[2J\\x0d\n"), std::string::npos);
-  EXPECT_NE(logged("\xc2\x9b" "2J").find("they said: \xc2\\x9b2J"), std::string::npos);
+  EXPECT_NE(logged("\xc2\x9b"
+                   "2J")
+                .find("they said: \xc2\\x9b2J"),
+            std::string::npos);
 }
 
 TEST(Log, LeavesTextAlone) {

@@ -70,19 +70,38 @@ template <class T>
 class [[nodiscard]] Result {
  public:
   using Value = T;
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
-  T& operator*() & { CHECK(ok()); return *std::get_if<0>(&state_); }
-  const T& operator*() const& { CHECK(ok()); return *std::get_if<0>(&state_); }
-  T&& operator*() && { CHECK(ok()); return std::move(*std::get_if<0>(&state_)); }
+  T& operator*() & {
+    CHECK(ok());
+    return *std::get_if<0>(&state_);
+  }
+  const T& operator*() const& {
+    CHECK(ok());
+    return *std::get_if<0>(&state_);
+  }
+  T&& operator*() && {
+    CHECK(ok());
+    return std::move(*std::get_if<0>(&state_));
+  }
   T* operator->() { return &**this; }
   const T* operator->() const { return &**this; }
-  Error& error() & { CHECK(!ok()); return *std::get_if<1>(&state_); }
-  const Error& error() const& { CHECK(!ok()); return *std::get_if<1>(&state_); }
-  Error&& error() && { CHECK(!ok()); return std::move(*std::get_if<1>(&state_)); }
+  Error& error() & {
+    CHECK(!ok());
+    return *std::get_if<1>(&state_);
+  }
+  const Error& error() const& {
+    CHECK(!ok());
+    return *std::get_if<1>(&state_);
+  }
+  Error&& error() && {
+    CHECK(!ok());
+    return std::move(*std::get_if<1>(&state_));
+  }
 
  private:
   std::variant<T, Error> state_;
@@ -97,9 +116,18 @@ class [[nodiscard]] Result<void> {
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
-  Error& error() & { CHECK(!ok()); return *std::get_if<1>(&state_); }
-  const Error& error() const& { CHECK(!ok()); return *std::get_if<1>(&state_); }
-  Error&& error() && { CHECK(!ok()); return std::move(*std::get_if<1>(&state_)); }
+  Error& error() & {
+    CHECK(!ok());
+    return *std::get_if<1>(&state_);
+  }
+  const Error& error() const& {
+    CHECK(!ok());
+    return *std::get_if<1>(&state_);
+  }
+  Error&& error() && {
+    CHECK(!ok());
+    return std::move(*std::get_if<1>(&state_));
+  }
 
  private:
   std::variant<std::monostate, Error> state_;
@@ -112,21 +140,21 @@ class [[nodiscard]] Result<void> {
 
 // TRY(const auto port, parse_port(text)); declares `port` from the value, or returns the error.
 // TRY_VOID(check(x)); the same for Result<void>. In a coroutine: CO_TRY, CO_TRY_VOID.
-#define GLIA_TRY(declaration, expression, leave, name)              \
-  auto&& name = (expression);                                       \
-  if (!name.ok()) leave std::move(name).error();                    \
+#define GLIA_TRY(declaration, expression, leave, name) \
+  auto&& name = (expression);                          \
+  if (!name.ok()) leave std::move(name).error();       \
   declaration = *std::move(name)
 #define TRY(declaration, expression) \
   GLIA_TRY(declaration, expression, return, GLIA_JOIN(try_, __LINE__))
 #define CO_TRY(declaration, expression) \
   GLIA_TRY(declaration, expression, co_return, GLIA_JOIN(try_, __LINE__))
-#define TRY_VOID(expression)                                        \
-  do {                                                              \
-    auto&& try_void = (expression);                                 \
-    if (!try_void.ok()) return std::move(try_void).error();         \
+#define TRY_VOID(expression)                                \
+  do {                                                      \
+    auto&& try_void = (expression);                         \
+    if (!try_void.ok()) return std::move(try_void).error(); \
   } while (false)
-#define CO_TRY_VOID(expression)                                     \
-  do {                                                              \
-    auto&& try_void = (expression);                                 \
-    if (!try_void.ok()) co_return std::move(try_void).error();      \
+#define CO_TRY_VOID(expression)                                \
+  do {                                                         \
+    auto&& try_void = (expression);                            \
+    if (!try_void.ok()) co_return std::move(try_void).error(); \
   } while (false)

@@ -51,9 +51,10 @@ Exchange::~Exchange() {
 namespace {
 
 Error ambiguous_path() {
-  return Error(ErrorKind::kInvalid, Fault::kDownstream,
-               "the path has a segment \".\" or \"..\", which applications read in different ways; send "
-               "the path that is meant");
+  return Error(
+      ErrorKind::kInvalid, Fault::kDownstream,
+      "the path has a segment \".\" or \"..\", which applications read in different ways; send "
+      "the path that is meant");
 }
 
 }  // namespace
@@ -97,13 +98,14 @@ Reply Exchange::timed_out() {
   if (watch_.rang() == Watch::Rang::kIdle) {
     flag(ResponseFlag::kIdleTimeout);
     // Whoever was to send next is the one who stood still.
-    return Error(ErrorKind::kTimeout, watch_.request_over() ? Fault::kUpstream : Fault::kDownstream,
-                 cat("nothing moved for ", to_ms(watch_.limits().idle), " ms (stream idle timeout)"));
+    return Error(
+        ErrorKind::kTimeout, watch_.request_over() ? Fault::kUpstream : Fault::kDownstream,
+        cat("nothing moved for ", to_ms(watch_.limits().idle), " ms (stream idle timeout)"));
   }
   if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
   return Error(ErrorKind::kTimeout, Fault::kUpstream,
-               cat("cluster ", upstream_.cluster, " did not answer within ", to_ms(watch_.limits().response),
-                   " ms (timeout of route ", route_->name, ")"));
+               cat("cluster ", upstream_.cluster, " did not answer within ",
+                   to_ms(watch_.limits().response), " ms (timeout of route ", route_->name, ")"));
 }
 
 Task<void> Exchange::answer(Reply reply) {
@@ -215,7 +217,7 @@ void Exchange::log() {
   record.protocol = name_of(protocol());
   record.status = status_;
   record.response_flags = flags;
-  record.response_details = !details_.empty() ? std::string_view(details_)
+  record.response_details = !details_.empty()      ? std::string_view(details_)
                             : upstream_.head_after ? "via_upstream"
                                                    : "";
   record.bytes_received = stream_.request_bytes();

@@ -52,7 +52,8 @@ TEST_F(Forwarded, ReplacesWhatAClientSaysOfItself) {
   secure();
   t_.manager().forward_client_cert = ForwardClientCert::kSanitizeSet;
   t_.manager().client_cert_details.uri = true;
-  const std::string said = send(cat(kClientCert, ": URI=spiffe://m.test/admin\r\n")).header(kClientCert);
+  const std::string said =
+      send(cat(kClientCert, ": URI=spiffe://m.test/admin\r\n")).header(kClientCert);
   EXPECT_TRUE(said.starts_with("By=spiffe://m.test/us;Hash=")) << said;
   EXPECT_TRUE(said.ends_with(";URI=spiffe://m.test/them")) << said;
   EXPECT_EQ(said.find("admin"), said.npos) << said;
@@ -71,9 +72,9 @@ TEST_F(Forwarded, AppendsToWhatAVerifiedHopSays) {
   secure();
   t_.manager().forward_client_cert = ForwardClientCert::kAppendForward;
   t_.manager().client_cert_details.uri = true;
-  const std::string said = send(cat(kClientCert, ": Hash=1;URI=spiffe://m.test/first\r\n", kClientCert,
-                                    ": Hash=2\r\n"))
-                               .header(kClientCert);
+  const std::string said =
+      send(cat(kClientCert, ": Hash=1;URI=spiffe://m.test/first\r\n", kClientCert, ": Hash=2\r\n"))
+          .header(kClientCert);
   EXPECT_TRUE(said.starts_with("Hash=1;URI=spiffe://m.test/first,Hash=2,By=spiffe://m.test/us;"))
       << said;
 }

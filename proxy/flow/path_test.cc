@@ -18,14 +18,16 @@ class Path : public testing::TestWithParam<Protocols> {
   Codec up() const { return std::get<1>(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Protocols, Path,
-    testing::Combine(testing::Values(Codec::kHttp1, Codec::kHttp2),
-                     testing::Values(Codec::kHttp1, Codec::kHttp2)),
-    [](const testing::TestParamInfo<Protocols>& info) {
-      const auto name = [](Codec codec) { return codec == Codec::kHttp1 ? "Http1" : "Http2"; };
-      return cat(name(std::get<0>(info.param)), "To", name(std::get<1>(info.param)));
-    });
+INSTANTIATE_TEST_SUITE_P(Protocols, Path,
+                         testing::Combine(testing::Values(Codec::kHttp1, Codec::kHttp2),
+                                          testing::Values(Codec::kHttp1, Codec::kHttp2)),
+                         [](const testing::TestParamInfo<Protocols>& info) {
+                           const auto name = [](Codec codec) {
+                             return codec == Codec::kHttp1 ? "Http1" : "Http2";
+                           };
+                           return cat(name(std::get<0>(info.param)), "To",
+                                      name(std::get<1>(info.param)));
+                         });
 
 TEST_P(Path, CarriesARequestAndItsAnswer) {
   SimWorld world(1);
@@ -134,8 +136,8 @@ TEST_P(Path, FinishesOnAnEndpointThatWasTheLast) {
   ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 3s));
   EXPECT_EQ(answer->status, 200) << answer->body;
   EXPECT_EQ(answer->body, "the last");
-  EXPECT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").stats().connections_active == 0; },
-                              5s))
+  EXPECT_TRUE(
+      world.run_until([&] { return t.upstream("10.0.1.1").stats().connections_active == 0; }, 5s))
       << "the connection to the endpoint that left stays open";
 }
 
@@ -218,7 +220,8 @@ TEST_P(Path, SplitsByWeight) {
   MeshWorld t(world, down(), up());
   t.upstream("10.0.1.1", "one").replies(200, "one");
   t.upstream("10.0.1.2", "two").replies(200, "two");
-  t.route().forward->clusters = {{.cluster = "one", .weight = 90}, {.cluster = "two", .weight = 10}};
+  t.route().forward->clusters = {{.cluster = "one", .weight = 90},
+                                 {.cluster = "two", .weight = 10}};
   t.route().forward->total_weight = 100;
   t.start();
   int two = 0;
@@ -258,8 +261,8 @@ TEST_P(Path, RefusesAPathThatApplicationsReadInDifferentWays) {
     EXPECT_EQ(answer.header("x-glia-reason"), "bad_request") << path;
   }
   EXPECT_TRUE(t.upstream("10.0.1.1").seen().empty());
-  for (const char* path : {"/", "/.well-known/x", "/a/...", "/a.b", "/..a", "/a//b", "/v2/a%2fb/infer",
-                           "/a?b=/../c", "/a;b=..", "/%252e%252e/a"}) {
+  for (const char* path : {"/", "/.well-known/x", "/a/...", "/a.b", "/..a", "/a//b",
+                           "/v2/a%2fb/infer", "/a?b=/../c", "/a;b=..", "/%252e%252e/a"}) {
     EXPECT_EQ(t.get(path).status, 200) << path;
   }
 }
@@ -341,9 +344,10 @@ TEST(GrpcPath, CarriesTrailers) {
   t.upstream("10.0.1.1").replies(200, "message");
   t.upstream("10.0.1.1").reply_trailer("grpc-status", "0");
   t.start();
-  const Answer answer = t.send({.method = "POST",
-                                .headers = {{"content-type", "application/grpc"}, {"te", "trailers"}},
-                                .body = "x"});
+  const Answer answer =
+      t.send({.method = "POST",
+              .headers = {{"content-type", "application/grpc"}, {"te", "trailers"}},
+              .body = "x"});
   EXPECT_EQ(answer.body, "message");
   ASSERT_TRUE(answer.trailers.contains("grpc-status"));
   EXPECT_EQ(answer.trailers.at("grpc-status"), "0");
@@ -353,9 +357,10 @@ TEST(GrpcPath, RefusesInTheWayOfGrpc) {
   SimWorld world(15);
   MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
   t.start();
-  const Answer answer = t.send({.method = "POST",
-                                .headers = {{"content-type", "application/grpc"}, {"te", "trailers"}},
-                                .body = "x"});
+  const Answer answer =
+      t.send({.method = "POST",
+              .headers = {{"content-type", "application/grpc"}, {"te", "trailers"}},
+              .body = "x"});
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(answer.header("grpc-status"), "14");
   EXPECT_NE(answer.header("grpc-message").find("service"), std::string::npos);

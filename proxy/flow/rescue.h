@@ -11,10 +11,10 @@
 namespace glia {
 
 struct Rescue {
-  int status;                        // HTTP
-  int grpc_status;                   // https://grpc.io/docs/guides/status-codes/
+  int status;       // HTTP
+  int grpc_status;  // https://grpc.io/docs/guides/status-codes/
   std::optional<ResponseFlag> flag;
-  std::string_view reason;           // Value of x-glia-reason: one word, stable, searchable.
+  std::string_view reason;  // Value of x-glia-reason: one word, stable, searchable.
 };
 
 Rescue rescue_for(const Error& error);

@@ -71,7 +71,7 @@ class UpstreamBody final : public Body {
 
  private:
   Exchange& exchange_;
-  Lease lease_;                 // Ends after the call.
+  Lease lease_;  // Ends after the call.
   std::unique_ptr<Call> call_;
   TimePoint began_;
   int status_;
@@ -137,7 +137,8 @@ std::string redirect_host(const RedirectAction& action, const Request& request) 
   return action.port ? cat(without_port(host), ":", *action.port) : std::string(host);
 }
 
-std::string redirect_path(const RedirectAction& action, const Route& route, const Request& request) {
+std::string redirect_path(const RedirectAction& action, const Route& route,
+                          const Request& request) {
   const std::string_view path = path_of(request);
   const std::string_view query = action.strip_query ? "" : request.path.substr(path.size());
   // A query of its own wins, also over strip_query.
@@ -183,8 +184,8 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
   // A gRPC answer without a message has its status in the head ("trailers-only").
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
-  response->body = std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease),
-                                                  began, status);
+  response->body =
+      std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease), began, status);
   co_return response;
 }
 
@@ -224,8 +225,8 @@ Task<Reply> Router::handle(Exchange& exchange, Next) {
   const Route* route = exchange.route();
   if (route == nullptr) {
     co_return Error(ErrorKind::kNoRoute, Fault::kDownstream,
-                    cat("no route for ", exchange.request().method, " ", exchange.request().authority,
-                        path_of(exchange.request())));
+                    cat("no route for ", exchange.request().method, " ",
+                        exchange.request().authority, path_of(exchange.request())));
   }
   Reply reply = route->direct     ? Reply(direct(*route->direct, exchange))
                 : route->redirect ? Reply(redirect(*route->redirect, *route, exchange))

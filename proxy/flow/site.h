@@ -45,7 +45,7 @@ struct SiteStats {
   uint64_t requests_active = 0;
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none was sent.
   uint64_t downstream_gone = 0, timeouts = 0;
-  Histogram time;             // From the first byte of the request to the last of the answer.
+  Histogram time;  // From the first byte of the request to the last of the answer.
 };
 
 class Site final : public Service, public Reapable {

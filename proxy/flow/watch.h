@@ -30,7 +30,8 @@ class Watch final : public Alarm {
     ~Owner() = default;
   };
 
-  Watch(ServerStream& stream, Owner& owner) : Alarm(stream.loop()), stream_(stream), owner_(owner) {}
+  Watch(ServerStream& stream, Owner& owner)
+      : Alarm(stream.loop()), stream_(stream), owner_(owner) {}
   // The request's body, if it has one, is still on its way.
   void begin(const WatchLimits& limits, bool request_ended);
   // The response's time counts from here.

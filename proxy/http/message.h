@@ -26,7 +26,7 @@ struct Request {
   std::string_view authority;  // Host and optional port.
   std::string_view path;       // With query; begins with '/', or is "*" for OPTIONS.
   Headers headers;
-  std::unique_ptr<Body> body;  // Null: no body.
+  std::unique_ptr<Body> body;      // Null: no body.
   bool trailers_accepted = false;  // The client sent "te: trailers".
 
   bool is_grpc() const {

@@ -17,8 +17,8 @@ Cluster::Cluster(ClusterMap& map, MeshContext& context, std::shared_ptr<const Cl
 Cluster::~Cluster() { dns_.cancel(); }
 
 void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
-  const bool same_security = config_ != nullptr && config_->tls == config->tls &&
-                             config_->codec == config->codec;
+  const bool same_security =
+      config_ != nullptr && config_->tls == config->tls && config_->codec == config->codec;
   config_ = std::move(config);
   balancer_ = Balancer::create(*config_);
   // Connections made under another certificate, authority or protocol finish and are replaced.
@@ -94,7 +94,8 @@ namespace {
 // A waiter's place in the list of those that wait for DNS; leaves it when its task is cancelled.
 class DnsWait {
  public:
-  explicit DnsWait(std::list<WaitSlot*>& list) : list_(list), place_(list.insert(list.end(), &slot)) {}
+  explicit DnsWait(std::list<WaitSlot*>& list)
+      : list_(list), place_(list.insert(list.end(), &slot)) {}
   ~DnsWait() { list_.erase(place_); }
   WaitSlot slot;
 

@@ -80,7 +80,7 @@ class Cluster : public Reapable {
   std::vector<std::unique_ptr<Endpoint>> leaving_;  // Removed, with requests still on them.
   std::vector<Endpoint*> usable_;                   // What the balancer sees.
   bool retired_ = false;
-  bool resolved_ = true;       // False until DNS answered once.
+  bool resolved_ = true;  // False until DNS answered once.
   std::list<WaitSlot*> waiting_for_dns_;
   Task<void> dns_;
 };
@@ -93,7 +93,9 @@ class ClusterMap {
   void apply(const Snapshot& snapshot);
   // Null if no such cluster is configured. Valid until the next turn, or while a lease is held.
   Cluster* find(std::string_view name) const;
-  const std::map<std::string, std::unique_ptr<Cluster>, std::less<>>& all() const { return clusters_; }
+  const std::map<std::string, std::unique_ptr<Cluster>, std::less<>>& all() const {
+    return clusters_;
+  }
   void collect(MetricsPage& page, bool shared_facts) const;
 
  private:

@@ -18,12 +18,12 @@ namespace glia {
 enum class Health : uint8_t { kHealthy, kUnhealthy, kDraining };
 
 struct EndpointConfig {
-  Address address;        // Unset for a STRICT_DNS name that is not resolved yet.
-  std::string host;       // STRICT_DNS: the name to resolve; else "".
-  uint16_t port = 0;      // With host.
-  uint32_t weight = 1;    // At least 1.
+  Address address;      // Unset for a STRICT_DNS name that is not resolved yet.
+  std::string host;     // STRICT_DNS: the name to resolve; else "".
+  uint16_t port = 0;    // With host.
+  uint32_t weight = 1;  // At least 1.
   Health health = Health::kHealthy;
-  std::string locality;   // "region/zone/sub_zone"
+  std::string locality;  // "region/zone/sub_zone"
 };
 
 // envoy.config.endpoint.v3.ClusterLoadAssignment; a resource of its own when it comes by EDS.
@@ -45,10 +45,10 @@ struct ClusterConfig {
   // Which addresses of a name are used; kV4Preferred: IPv6 only where there is no IPv4.
   enum class DnsFamily : uint8_t { kAll, kV4, kV6, kV4Preferred };
   std::string name;
-  std::string version;             // Of the resource; "" if static.
-  std::string stat_name;           // alt_stat_name, or the name.
+  std::string version;    // Of the resource; "" if static.
+  std::string stat_name;  // alt_stat_name, or the name.
   Discovery discovery = Discovery::kStatic;
-  std::string eds_service_name;    // kEds: the resource to ask for.
+  std::string eds_service_name;  // kEds: the resource to ask for.
   Balancing balancing = Balancing::kRoundRobin;
   uint32_t least_request_choices = 2;
   Duration connect_timeout = 5s;
@@ -57,11 +57,11 @@ struct ClusterConfig {
   // How many endpoints must be healthy before the unhealthy ones are used as well, in percent.
   uint32_t panic_threshold_percent = 50;
   CircuitLimits limits;
-  Codec codec = Codec::kHttp1;     // What is spoken to the endpoints; kAuto: by ALPN.
+  Codec codec = Codec::kHttp1;  // What is spoken to the endpoints; kAuto: by ALPN.
   HttpLimits http;
-  uint32_t requests_per_connection = 0;  // 0: no limit
-  Duration pool_idle_time = 3600s;       // A pooled connection without calls; kForever: no limit.
-  std::shared_ptr<const TlsContext> tls; // Null: clear text.
+  uint32_t requests_per_connection = 0;   // 0: no limit
+  Duration pool_idle_time = 3600s;        // A pooled connection without calls; kForever: no limit.
+  std::shared_ptr<const TlsContext> tls;  // Null: clear text.
   std::shared_ptr<const EndpointSet> endpoints;  // Null while EDS has not answered.
 };
 

@@ -50,8 +50,8 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
   void timed_out() {
     endpoint_.on_gone(*this,
                       Error(ErrorKind::kConnectFailed, Fault::kUpstream,
-                            cat("connecting to ", endpoint_.config_.address.text(), " took longer than ",
-                                to_ms(config_->connect_timeout), " ms"),
+                            cat("connecting to ", endpoint_.config_.address.text(),
+                                " took longer than ", to_ms(config_->connect_timeout), " ms"),
                             Retry::kSafe),
                       false);
   }
@@ -134,10 +134,10 @@ bool Endpoint::may_connect() const {
 Task<Result<Lease>> Endpoint::wait_lease() {
   if (cluster_.stats().pending_active >= cluster_.config().limits.pending_requests) {
     ++cluster_.stats().pending_overflow;
-    co_return Error(ErrorKind::kOverflow, Fault::kSelf,
-                    cat("cluster ", cluster_.config().name, " has ",
-                        cluster_.stats().pending_active,
-                        " requests waiting for a connection, its limit (max_pending_requests)"));
+    co_return Error(
+        ErrorKind::kOverflow, Fault::kSelf,
+        cat("cluster ", cluster_.config().name, " has ", cluster_.stats().pending_active,
+            " requests waiting for a connection, its limit (max_pending_requests)"));
   }
   Pending pending(*this);
   while (!pending.error) {
@@ -188,8 +188,8 @@ void Endpoint::on_gone(Connection& connection, const Error& error, bool was_open
     ++cluster_.stats().connect_failed;
     for (Pending* pending : pending_) {
       pending->error = draining_ && others_ ? removed()
-                                             : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
-                                                     error.message(), Retry::kSafe);
+                                            : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
+                                                    error.message(), Retry::kSafe);
       pending->slot.wake(cluster_.loop().ready());
     }
   } else {

@@ -14,7 +14,7 @@ namespace glia {
 struct ConnectionFacts {
   uint16_t destination_port = 0;
   bool tls = false;
-  std::string_view server_name;                // Lower case; "" if none was sent.
+  std::string_view server_name;                    // Lower case; "" if none was sent.
   std::vector<std::string> application_protocols;  // Offered by the client.
 };
 

@@ -50,9 +50,9 @@ struct HeaderMatcher {
     int64_t start, end;  // [start, end)
   };
   std::optional<Range> range;
-  bool present = true;                // With neither value nor range: must (not) be there.
+  bool present = true;  // With neither value nor range: must (not) be there.
   bool invert = false;
-  bool missing_is_empty = false;      // A missing field is matched as "".
+  bool missing_is_empty = false;  // A missing field is matched as "".
 };
 
 // envoy.config.core.v3.CidrRange.

@@ -15,17 +15,17 @@ namespace glia {
 struct RbacRule {
   enum class Kind : uint8_t {
     kAny,
-    kAll,             // every child
-    kEither,          // at least one child
-    kNot,             // the only child
-    kHeader,          // header
-    kPath,            // text, on the path without query
-    kDestinationPort, // port
-    kDestinationIp,   // cidr
-    kServerName,      // text, on the requested SNI
-    kAuthenticated,   // text, on a URI SAN of the verified peer (DNS SAN or subject without one);
-                      // without text: any verified peer
-    kSourceIp,        // cidr, on the address of the connection
+    kAll,              // every child
+    kEither,           // at least one child
+    kNot,              // the only child
+    kHeader,           // header
+    kPath,             // text, on the path without query
+    kDestinationPort,  // port
+    kDestinationIp,    // cidr
+    kServerName,       // text, on the requested SNI
+    kAuthenticated,    // text, on a URI SAN of the verified peer (DNS SAN or subject without one);
+                       // without text: any verified peer
+    kSourceIp,         // cidr, on the address of the connection
   };
   Kind kind = Kind::kAny;
   std::vector<RbacRule> children;

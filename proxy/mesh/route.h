@@ -19,7 +19,8 @@ struct RbacConfig;
 struct PathMatch {
   enum class Kind : uint8_t { kPrefix, kExact, kPathSeparatedPrefix, kRegex };
   Kind kind = Kind::kPrefix;
-  TextMatcher text = TextMatcher::exact("/");  // kPathSeparatedPrefix: the prefix without final '/'.
+  TextMatcher text =
+      TextMatcher::exact("/");  // kPathSeparatedPrefix: the prefix without final '/'.
   bool ignore_case = false;
 };
 
@@ -59,10 +60,11 @@ struct WeightedCluster {
 struct ForwardAction {
   std::vector<WeightedCluster> clusters;  // At least one.
   uint64_t total_weight = 0;              // Sum of the weights, above zero.
-  Duration timeout = 15s;                 // From the end of the request to the end of the response; 0: none.
-  std::optional<Duration> idle_timeout;   // Without progress in either direction; 0: none; unset: the manager's.
-  std::string prefix_rewrite;             // "" leaves the path.
-  std::string host_rewrite;               // "" leaves the authority.
+  Duration timeout = 15s;  // From the end of the request to the end of the response; 0: none.
+  std::optional<Duration>
+      idle_timeout;  // Without progress in either direction; 0: none; unset: the manager's.
+  std::string prefix_rewrite;  // "" leaves the path.
+  std::string host_rewrite;    // "" leaves the authority.
 };
 struct DirectAction {
   int status = 200;
@@ -78,7 +80,7 @@ struct RedirectAction {
 struct Route {
   std::string name;  // As configured, or "<virtual host>[<index>]".
   RouteMatch match;
-  std::optional<ForwardAction> forward;   // Exactly one of the three is set.
+  std::optional<ForwardAction> forward;  // Exactly one of the three is set.
   std::optional<DirectAction> direct;
   std::optional<RedirectAction> redirect;
   // Of the route, its virtual host and its table, in the order in which they are applied.

@@ -21,7 +21,11 @@ namespace glia {
 
 // What is done with x-forwarded-client-cert (Envoy's forward_client_cert_details).
 enum class ForwardClientCert : uint8_t {
-  kSanitize, kForwardOnly, kAppendForward, kSanitizeSet, kAlwaysForwardOnly
+  kSanitize,
+  kForwardOnly,
+  kAppendForward,
+  kSanitizeSet,
+  kAlwaysForwardOnly
 };
 // Which parts are written besides By and Hash (set_current_client_cert_details).
 struct ClientCertDetails {
@@ -37,7 +41,7 @@ struct AccessLogConfig {
 
 // One filter of a listener's chain, outermost first. The router is not in the list.
 struct FilterConfig {
-  std::string name;  // As configured: "envoy.filters.http.rbac".
+  std::string name;                        // As configured: "envoy.filters.http.rbac".
   std::shared_ptr<const RbacConfig> rbac;  // The only optional filter of this floor so far.
   friend bool operator==(const FilterConfig&, const FilterConfig&) = default;
 };
@@ -46,14 +50,14 @@ struct FilterConfig {
 struct HttpManager {
   std::string stat_prefix;
   ServerOptions server;
-  Duration stream_idle_timeout = 300s;   // 0: none
-  Duration request_timeout = 0s;         // To receive the whole request; 0: none
+  Duration stream_idle_timeout = 300s;  // 0: none
+  Duration request_timeout = 0s;        // To receive the whole request; 0: none
   Duration drain_timeout = 5s;
   ForwardClientCert forward_client_cert = ForwardClientCert::kSanitize;
   ClientCertDetails client_cert_details;
-  bool use_remote_address = false;       // Append the peer to x-forwarded-for.
+  bool use_remote_address = false;  // Append the peer to x-forwarded-for.
   bool generate_request_id = true;
-  std::string server_name = "glia";      // Value of `server` on responses the proxy makes.
+  std::string server_name = "glia";  // Value of `server` on responses the proxy makes.
   std::vector<FilterConfig> filters;
   std::vector<AccessLogConfig> access_logs;
   std::shared_ptr<const RouteTable> routes;  // Null while RDS has not answered.
@@ -63,21 +67,21 @@ struct FilterChain {
   std::string name;
   // Which connections this chain takes; all empty: any. Envoy's order of precedence.
   std::optional<uint16_t> destination_port;
-  std::vector<std::string> server_names;       // "a.com", "*.a.com"
-  std::string transport;                       // "tls", "raw_buffer" or "".
+  std::vector<std::string> server_names;  // "a.com", "*.a.com"
+  std::string transport;                  // "tls", "raw_buffer" or "".
   std::vector<std::string> application_protocols;
-  std::shared_ptr<const TlsContext> tls;       // Null: clear text.
+  std::shared_ptr<const TlsContext> tls;  // Null: clear text.
   Duration handshake_timeout = 15s;
   HttpManager http;
 };
 
 struct ListenerConfig {
   std::string name;
-  std::string version;      // Of the resource; "" if static.
+  std::string version;  // Of the resource; "" if static.
   Address address;
-  std::string direction;    // "INBOUND", "OUTBOUND" or ""
+  std::string direction;  // "INBOUND", "OUTBOUND" or ""
   bool reuse_port = true;
-  std::vector<FilterChain> chains;       // In order of configuration.
+  std::vector<FilterChain> chains;  // In order of configuration.
   // A hash of what cannot be changed in place; a listener whose key changed is made anew.
   std::string socket_key;
 };

@@ -97,8 +97,8 @@ ClientHello read_client_hello(std::string_view bytes) {
     if (type != kClientHelloMessage || length > kLargestClientHello) {
       hello.state = ClientHello::State::kNotTls;
     } else if (CBS_get_bytes(&rest, &body, length)) {
-      hello.state = read_message(body, hello) ? ClientHello::State::kComplete
-                                              : ClientHello::State::kNotTls;
+      hello.state =
+          read_message(body, hello) ? ClientHello::State::kComplete : ClientHello::State::kNotTls;
     }
   }
   if (hello.state == ClientHello::State::kNeedMore && bytes.size() >= kLargestClientHello) {

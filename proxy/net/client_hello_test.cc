@@ -29,7 +29,8 @@ std::string real_hello(const TlsOptions& options) {
   auto acceptor = *world.host("10.0.0.1").listen(at, {}, keeper);
   const auto client = *TlsContext::create(TlsContext::Side::kClient, options);
   Party party(client->wrap(world.loop(), world.host("10.0.0.2").connect(at), 10s));
-  world.run_until([&] { return keeper.party != nullptr && keeper.party->received.size() > 100; }, 1s);
+  world.run_until([&] { return keeper.party != nullptr && keeper.party->received.size() > 100; },
+                  1s);
   world.run_for(5ms);
   const std::string hello = keeper.party->received;
   party.stream->pause_reading(true);

@@ -16,7 +16,9 @@ class ReplayStream final : public Stream, private Stream::Watcher, private Timer
 
   void watch(Stream::Watcher& watcher) override;
   IoResult read(std::span<char> into) override;
-  IoResult write(std::span<const std::string_view> pieces) override { return under_->write(pieces); }
+  IoResult write(std::span<const std::string_view> pieces) override {
+    return under_->write(pieces);
+  }
   void finish_writing() override { under_->finish_writing(); }
   void pause_reading(bool paused) override;
   const ConnectionInfo& info() const override { return under_->info(); }

@@ -22,8 +22,8 @@ void AdminServer::on_accept(std::unique_ptr<Stream> stream) {
 }
 
 void AdminServer::on_finished(ServerConnection& connection) {
-  const auto place = std::ranges::find(connections_, &connection,
-                                       &std::unique_ptr<ServerConnection>::get);
+  const auto place =
+      std::ranges::find(connections_, &connection, &std::unique_ptr<ServerConnection>::get);
   loop_.reap(std::move(*place));
   connections_.erase(place);
 }

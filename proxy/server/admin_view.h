@@ -24,8 +24,8 @@ enum class ServerState : uint8_t { kInitializing, kLive, kDraining };
 
 struct ServerFacts {
   ServerState state = ServerState::kInitializing;
-  std::string waiting_for;     // While initializing: a sentence, "" if unknown.
-  std::string version;         // Of the program: "0.1.0".
+  std::string waiting_for;  // While initializing: a sentence, "" if unknown.
+  std::string version;      // Of the program: "0.1.0".
   Duration uptime{};
   std::string node_id, node_cluster;
   std::string config_version;  // Of the drawing in force.

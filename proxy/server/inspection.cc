@@ -25,8 +25,7 @@ void Inspection::on_readable() {
   Finding finding;
   finding.tls = hello.state == ClientHello::State::kComplete;
   finding.hello = std::move(hello);
-  finding.stream =
-      std::make_unique<ReplayStream>(loop_, std::move(stream_), Slice::copy(bytes_));
+  finding.stream = std::make_unique<ReplayStream>(loop_, std::move(stream_), Slice::copy(bytes_));
   end(std::move(finding));
 }
 

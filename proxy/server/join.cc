@@ -49,18 +49,24 @@ Result<JoinFacts> parse_join_file(const std::string& path) {
     for (const auto& entry : file) {
       const auto key = entry.first.as<std::string>();
       const auto value = entry.second.as<std::string>();
-      if (key == "token") facts.token = value;
-      else if (key == "workload") facts.workload = value;
-      else if (key == "control") control = value;
-      else if (key == "trustBundle") facts.control.trust_bundle = value;
-      else return invalid(cat(path, ": ", key, " is no field of a join file"));
+      if (key == "token")
+        facts.token = value;
+      else if (key == "workload")
+        facts.workload = value;
+      else if (key == "control")
+        control = value;
+      else if (key == "trustBundle")
+        facts.control.trust_bundle = value;
+      else
+        return invalid(cat(path, ": ", key, " is no field of a join file"));
     }
   } catch (const YAML::Exception& error) {
     return invalid(cat(path, ":", error.mark.line + 1, ": ", error.msg));
   }
   if (facts.workload.empty() || control.empty() || facts.control.trust_bundle.empty()) {
-    return invalid(cat(path, " is no join file: it needs workload, control and trustBundle; make one "
-                             "with glia token"));
+    return invalid(cat(path,
+                       " is no join file: it needs workload, control and trustBundle; make one "
+                       "with glia token"));
   }
   if (auto set = set_control(control, facts.control); !set) return std::move(set).error().in(path);
   return facts;
@@ -80,8 +86,8 @@ std::string bootstrap_text(const JoinFacts& facts, const HeldIdentity& identity)
   constexpr std::size_t kScheme = std::string_view("spiffe://").size();
   const std::string_view id = identity.spiffe_id;
   const std::string_view domain = id.substr(kScheme, id.find('/', kScheme) - kScheme);
-  return cat("node: {id: ", quoted(facts.workload), ", cluster: ",
-             quoted(facts.workload.substr(slash + 1)), R"(}
+  return cat("node: {id: ", quoted(facts.workload),
+             ", cluster: ", quoted(facts.workload.substr(slash + 1)), R"(}
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
 dynamic_resources:
   ads_config:
@@ -93,7 +99,8 @@ dynamic_resources:
 static_resources:
   clusters:
   - name: glia-control
-    type: )", numeric ? "STATIC" : "STRICT_DNS", R"(
+    type: )",
+             numeric ? "STATIC" : "STRICT_DNS", R"(
     connect_timeout: 5s
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
@@ -107,16 +114,19 @@ static_resources:
       name: envoy.transport_sockets.tls
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: )", kControlPlaneName, R"(
+        sni: )",
+             kControlPlaneName, R"(
         common_tls_context:
           alpn_protocols: [h2]
-          tls_certificate_sds_secret_configs: [{name: )", kCertificateSecret, R"(}]
+          tls_certificate_sds_secret_configs: [{name: )",
+             kCertificateSecret, R"(}]
           combined_validation_context:
             default_validation_context:
               match_typed_subject_alt_names:
               - {san_type: URI, matcher: {exact: )",
              quoted(cat("spiffe://", domain, "/glia-control")), R"(}}
-            validation_context_sds_secret_config: {name: )", kTrustBundleSecret, "}\n");
+            validation_context_sds_secret_config: {name: )",
+             kTrustBundleSecret, "}\n");
 }
 
 SecretResource certificate_of(const HeldIdentity& identity) {
@@ -168,8 +178,8 @@ void JoinSource::use(const HeldIdentity& identity) {
     return;
   }
   Errors errors("join");
-  std::optional<Bootstrap> bootstrap = parse_bootstrap(
-      bootstrap_text(facts_, identity), "join", SystemClock().wall_now(), errors);
+  std::optional<Bootstrap> bootstrap =
+      parse_bootstrap(bootstrap_text(facts_, identity), "join", SystemClock().wall_now(), errors);
   if (!bootstrap) {  // The join file's address is none.
     LOG(error, errors.joined());
     return proxy_->fail();

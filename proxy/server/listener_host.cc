@@ -138,10 +138,11 @@ Result<void> ListenerHost::listen(const Address& address, const ListenOptions& o
 
 void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
   if (needs_inspection(config_->chains)) {
-    inspections_.push_back(std::make_unique<Inspection>(
-        context_.loop, std::move(stream), [this](Inspection& inspection, Inspection::Finding finding) {
-          inspected(inspection, std::move(finding));
-        }));
+    inspections_.push_back(
+        std::make_unique<Inspection>(context_.loop, std::move(stream),
+                                     [this](Inspection& inspection, Inspection::Finding finding) {
+                                       inspected(inspection, std::move(finding));
+                                     }));
     return;
   }
   const uint16_t port = stream->info().local.port();

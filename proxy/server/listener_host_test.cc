@@ -54,14 +54,14 @@ class Chains : public testing::Test {
     return made;
   }
   FilterChain secure(const std::string& name) {
-    const Identity identity =
-        *issue(ca_, {.uri_san = "spiffe://m.test/x", .dns_sans = {name}, .now = kNow, .lifetime = 1h});
+    const Identity identity = *issue(
+        ca_, {.uri_san = "spiffe://m.test/x", .dns_sans = {name}, .now = kNow, .lifetime = 1h});
     FilterChain made = chain(name);
     made.server_names = {name};
-    made.tls = *TlsContext::create(TlsContext::Side::kServer,
-                                   {.certificate_chain = identity.certificate,
-                                    .private_key = identity.private_key,
-                                    .alpn = {"http/1.1"}});
+    made.tls =
+        *TlsContext::create(TlsContext::Side::kServer, {.certificate_chain = identity.certificate,
+                                                        .private_key = identity.private_key,
+                                                        .alpn = {"http/1.1"}});
     return made;
   }
 
@@ -84,10 +84,9 @@ class Chains : public testing::Test {
   std::unique_ptr<Stream> connect() { return world_.host("10.0.0.2").connect(kAt); }
   std::unique_ptr<Stream> connect_tls(const std::string& name) {
     const auto context = *TlsContext::create(
-        TlsContext::Side::kClient,
-        {.trusted_ca = ca_.certificate(),
-         .peer_sans = {{.type = SanMatch::Type::kDns, .value = name}},
-         .server_name = name});
+        TlsContext::Side::kClient, {.trusted_ca = ca_.certificate(),
+                                    .peer_sans = {{.type = SanMatch::Type::kDns, .value = name}},
+                                    .server_name = name});
     return context->wrap(world_.loop(), connect(), 10s);
   }
 
@@ -109,8 +108,8 @@ TEST_F(Chains, CloseAConnectionThatNoneTakes) { EXPECT_EQ(ask(connect_tls("c.tes
 
 TEST_F(Chains, LetGoOfAClientThatSaysNothing) {
   Party silent(connect());
-  EXPECT_FALSE(world_.run_until([&] { return silent.ended || silent.broken; },
-                                Inspection::kPatience - 1s));
+  EXPECT_FALSE(
+      world_.run_until([&] { return silent.ended || silent.broken; }, Inspection::kPatience - 1s));
   EXPECT_TRUE(world_.run_until([&] { return silent.ended || silent.broken; }, 2s));
 }
 

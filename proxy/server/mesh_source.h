@@ -40,7 +40,7 @@ class MeshSource final : public Source {
   Proxy* proxy_ = nullptr;
   std::unique_ptr<FileWatch> files_;
   std::unique_ptr<Program> translator_;  // The last one; it may have ended.
-  bool begun_ = false;  // The proxy serves.
+  bool begun_ = false;                   // The proxy serves.
   bool translating_ = false;
   bool edited_meanwhile_ = false;
   std::string admin_address_;  // As the mesh said when the proxy started.

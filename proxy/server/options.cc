@@ -28,7 +28,8 @@ struct IgnoredFlag {
   bool has_value;
   std::string_view why;
 };
-constexpr std::string_view kNoHotRestart = "Glia starts a new process beside the old one (SO_REUSEPORT)";
+constexpr std::string_view kNoHotRestart =
+    "Glia starts a new process beside the old one (SO_REUSEPORT)";
 constexpr std::string_view kStderr = "logs go to standard error, one line each";
 constexpr std::string_view kStrict = "an unknown field is always an error";
 constexpr IgnoredFlag kIgnored[] = {
@@ -78,7 +79,8 @@ void declare(CLI::App& app, Options& options, Written& written) {
       "NAME, overrides node.cluster");
   add("Configuration from a mesh", "--control", options.control,
       "HOST:PORT of the control plane; needs --workload");
-  add("Configuration from a mesh", "--workload", options.workload, "NAMESPACE/NAME of this workload");
+  add("Configuration from a mesh", "--workload", options.workload,
+      "NAMESPACE/NAME of this workload");
   add("Configuration from a mesh", "--token-file", options.token_file,
       "FILE with the one-time token for --control");
   add("Configuration from a mesh", "--join", options.join_file,
@@ -89,8 +91,10 @@ void declare(CLI::App& app, Options& options, Written& written) {
       "FILE or DIR of mesh objects: standalone, no control plane; needs --workload");
   add("Configuration from a mesh", "--ca-dir", options.ca_dir,
       "DIR of the mesh's authority, for --mesh; without it traffic is in clear text");
-  add("Process", "--mode", written.mode, "serve (default) or validate: check, say what is wrong, end");
-  app.add_flag("--print", options.print, "with --mode validate: print the configuration as understood")
+  add("Process", "--mode", written.mode,
+      "serve (default) or validate: check, say what is wrong, end");
+  app.add_flag("--print", options.print,
+               "with --mode validate: print the configuration as understood")
       ->group("Process");
   add("Process", "--concurrency", written.concurrency,
       "N worker threads; default: the processors that this process may use");
@@ -134,7 +138,8 @@ Error misuse_of_flag(const CLI::ParseError& error) {
 // What is left over was no flag of ours.
 Error unknown_argument(const std::string& argument, const CLI::App& app) {
   if (!argument.starts_with('-')) {
-    return invalid(cat("argument \"", argument, "\" belongs to no flag; a configuration file is given "
+    return invalid(cat("argument \"", argument,
+                       "\" belongs to no flag; a configuration file is given "
                        "with -c FILE"));
   }
   std::vector<std::string> names;
@@ -143,8 +148,9 @@ Error unknown_argument(const std::string& argument, const CLI::App& app) {
   }
   const std::string flag = argument.substr(0, argument.find('='));
   const auto meant = closest_of(flag, names);
-  return invalid(cat("unknown flag ", flag, "; ",
-                     meant ? cat("did you mean ", *meant, "?") : "glia-proxy --help lists the flags"));
+  return invalid(
+      cat("unknown flag ", flag, "; ",
+          meant ? cat("did you mean ", *meant, "?") : "glia-proxy --help lists the flags"));
 }
 
 Result<void> read_process(const Written& written, Options& options) {
@@ -192,11 +198,13 @@ Result<Options::Source> read_source(const Options& options) {
   if (!options.join_file.empty()) given.push_back({"--join", kJoin});
   if (!options.mesh.empty()) given.push_back({"--mesh", kMesh});
   if (given.empty()) {
-    return invalid("no configuration; give -c FILE (an Envoy bootstrap), --mesh FILE --workload NAME "
-                   "(standalone), or --join FILE (a mesh's control plane)");
+    return invalid(
+        "no configuration; give -c FILE (an Envoy bootstrap), --mesh FILE --workload NAME "
+        "(standalone), or --join FILE (a mesh's control plane)");
   }
   if (given.size() > 1) {
-    return invalid(cat(given[0].flag, " and ", given[1].flag, " are two sources of configuration; "
+    return invalid(cat(given[0].flag, " and ", given[1].flag,
+                       " are two sources of configuration; "
                        "give one of them"));
   }
   return given[0].source;
@@ -240,17 +248,20 @@ Result<void> read_mesh_flags(Options& options) {
   if (options.source != kControl && options.source != kMesh) return {};
   if (options.source == kControl) TRY_VOID(check_host_and_port("--control", options.control));
   if (options.workload.empty()) {
-    return invalid(cat(options.source == kMesh ? "--mesh" : "--control",
-                       " needs --workload NAMESPACE/NAME, the workload that this proxy stands beside"));
+    return invalid(
+        cat(options.source == kMesh ? "--mesh" : "--control",
+            " needs --workload NAMESPACE/NAME, the workload that this proxy stands beside"));
   }
   const auto slashes = std::ranges::count(options.workload, '/');
   if (slashes > 1 || options.workload.starts_with('/') || options.workload.ends_with('/')) {
-    return bad_value("--workload", options.workload, "not NAME or NAMESPACE/NAME, as in default/front");
+    return bad_value("--workload", options.workload,
+                     "not NAME or NAMESPACE/NAME, as in default/front");
   }
   if (slashes == 0) options.workload.insert(0, "default/");
   if (options.source == kControl && options.token_file.empty() && options.state_dir.empty()) {
-    return invalid("--control needs --token-file FILE to prove who this is, or --state-dir DIR with the "
-                   "identity of an earlier run");
+    return invalid(
+        "--control needs --token-file FILE to prove who this is, or --state-dir DIR with the "
+        "identity of an earlier run");
   }
   return {};
 }
@@ -258,7 +269,8 @@ Result<void> read_mesh_flags(Options& options) {
 void warn_of_ignored(const Written& written, Options& options) {
   for (const IgnoredFlag& flag : kIgnored) {
     if (std::ranges::count(written.ignored, flag.names) == 0) continue;
-    options.warnings.push_back(cat(flag.names, " is taken for Envoy's sake and does nothing: ", flag.why));
+    options.warnings.push_back(
+        cat(flag.names, " is taken for Envoy's sake and does nothing: ", flag.why));
   }
 }
 

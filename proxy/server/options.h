@@ -33,12 +33,12 @@ struct Options {
   std::string workload;                  // "namespace/name", with kControl and kMesh.
   std::string token_file;                // "" if the state directory holds an identity.
   std::string join_file;
-  std::string mesh;                      // File or directory.
-  std::string state_dir;                 // "": keys stay in memory.
-  std::string ca_dir;                    // With kMesh; "": clear text.
+  std::string mesh;       // File or directory.
+  std::string state_dir;  // "": keys stay in memory.
+  std::string ca_dir;     // With kMesh; "": clear text.
 
   Mode mode = Mode::kServe;
-  bool print = false;  // With kValidate: print the configuration as understood.
+  bool print = false;        // With kValidate: print the configuration as understood.
   uint32_t concurrency = 1;  // Worker threads.
   // What Kubernetes gives a pod between SIGTERM and SIGKILL by default. Envoy's 600 s suppose that
   // nobody kills it.
@@ -48,7 +48,7 @@ struct Options {
   std::string admin_address;       // host:port; "": the bootstrap's, or ours when joining a mesh.
   std::string admin_address_path;  // "" writes nothing.
 
-  std::vector<std::string> warnings;   // To be logged once logging works.
+  std::vector<std::string> warnings;    // To be logged once logging works.
   std::optional<std::string> only_say;  // --help, --version: print this, and end with 0.
 };
 

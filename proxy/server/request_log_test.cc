@@ -49,10 +49,10 @@ TEST_F(RequestLogTest, WritesWithinAQuarterOfASecond) {
 }
 
 TEST_F(RequestLogTest, WritesConfiguredFields) {
-  t.manager().access_logs = {{.path = path_,
-                              .json_format = {{"tenant", "%REQ(X-TENANT)%"},
-                                              {"none", "%REQ(X-NONE)%"},
-                                              {"code", "%RESPONSE_CODE%"}}}};
+  t.manager().access_logs = {
+      {.path = path_,
+       .json_format = {
+           {"tenant", "%REQ(X-TENANT)%"}, {"none", "%REQ(X-NONE)%"}, {"code", "%RESPONSE_CODE%"}}}};
   t.start();
   t.send({.headers = {{"x-tenant", "acme\""}}});
   t.advance(250ms);

@@ -43,10 +43,10 @@ Found upstream_time(const AccessRecord& record) {
 // The names of gRPC's status codes as Envoy writes them.
 Found grpc_name(std::string_view status) {
   static constexpr std::array<std::string_view, 17> kNames = {
-      "OK",              "Canceled",      "Unknown",           "InvalidArgument", "DeadlineExceeded",
-      "NotFound",        "AlreadyExists", "PermissionDenied",  "ResourceExhausted",
-      "FailedPrecondition", "Aborted",    "OutOfRange",        "Unimplemented",   "Internal",
-      "Unavailable",     "DataLoss",      "Unauthenticated"};
+      "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+      "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+      "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+      "DataLoss", "Unauthenticated"};
   const auto code = parse_decimal(status);
   return text_of(code && *code < kNames.size() ? kNames[*code] : status);
 }
@@ -83,7 +83,7 @@ namespace {
 using Piece = LogFormat::Piece;
 using enum LogFormat::Operator::Arguments;
 
-#define GLIA_LOG_VALUE(expression) \
+#define GLIA_LOG_VALUE(expression)                                                    \
   [](const AccessRecord& record, const Piece& piece, std::string& scratch) -> Found { \
     return expression;                                                                \
   }
@@ -95,7 +95,8 @@ Found find_start_time(const AccessRecord& record, const Piece&, std::string& scr
 
 Found find_request_field(const AccessRecord& record, const Piece& piece, std::string&) {
   const std::string_view value = request_field(record, piece.text);
-  return text_of(value.empty() && !piece.other.empty() ? request_field(record, piece.other) : value);
+  return text_of(value.empty() && !piece.other.empty() ? request_field(record, piece.other)
+                                                       : value);
 }
 
 Found find_response_field(const AccessRecord& record, const Piece& piece, std::string&) {
@@ -151,7 +152,8 @@ constexpr LogFormat::Operator kOperators[] = {
 Result<void> check_field(const LogFormat::Operator& operation, const Piece& piece) {
   if (operation.name == "RESP" && piece.text != "x-envoy-upstream-service-time" &&
       piece.text != "grpc-status") {
-    return invalid(cat("%RESP(", piece.text, ")% is not supported: the log keeps no response fields "
+    return invalid(cat("%RESP(", piece.text,
+                       ")% is not supported: the log keeps no response fields "
                        "but x-envoy-upstream-service-time and grpc-status"));
   }
   if (operation.name == "TRAILER" && piece.text != "grpc-status") {
@@ -190,8 +192,8 @@ Result<void> read_arguments(const LogFormat::Operator& operation, std::string_vi
                             Piece& piece) {
   TRY(const auto arguments, take_arguments(rest));
   if (operation.arguments == kField && (!arguments || arguments->empty())) {
-    return invalid(cat("%", operation.name, "% needs the name of a field: %", operation.name,
-                       "(NAME)%"));
+    return invalid(
+        cat("%", operation.name, "% needs the name of a field: %", operation.name, "(NAME)%"));
   }
   if (operation.arguments == kNone && arguments) {
     return invalid(cat("%", operation.name, "(", *arguments, ")% is not supported; write %",

@@ -24,8 +24,7 @@ class LogFormat {
   LogFormat() = default;
   // Key and format of each field, in order; none: the default line. Errors name key, operator and
   // what may stand there.
-  static Result<LogFormat> compile(
-      const std::vector<std::pair<std::string, std::string>>& fields);
+  static Result<LogFormat> compile(const std::vector<std::pair<std::string, std::string>>& fields);
 
   // Whether one value can be compiled; the error does not name its key.
   static Result<void> check(std::string_view value);

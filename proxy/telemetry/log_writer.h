@@ -52,12 +52,12 @@ class LogWriter {
   void recover();
 
   std::string path_;
-  int file_;           // Owned.
-  bool pipe_;          // Pieces of at most PIPE_BUF.
+  int file_;   // Owned.
+  bool pipe_;  // Pieces of at most PIPE_BUF.
   std::string buffer_;
-  std::size_t begin_ = 0;      // Where the bytes that are not written yet begin.
-  bool stalled_ = false;       // The last write did not take all; only flush() tries again.
-  bool complained_ = false;    // About this stall.
+  std::size_t begin_ = 0;    // Where the bytes that are not written yet begin.
+  bool stalled_ = false;     // The last write did not take all; only flush() tries again.
+  bool complained_ = false;  // About this stall.
   uint64_t dropped_at_stall_ = 0;
   uint64_t lines_ = 0, dropped_ = 0, writes_ = 0, failures_ = 0;
 };

@@ -69,7 +69,7 @@ class MetricsPage {
   enum class Kind : uint8_t { kCounter, kGauge, kHistogram };
   struct Value {
     Kind kind = Kind::kCounter;
-    int64_t number = 0;    // A counter's, as unsigned.
+    int64_t number = 0;  // A counter's, as unsigned.
     Labels labels;
     Histogram histogram;
   };

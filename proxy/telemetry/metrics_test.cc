@@ -61,9 +61,10 @@ TEST(Metrics, PrintsCumulativeBuckets) {
   MetricsPage page;
   page.histogram("rq_time", {{"c", "x"}}, histogram);
   const std::string out = page.prometheus();
-  EXPECT_TRUE(out.starts_with("# TYPE rq_time histogram\n"
-                              "rq_time_bucket{c=\"x\",le=\"0.5\"} 1\n"
-                              "rq_time_bucket{c=\"x\",le=\"1\"} 2\n"))
+  EXPECT_TRUE(
+      out.starts_with("# TYPE rq_time histogram\n"
+                      "rq_time_bucket{c=\"x\",le=\"0.5\"} 1\n"
+                      "rq_time_bucket{c=\"x\",le=\"1\"} 2\n"))
       << out;
   EXPECT_NE(out.find("rq_time_bucket{c=\"x\",le=\"30000\"} 3\n"), out.npos) << out;
   EXPECT_NE(out.find("rq_time_bucket{c=\"x\",le=\"600000\"} 3\n"), out.npos) << out;
@@ -118,11 +119,12 @@ TEST(Metrics, PrintsJson) {
   Histogram histogram;
   histogram.record(2ms);
   page.histogram("h", {}, histogram);
-  EXPECT_EQ(page.json(),
-            "{\"stats\":[\n"
-            "{\"name\":\"a\",\"type\":\"counter\",\"labels\":{\"k\":\"v\\\"\\u000a\"},\"value\":1},\n"
-            "{\"name\":\"h\",\"type\":\"histogram\",\"labels\":{},\"count\":1,\"sum_ms\":2,"
-            "\"quantiles_ms\":{\"0.5\":3,\"0.9\":4.6,\"0.99\":4.96,\"0.999\":4.996}}\n]}\n");
+  EXPECT_EQ(
+      page.json(),
+      "{\"stats\":[\n"
+      "{\"name\":\"a\",\"type\":\"counter\",\"labels\":{\"k\":\"v\\\"\\u000a\"},\"value\":1},\n"
+      "{\"name\":\"h\",\"type\":\"histogram\",\"labels\":{},\"count\":1,\"sum_ms\":2,"
+      "\"quantiles_ms\":{\"0.5\":3,\"0.9\":4.6,\"0.99\":4.96,\"0.999\":4.996}}\n]}\n");
   EXPECT_EQ(page.json("none"), "{\"stats\":[\n]}\n");
 }
 

@@ -157,7 +157,8 @@ RbacByFilter decode_per_filter(const Reader& owner) {
 // What stands for the prefix that was matched.
 void check_prefix_rewrite(const Reader& action, const Route& route, const std::string& rewrite) {
   if (rewrite.empty()) return;
-  if (rewrite[0] != '/') action.fail("prefix_rewrite", cat("\"", rewrite, "\" does not begin with /"));
+  if (rewrite[0] != '/')
+    action.fail("prefix_rewrite", cat("\"", rewrite, "\" does not begin with /"));
   if (route.match.path.kind == PathMatch::Kind::kRegex) {
     action.fail("prefix_rewrite", "needs a match by prefix or path; a safe_regex has no prefix");
   }

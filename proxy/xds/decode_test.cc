@@ -184,7 +184,8 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
       {route("{match: {prefix: /}, route: {cluster: c, retry_policy: {}, hash_policy: [{}]}}"),
        "route.virtual_hosts[0].routes[0].route.retry_policy: not supported by glia-proxy\n"
        "route.virtual_hosts[0].routes[0].route.hash_policy[0]: not supported by glia-proxy\n"},
-      {route("{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),
+      {route(
+           "{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),
        "route.virtual_hosts[0].routes[0].route.prefix_rewrite: needs a match by prefix or path; a "
        "safe_regex has no prefix\n"},
       {route("{match: {safe_regex: {regex: \"/long/.*\"}}, redirect: {prefix_rewrite: /}}"),

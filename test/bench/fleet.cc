@@ -10,8 +10,7 @@ namespace glia {
 class Fleet::Link final : private ClientConnection::Owner {
  public:
   Link(Fleet& fleet, std::unique_ptr<Stream> stream) : fleet_(fleet) {
-    connection_ =
-        connect_http(fleet.loop_, std::move(stream), fleet.options_, *this, fleet.stats_);
+    connection_ = connect_http(fleet.loop_, std::move(stream), fleet.options_, *this, fleet.stats_);
   }
   ~Link() override {
     if (connection_ != nullptr) fleet_.loop_.reap(std::move(connection_));

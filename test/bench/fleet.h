@@ -18,7 +18,7 @@ struct FleetPlan {
   Codec codec = Codec::kHttp1;
   std::shared_ptr<const TlsContext> tls;  // Null: clear text.
   uint64_t connections = 1;
-  uint64_t streams = 1;  // Lanes of a connection.
+  uint64_t streams = 1;     // Lanes of a connection.
   uint64_t body_bytes = 0;  // An answer of any other length is an error.
 };
 

@@ -33,7 +33,8 @@ namespace {
 constexpr std::string_view kUsage =
     "usage: load [--body=BYTES] [--certificate=DIRECTORY]\n"
     "  --body=BYTES             of every answer; 1024 if not given\n"
-    "  --certificate=DIRECTORY  writes certificate.pem, key.pem and both.pem for the proxies first\n";
+    "  --certificate=DIRECTORY  writes certificate.pem, key.pem and both.pem for the proxies "
+    "first\n";
 constexpr uint64_t kMostBody = 64 * 1024 * 1024;  // bytes
 
 struct LoadOptions {
@@ -138,8 +139,8 @@ class Commander final : private FdWatch, private Fleet::Owner {
     TRY_VOID(http1_.listen());
     TRY_VOID(http2_.listen());
     want(/*reading=*/true, /*writing=*/false);
-    answer(cat("{\"http1\":\"", http1_.address().text(), "\",\"http2\":\"",
-               http2_.address().text(), "\"}"));
+    answer(cat("{\"http1\":\"", http1_.address().text(), "\",\"http2\":\"", http2_.address().text(),
+               "\"}"));
     return {};
   }
 
@@ -189,7 +190,8 @@ class Commander final : private FdWatch, private Fleet::Owner {
   Result<void> send(const std::vector<std::string_view>& words) {
     const auto count = words.size() == 2 ? parse_decimal(words[1]) : std::nullopt;
     if (!count || *count == 0) return invalid("send takes a number above 0");
-    if (fleet_ == nullptr || fleet_->busy()) return invalid("send: connect first, then one at a time");
+    if (fleet_ == nullptr || fleet_->busy())
+      return invalid("send: connect first, then one at a time");
     cpu_before_ = own_cpu_seconds();
     origin_before_ = http1_.requests() + http2_.requests();
     fleet_->send(*count);

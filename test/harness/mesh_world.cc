@@ -123,7 +123,8 @@ Task<void> SimUpstream::serve(ServerStream& stream) {
     for (const auto& [name, value] : reply_trailers_) trailers->add(name, value);
   }
   if (!body_.empty() || trailers) {
-    response.body = std::make_unique<ScriptedBody>(world_.loop(), body_, break_in_body_, std::move(trailers));
+    response.body =
+        std::make_unique<ScriptedBody>(world_.loop(), body_, break_in_body_, std::move(trailers));
   }
   co_await stream.respond(std::move(response));
 }
@@ -207,7 +208,8 @@ Task<void> SimClient::run(Running& running) {
 MeshWorld::MeshWorld(SimWorld& world, Codec downstream, Codec upstream)
     : world_(world), upstream_codec_(upstream) {
   constexpr std::string_view kProxy = "10.0.0.1";
-  worker_ = std::make_unique<Worker>(0, world.loop(), world.host(std::string(kProxy)), world.seed());
+  worker_ =
+      std::make_unique<Worker>(0, world.loop(), world.host(std::string(kProxy)), world.seed());
   client_ = std::make_unique<SimClient>(world, "10.0.9.9", *Address::ip(kProxy, 80), downstream);
   Route route;
   route.name = "all";

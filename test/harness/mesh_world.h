@@ -27,12 +27,12 @@ namespace glia {
 
 // What a client got.
 struct Answer {
-  bool finished = false;   // Whole, or broken off with `error`.
+  bool finished = false;  // Whole, or broken off with `error`.
   int status = 0;
   std::map<std::string, std::string> headers;
   std::string body;
   std::map<std::string, std::string> trailers;
-  std::string error;       // Why there is no whole answer; "" if there is.
+  std::string error;  // Why there is no whole answer; "" if there is.
   std::string header(const std::string& name) const {
     const auto found = headers.find(name);
     return found == headers.end() ? "" : found->second;
