@@ -75,7 +75,8 @@ missing_packages() {
 # The version to install of a package, given the pinned one. Says so when it is not the same.
 choose_version() {
   local package=$1 pinned=$2 rule=$3 offered
-  if apt-cache show "$package=$pinned" >/dev/null 2>&1; then
+  # Not `apt-cache show package=version`: it ends with 0 for a version that it has never seen.
+  if apt-cache madison "$package" | cut -d'|' -f2 | tr -d ' ' | grep -qxF -- "$pinned"; then
     echo "$pinned"
     return
   fi
