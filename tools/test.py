@@ -216,7 +216,8 @@ def main():
         if not options.targets:
             # bazel-bin pointed at the last configuration: make it the optimised one again.
             subprocess.run([BAZEL, "build", "--noshow_progress", "--ui_event_filters=-info",
-                            "//proxy/...", "//control_plane/...", "//cli/..."], cwd=ROOT)
+                            "//proxy/...", "//control_plane/...", "//cli/...",
+                            "//test/interop:hostile_cases"], cwd=ROOT)
             tally.phase("end to end", lambda: end_to_end(tally, options.long))
             tally.phase("demonstration", lambda: demonstration(tally))
     except KeyboardInterrupt:
