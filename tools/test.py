@@ -2,7 +2,7 @@
 
 Phases: all tests optimised; our code's tests under AddressSanitizer and UBSan; the tests that are
 tagged "tsan" under ThreadSanitizer; the end-to-end tests in test/e2e with real peers; the
-demonstration. The last line of the output is "N passed, N failed", and nothing else decides the
+demonstration; with --long, the fuzz targets for a while. The last line of the output is "N passed, N failed", and nothing else decides the
 exit status.
 """
 
@@ -18,11 +18,14 @@ import time
 import urllib.parse
 import xml.etree.ElementTree
 
+import fuzz
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BAZEL = "/usr/bin/bazel"
 OLDEST_GO = (1, 22)
 E2E_TIMEOUT_S = 300
 DEMO_LIMIT_S = 180  # Twice what ./dev demo may take: other things may run beside a test.
+FUZZ_SECONDS = 30  # for each target
 NOT_RUN = {"FAILED_TO_BUILD", "NO_STATUS", "INCOMPLETE"}
 
 
@@ -182,6 +185,15 @@ def run_script(tally, script, environment):
         tally.failures.append(f"{name}: has no test")
 
 
+def fuzzing(tally):
+    targets = fuzz.all_targets()
+    wrong = fuzz.fuzz(targets, FUZZ_SECONDS)
+    for text in wrong:
+        print(text)
+    tally.passed += len(targets) - len(wrong)
+    tally.failures += [f"fuzzing {text.splitlines()[0]}" for text in wrong]
+
+
 def demonstration(tally):
     """./dev demo is a test too: it says itself whether all was seen."""
     environment = dict(os.environ, GLIA_DEMO_LIMIT_S=str(DEMO_LIMIT_S))
@@ -220,6 +232,8 @@ def main():
                             "//test/interop:hostile_cases"], cwd=ROOT)
             tally.phase("end to end", lambda: end_to_end(tally, options.long))
             tally.phase("demonstration", lambda: demonstration(tally))
+            if options.long:
+                tally.phase("fuzzing", lambda: fuzzing(tally))
     except KeyboardInterrupt:
         tally.failures.append("interrupted")
     subprocess.run([sys.executable, ROOT / "tools" / "prune_cache.py"])
