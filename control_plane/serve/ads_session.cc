@@ -122,30 +122,42 @@ ResourceMap AdsSession::wanted(XdsType type) const {
 }
 
 // What to send now: what is wanted and, while listeners and routes may still name them, the
-// clusters that the proxy holds beyond that, and the last endpoints of clusters that lose all.
+// clusters that the proxy holds beyond that, and the clusters that lose all their endpoints as they
+// were: with those endpoints, and with the identities that they have.
 AdsSession::Desired AdsSession::desired(XdsType type) const {
   Desired desired{target_->of(type).version, wanted(type)};
   if (type == XdsType::kListener || type == XdsType::kRoutes) return desired;
   if (settled(XdsType::kListener) && settled(XdsType::kRoutes)) return desired;
-  if (type == XdsType::kEndpoints) return keep_last_endpoints(std::move(desired));
-  const std::size_t new_size = desired.resources.size();
-  desired.resources.insert(kind(type).accepted.begin(), kind(type).accepted.end());
-  desired.resources.insert(kind(type).sent.begin(), kind(type).sent.end());
-  if (desired.resources.size() != new_size) desired.version += '+';
-  return desired;
-}
-
-AdsSession::Desired AdsSession::keep_last_endpoints(Desired desired) const {
-  bool kept = false;
-  for (auto& [name, resource] : desired.resources) {
-    const ResourceMap& accepted = kind(XdsType::kEndpoints).accepted;
-    const auto held = accepted.find(name);
-    if (held == accepted.end() || !nobody_there(*resource) || nobody_there(*held->second)) continue;
-    resource = held->second;
-    kept = true;
+  bool kept = keep_emptied(type, desired.resources);
+  if (type == XdsType::kCluster) {
+    const std::size_t new_size = desired.resources.size();
+    desired.resources.insert(kind(type).accepted.begin(), kind(type).accepted.end());
+    desired.resources.insert(kind(type).sent.begin(), kind(type).sent.end());
+    kept = kept || desired.resources.size() != new_size;
   }
   if (kept) desired.version += '+';
   return desired;
+}
+
+bool AdsSession::keep_emptied(XdsType type, ResourceMap& resources) const {
+  bool kept = false;
+  for (const auto& [name, held] : kind(type).accepted) {
+    const auto found = resources.find(name);
+    if (found == resources.end() || found->second->value() == held->value()) continue;
+    if (!loses_last_endpoint(name)) continue;
+    found->second = held;
+    kept = true;
+  }
+  return kept;
+}
+
+// Endpoints go by the name of their cluster here.
+bool AdsSession::loses_last_endpoint(const std::string& cluster) const {
+  const ResourceMap& held = kind(XdsType::kEndpoints).accepted;
+  const ResourceMap& next = target_->of(XdsType::kEndpoints).resources;
+  const auto before = held.find(cluster), after = next.find(cluster);
+  return before != held.end() && after != next.end() && nobody_there(*after->second) &&
+         !nobody_there(*before->second);
 }
 
 // Does the proxy run the target of that kind? True if it never asked for any.

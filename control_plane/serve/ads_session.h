@@ -10,7 +10,7 @@
 // What a request asks for is answered at once. What changes by itself is sent make-before-break, so
 // that no proxy is ever told to use what it does not hold: clusters (the new ones beside those that
 // the change takes away), their endpoints, listeners, routes, and at last the clusters again
-// without what is not needed any more. Each step waits for the proxy's word on the one before, at
+// without what is not needed any more. A cluster that loses its last endpoint counts as taken away. Each step waits for the proxy's word on the one before, at
 // most kAnswerWait. When a proxy refuses clusters or endpoints, the rest of that change stays here.
 #pragma once
 
@@ -95,7 +95,9 @@ class AdsSession {
   void subscribe(XdsType type, const Request& request);
   ResourceMap wanted(XdsType type) const;
   Desired desired(XdsType type) const;
-  Desired keep_last_endpoints(Desired desired) const;
+  // Puts back what the proxy holds of clusters that lose their last endpoint; did it change any?
+  bool keep_emptied(XdsType type, ResourceMap& resources) const;
+  bool loses_last_endpoint(const std::string& cluster) const;
   bool settled(XdsType type) const;
   bool changed(XdsType type, const Desired& desired) const;
   bool endpoints_covered() const;

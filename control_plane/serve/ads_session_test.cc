@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
+#include "proxy/base/text.h"
+
 namespace glia {
 namespace {
 
@@ -181,6 +184,58 @@ TEST_F(AdsSessionTest, KeepsOldClustersWhileTheirRoutesAreStillInUse) {
   EXPECT_EQ(arrives(), "routes r2 [r2]");
   refuses("no");
   EXPECT_EQ(arrives(), "") << "the proxy still routes to a";
+}
+
+// A serialized ClusterLoadAssignment of that cluster without endpoints.
+std::string nobody(const std::string& cluster) {
+  envoy::config::endpoint::v3::ClusterLoadAssignment none;
+  none.set_cluster_name(cluster);
+  none.add_endpoints();
+  return none.SerializeAsString();
+}
+
+TEST_F(AdsSessionTest, AClusterKeepsItsLastEndpointsAndIdentitiesUntilRoutesHaveMoved) {
+  Target two = kSmall;
+  two.clusters["b"] = "b1";
+  two.endpoints["b"] = "eb1";
+  settle(two);
+  Target next = two;
+  next.clusters["a"] = "a-of-nobody";
+  next.endpoints["a"] = nobody("a");
+  next.routes["out"] = "to-b";
+  serve(next);
+  EXPECT_EQ(arrives(), "routes to-b [to-b]") << "until then the old routes choose a";
+  EXPECT_EQ(arrives(), "");
+  accepts();
+  EXPECT_EQ(arrives(), "clusters a-of-nobodyb1 [a-of-nobody b1]");
+  accepts();
+  EXPECT_EQ(arrives(), cat("endpoints ", nobody("a"), "eb1 [", nobody("a"), " eb1]"));
+  accepts();
+  EXPECT_EQ(arrives(), "");
+}
+
+TEST_F(AdsSessionTest, WhatElseChangesIsSentWhileLastEndpointsAreKept) {
+  Target two = kSmall;
+  two.clusters["b"] = "b1";
+  two.endpoints["b"] = "eb1";
+  settle(two);
+  Target next = two;
+  next.endpoints = {{"a", nobody("a")}, {"b", "eb2"}};
+  next.routes["out"] = "to-b";
+  serve(next);
+  EXPECT_EQ(arrives(), cat("endpoints ", nobody("a"), "eb2+ [ea1 eb2]"));
+  accepts();
+  EXPECT_EQ(arrives(), "routes to-b [to-b]");
+  accepts();
+  EXPECT_EQ(arrives(), cat("endpoints ", nobody("a"), "eb2 [", nobody("a"), " eb2]"));
+}
+
+TEST_F(AdsSessionTest, LastEndpointsThatNoRouteWaitsForAreDroppedAtOnce) {
+  settle(kSmall);
+  Target next = kSmall;
+  next.endpoints["a"] = nobody("a");
+  serve(next);
+  EXPECT_EQ(arrives(), cat("endpoints ", nobody("a"), " [", nobody("a"), "]"));
 }
 
 TEST_F(AdsSessionTest, DoesNotWaitForEverForAnAnswer) {
