@@ -9,17 +9,19 @@
 
 namespace glia {
 
-// The request's body, watched for its end.
+// The request's body, watched for its end and for whose turn it is.
 class Exchange::WatchedBody final : public Body {
  public:
   WatchedBody(Exchange& exchange, std::unique_ptr<Body> body)
       : exchange_(exchange), body_(std::move(body)) {}
   Piece poll() override {
     Piece piece = body_->poll();
-    if (piece.state == State::kEnd && !ended_) {
-      ended_ = true;
-      exchange_.watch_.request_ended();
-    }
+    if (ended_) return piece;
+    Watch& watch = exchange_.watch_;
+    if (piece.state == State::kData) watch.upstreams_turn();
+    if (piece.state == State::kPending) watch.clients_turn();
+    if (piece.state == State::kEnd) watch.request_ended();
+    ended_ = piece.state == State::kEnd;
     return piece;
   }
   void wait(Waiter& waiter) override { body_->wait(waiter); }

@@ -168,6 +168,36 @@ TEST_P(Path, AnswersWhenTheRoutesTimeRunsOut) {
   EXPECT_EQ(t.upstream("10.0.1.1").active(), 0u) << "the upstream was not told";
 }
 
+TEST_P(Path, AnswersInTimeThoughNoUpstreamTookTheRequest) {
+  SimWorld world(20);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200);
+  t.route().forward->timeout = 2s;
+  t.start();
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  for (const std::size_t size : {10u, 1'000'000u}) {
+    const TimePoint sent = world.loop().clock().now();
+    const Answer answer = t.send({.method = "POST", .body = std::string(size, 'x')});
+    EXPECT_EQ(answer.status, 504);
+    EXPECT_EQ(answer.header("x-glia-reason"), "upstream_timeout");
+    EXPECT_LT(world.loop().clock().now() - sent, 3s);
+  }
+}
+
+TEST_P(Path, AnswersInTimeThoughTheUpstreamStoppedTakingTheRequest) {
+  SimWorld world(21);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200);
+  t.route().forward->timeout = 2s;
+  t.start();
+  ASSERT_EQ(t.get().status, 200);
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  const TimePoint sent = world.loop().clock().now();
+  const Answer answer = t.send({.method = "POST", .body = std::string(3'000'000, 'x')});
+  EXPECT_EQ(answer.status, 504);
+  EXPECT_LT(world.loop().clock().now() - sent, 3s);
+}
+
 TEST_P(Path, BreaksTheAnswerOffWhenTheUpstreamDoes) {
   SimWorld world(8);
   MeshWorld t(world, down(), up());
@@ -321,6 +351,23 @@ TEST(SlowRequest, MayTakeItsTimeOnceTheAnswerHasBegun) {
   client.send("cd");
   ASSERT_TRUE(world.run_until([&] { return client.received.ends_with("cd"); }, 5s))
       << client.received;
+}
+
+TEST(SlowRequest, IsNotHeldAgainstTheUpstream) {
+  SimWorld world(22);
+  MeshWorld t(world);
+  t.upstream("10.0.1.1").replies(200, "thanks");
+  t.route().forward->timeout = 2s;
+  t.start();
+  Party client(world.host("10.0.0.7").connect(*Address::ip("10.0.0.1", 80)));
+  client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n");
+  for (const char* piece : {"a", "b", "c", "d"}) {
+    t.advance(5s);
+    client.send(piece);
+  }
+  ASSERT_TRUE(world.run_until([&] { return client.received.ends_with("0\r\n\r\n"); }, 5s))
+      << client.received;
+  EXPECT_TRUE(client.received.starts_with("HTTP/1.1 200 ")) << client.received;
 }
 
 TEST_P(Path, NamesTheRouteThatAnswersByItself) {

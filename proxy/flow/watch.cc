@@ -9,6 +9,7 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
   idle_at_ = loop_.now() + limits_.idle;
   if (request_ended) return this->request_ended();
   if (limits_.request > 0s) request_by_ = loop_.now() + limits_.request;
+  if (limits_.response > 0s) deadline_ = loop_.now() + limits_.response;
   restart();
 }
 
@@ -19,11 +20,18 @@ void Watch::request_ended() {
   restart();
 }
 
+void Watch::upstreams_turn() {
+  if (limits_.response == 0s) return;
+  deadline_ = loop_.now() + limits_.response;
+  if (armed_ > *deadline_) restart();
+}
+
 void Watch::restart() {
   TimePoint at = TimePoint::max();
   if (limits_.idle > 0s) at = idle_at_;
   if (request_by_) at = std::min(at, *request_by_);
   if (deadline_) at = std::min(at, *deadline_);
+  armed_ = at;
   if (at != TimePoint::max()) start(at - loop_.now());
 }
 

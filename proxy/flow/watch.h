@@ -13,9 +13,12 @@
 namespace glia {
 
 struct WatchLimits {
-  Duration request{0};   // From the head of the request to its end, or to the answer; 0: none.
-  Duration response{0};  // From the end of the request to the end of the response; 0: none.
-  Duration idle{0};      // Without a byte of body in either direction; 0: none.
+  Duration request{0};  // From the head of the request to its end, or to the answer; 0: none.
+  // From the end of the request to the end of the response, and before that from each piece of the
+  // request to the moment when the next is asked for: an upstream that cannot be reached, or takes
+  // nothing, never sees the end of a large request. 0: none.
+  Duration response{0};
+  Duration idle{0};  // Without a byte of body in either direction; 0: none.
 };
 
 class Watch final : public Alarm {
@@ -36,6 +39,10 @@ class Watch final : public Alarm {
   void begin(const WatchLimits& limits, bool request_ended);
   // The response's time counts from here.
   void request_ended();
+  // A piece of the request is on its way up: the response's time counts, anew, ...
+  void upstreams_turn();
+  // ... but not while all that waits for the next piece.
+  void clients_turn() { deadline_.reset(); }
   // The answer begins: from here on the request may take its time.
   void answering() { request_by_.reset(); }
   Rang rang() const { return rang_; }
@@ -54,6 +61,7 @@ class Watch final : public Alarm {
   TimePoint idle_at_;
   std::optional<TimePoint> request_by_;
   std::optional<TimePoint> deadline_;
+  TimePoint armed_ = TimePoint::max();  // What the timer is set to; it may be earlier than needed.
   uint64_t moved_ = 0;
   Rang rang_ = Rang::kNotYet;
   bool request_over_ = false;
