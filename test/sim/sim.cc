@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "proxy/base/text.h"
@@ -30,6 +31,17 @@ bool SimWorld::run_until(const std::function<bool()>& done, Duration limit) {
 
 void SimWorld::run_for(Duration time) {
   run_until([] { return false; }, time);
+}
+
+int seeds(int usual) {
+  bool sanitizer = false;
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  sanitizer = true;
+#endif
+#endif
+  const bool longer = std::getenv("GLIA_LONG") != nullptr;
+  return std::max(1, usual * (longer ? 10 : 1) / (sanitizer ? 10 : 1));
 }
 
 void for_each_seed(int count, const std::function<void(SimWorld&)>& scenario,

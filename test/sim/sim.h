@@ -60,6 +60,9 @@ class SimWorld {
   SimFabric fabric_;
 };
 
+// How many seeds to run: `usual`, ten times as many if GLIA_LONG is set, a tenth under a sanitizer.
+int seeds(int usual);
+
 // Runs `scenario` in `count` worlds, with seeds 1 to `count`, or only with GLIA_SIM_SEED if that is
 // set. Stops at the first seed that fails, and names it.
 void for_each_seed(int count, const std::function<void(SimWorld&)>& scenario,
