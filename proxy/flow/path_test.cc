@@ -198,6 +198,22 @@ TEST_P(Path, AnswersInTimeThoughTheUpstreamStoppedTakingTheRequest) {
   EXPECT_LT(world.loop().clock().now() - sent, 3s);
 }
 
+TEST_P(Path, BreaksTheAnswerOffWhenItsTimeRunsOut) {
+  SimWorld world(23);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").echoes();
+  t.route().forward->timeout = 2s;
+  t.start();
+  const auto answer = t.client().send({.method = "POST", .body = std::string(3'000'000, 'x')});
+  ASSERT_TRUE(world.run_until([&] { return !answer->body.empty(); }, 5s));
+  const TimePoint parted = world.loop().clock().now();
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 10s));
+  EXPECT_NE(answer->error, "");
+  EXPECT_LT(world.loop().clock().now() - parted, 3s);
+  EXPECT_TRUE(t.worker().exchanges().empty());
+}
+
 TEST_P(Path, BreaksTheAnswerOffWhenTheUpstreamDoes) {
   SimWorld world(8);
   MeshWorld t(world, down(), up());

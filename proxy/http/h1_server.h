@@ -42,7 +42,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   // The connection's side. Runs the service until it first sleeps.
   void start(Service& service);
   bool started() const { return static_cast<bool>(root_); }
-  // The service's task has ended; the stream may be reaped.
+  // The service's task has ended, or shall; the stream may be reaped.
   bool done() const { return done_; }
   bool head_written() const { return head_written_; }
   bool response_ended() const { return response_ended_; }
@@ -74,6 +74,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   void write(Slice data) override;
   void end(const Headers* trailers) override;
   void abort() override;
+  void break_off();
 
   H1Server* connection_;  // Null once detached.
   EventLoop& loop_;

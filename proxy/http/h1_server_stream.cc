@@ -122,7 +122,7 @@ void H1ServerStream::write(Slice data) {
   connection_->mark();
   if (response_framing_.kind == H1Framing::Kind::kLength &&
       data.size() > response_framing_.length - response_bytes_) {
-    return abort();  // More than was announced would be read as the next response.
+    return break_off();  // More than was announced would be read as the next response.
   }
   response_bytes_ += data.size();
   if (response_framing_.kind == H1Framing::Kind::kChunked) {
@@ -136,7 +136,7 @@ void H1ServerStream::end(const Headers* trailers) {
   if (connection_ == nullptr || broken_off_) return;
   if (response_framing_.kind == H1Framing::Kind::kLength &&
       response_bytes_ != response_framing_.length) {
-    return abort();
+    return break_off();
   }
   if (response_framing_.kind == H1Framing::Kind::kChunked) {
     write_last_chunk(connection_->out(), request_.trailers_accepted ? trailers : nullptr);
@@ -145,10 +145,19 @@ void H1ServerStream::end(const Headers* trailers) {
   connection_->mark();
 }
 
-void H1ServerStream::abort() {
+// From then on nothing is written; the task ends by itself.
+void H1ServerStream::break_off() {
   if (connection_ == nullptr || broken_off_) return;
   broken_off_ = true;
   ++stats_.resets_sent;
+}
+
+void H1ServerStream::abort() {
+  if (connection_ == nullptr) return;
+  break_off();
+  // The task may sleep where nobody will wake it.
+  done_ = true;
+  connection_->mark();
 }
 
 Body::Piece H1ServerStream::poll_body() {
