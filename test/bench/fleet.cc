@@ -48,57 +48,38 @@ class Fleet::Link final : private ClientConnection::Owner {
   std::vector<WaitSlot*> waiting_;
 };
 
-// One request after the other.
+// One errand after the other.
 class Fleet::Lane {
  public:
   Lane(Fleet& fleet, Link& link) : fleet_(fleet), link_(link), task_(run()) { task_.start(); }
   void go() { go_.wake(fleet_.loop_.ready()); }
+  bool alive() const { return link_.connection() != nullptr; }
 
  private:
   Task<void> run() {
     for (;;) {
       co_await wait_in(go_);
-      while (fleet_.take()) {
-        const TimePoint began = fleet_.loop_.clock().now();
-        const Result<void> outcome = co_await ask();
+      while (alive()) {
+        const auto began = fleet_.take();
+        if (!began) break;
+        const Result<void> outcome = co_await ask(*began);
         if (outcome) {
-          fleet_.answered(fleet_.loop_.clock().now() - began);
+          fleet_.answered();
         } else {
           fleet_.failed(outcome.error().message());
-          if (link_.connection() == nullptr) break;
         }
+        if (fleet_.mode_ == Mode::kTouch) break;
       }
-      fleet_.lane_parked();
+      fleet_.lane_parked(*this);
     }
   }
 
-  Task<Result<void>> ask() {
-    Request request(ArenaRef::create());
-    request.method = "GET";
-    request.scheme = fleet_.plan_.tls != nullptr ? "https" : "http";
-    request.authority = "bench.example";
-    request.path = "/v1/models/ticket/infer";
-    request.headers.add_kept("user-agent", "glia-bench/1");
-    request.headers.add_kept("accept", "*/*");
-    request.headers.add_kept("x-tenant", "blue");
-    while (link_.connection() != nullptr && link_.connection()->capacity() == 0) {
-      co_await link_.room(room_);
-    }
-    if (link_.connection() == nullptr) co_return invalid(cat(fleet_.broken_));
-    const std::unique_ptr<Call> call = link_.connection()->start(request);
-    CO_TRY(const Response response, co_await head_of(*call));
-    uint64_t bytes = 0;
-    for (;;) {
-      const Body::Piece piece = co_await next(*call);
-      if (piece.state == Body::State::kError) co_return call->error();
-      if (piece.state == Body::State::kEnd) break;
-      bytes += piece.data.size();
-    }
-    if (response.status != 200) co_return invalid(cat("the answer's status is ", response.status));
-    if (bytes != fleet_.plan_.body_bytes) {
-      co_return invalid(cat("the answer has ", bytes, " bytes, not ", fleet_.plan_.body_bytes));
-    }
-    co_return Result<void>();
+  Task<Result<void>> ask(TimePoint began) {
+    while (alive() && link_.connection()->capacity() == 0) co_await link_.room(room_);
+    if (!alive()) co_return invalid(cat(fleet_.broken_));
+    co_return co_await run_errand(*link_.connection(), fleet_.plan_.errand,
+                                  fleet_.plan_.tls != nullptr ? "https" : "http", began,
+                                  fleet_.loop_.clock(), fleet_.samples_);
   }
 
   Fleet& fleet_;
@@ -110,50 +91,98 @@ class Fleet::Lane {
 
 Fleet::Fleet(EventLoop& loop, Network& network, FleetPlan plan, Owner& owner)
     : loop_(loop),
+      network_(network),
       plan_(std::move(plan)),
       owner_(owner),
+      pacer_(loop, [this] { schedule(); }),
       settled_(loop, [this] { settle(); }),
       patience_(loop, [this] { give_up(); }) {
   options_.codec = plan_.codec;
-  patience_.start(kPatience);
-  for (uint64_t i = 0; i < plan_.connections; ++i) {
-    std::unique_ptr<Stream> stream = network.connect(plan_.address);
-    if (plan_.tls != nullptr) stream = plan_.tls->wrap(loop, std::move(stream), kPatience);
-    links_.push_back(std::make_unique<Link>(*this, std::move(stream)));
-  }
-  for (const auto& link : links_) {
-    for (uint64_t i = 0; i < plan_.streams; ++i) {
-      lanes_.push_back(std::make_unique<Lane>(*this, *link));
-    }
-  }
-  parked_ = lanes_.size();
+  options_.limits.stream_window = kStreamWindow;
+  options_.limits.connection_window = kConnectionWindow;
+  patience_.start(kConnectPatience);
+  open_links();
 }
 
 Fleet::~Fleet() = default;
 
-void Fleet::send(uint64_t count) {
-  CHECK(!busy_ && !connecting_);
-  busy_ = true;
+void Fleet::open_links() {
+  while (links_.size() < plan_.connections && links_.size() < opened_ + kAtOnce) {
+    std::unique_ptr<Stream> stream = network_.connect(plan_.address);
+    if (plan_.tls != nullptr) stream = plan_.tls->wrap(loop_, std::move(stream), kConnectPatience);
+    links_.push_back(std::make_unique<Link>(*this, std::move(stream)));
+    for (uint64_t i = 0; i < plan_.streams; ++i) {
+      lanes_.push_back(std::make_unique<Lane>(*this, *links_.back()));
+    }
+  }
+}
+
+void Fleet::begin(Mode mode, uint64_t count) {
+  CHECK(mode_ == Mode::kNone);
+  mode_ = mode;
   report_ = FleetReport();
   report_.asked = count;
   begun_ = 0;
-  parked_ = 0;
-  latencies_.clear();
-  latencies_.reserve(count);
+  samples_.clear();
   patience_.start(kPatience);
   started_ = loop_.clock().now();
+}
+
+void Fleet::send(uint64_t count) {
+  begin(Mode::kClosed, count);
+  running_ = lanes_.size();
   for (const auto& lane : lanes_) lane->go();
 }
 
-bool Fleet::take() {
-  if (begun_ == report_.asked) return false;
-  ++begun_;
-  return true;
+void Fleet::send_open(uint64_t count, double rate) {
+  begin(Mode::kOpen, count);
+  gap_ = std::exponential_distribution<double>(rate);
+  scheduled_ = 0;
+  due_.clear();
+  idle_.clear();
+  for (const auto& lane : lanes_) idle_.push_back(lane.get());
+  next_due_ = started_;
+  schedule();
 }
 
-void Fleet::answered(Duration latency) {
-  ++report_.answered;
-  latencies_.push_back(latency);
+void Fleet::touch() {
+  begin(Mode::kTouch, lanes_.size());
+  next_lane_ = std::min(kAtOnce, lanes_.size());
+  running_ = next_lane_;
+  for (std::size_t i = 0; i < next_lane_; ++i) lanes_[i]->go();
+}
+
+// Open loop: what has become due until now, and when to look again.
+void Fleet::schedule() {
+  if (mode_ != Mode::kOpen) return;
+  const TimePoint now = loop_.clock().now();
+  for (; scheduled_ < report_.asked && next_due_ <= now; ++scheduled_) {
+    due_.push_back(next_due_);
+    next_due_ += Duration(static_cast<int64_t>(gap_(random_) * 1e9));
+  }
+  give_out();
+  if (scheduled_ < report_.asked) pacer_.start(next_due_);
+}
+
+void Fleet::give_out() {
+  for (std::size_t waiting = due_.size(); waiting > 0 && !idle_.empty(); --waiting) {
+    ++running_;
+    idle_.front()->go();
+    idle_.pop_front();
+  }
+}
+
+std::optional<TimePoint> Fleet::take() {
+  if (begun_ == report_.asked) return {};
+  if (mode_ == Mode::kOpen) {
+    if (due_.empty()) return {};
+    const TimePoint began = due_.front();
+    due_.pop_front();
+    ++begun_;
+    return began;
+  }
+  ++begun_;
+  return loop_.clock().now();
 }
 
 void Fleet::failed(const std::string& sentence) {
@@ -162,39 +191,55 @@ void Fleet::failed(const std::string& sentence) {
 }
 
 void Fleet::link_opened() {
-  if (++opened_ == plan_.connections) settled_.start(0s);
+  if (++opened_ == plan_.connections) return settled_.start(0s);
+  open_links();
 }
 
 void Fleet::link_broken(const std::string& sentence) {
   if (broken_.empty()) broken_ = sentence;
-  if (connecting_) settled_.start(0s);
+  if (mode_ == Mode::kConnecting) settled_.start(0s);
 }
 
-void Fleet::lane_parked() {
-  if (++parked_ == lanes_.size()) settled_.start(0s);
+void Fleet::lane_parked(Lane& lane) {
+  --running_;
+  if (mode_ == Mode::kOpen && lane.alive()) idle_.push_back(&lane);
+  if (mode_ == Mode::kTouch && next_lane_ < lanes_.size()) {
+    ++running_;
+    return lanes_[next_lane_++]->go();
+  }
+  if (running_ > 0) return;
+  const bool over = mode_ != Mode::kOpen || begun_ == report_.asked || idle_.empty();
+  if (over && mode_ != Mode::kNone) settled_.start(0s);
 }
 
 void Fleet::give_up() {
-  if (!connecting_ && !busy_) return;
-  if (broken_.empty()) broken_ = cat("no end after ", to_ms(kPatience) / 1000, " s");
+  if (mode_ == Mode::kNone) return;
+  const Duration limit = mode_ == Mode::kConnecting ? kConnectPatience : kPatience;
+  if (broken_.empty()) {
+    broken_ = cat(opened_, " of ", plan_.connections, " connections are open, ", report_.answered,
+                  " errands done after ", to_ms(limit) / 1000, " s");
+  }
   settle();
 }
 
 void Fleet::settle() {
   patience_.stop();
-  if (std::exchange(connecting_, false)) {
+  pacer_.stop();
+  const Mode ended = std::exchange(mode_, Mode::kNone);
+  if (ended == Mode::kNone) return;
+  if (ended == Mode::kConnecting) {
     return owner_.on_connected(broken_.empty() ? Result<void>() : Result<void>(invalid(broken_)));
   }
-  if (!std::exchange(busy_, false)) return;
   report_.seconds = to_seconds(loop_.clock().now() - started_);
   // What no lane was left to ask for, and what was still on its way.
   report_.errors = report_.asked - report_.answered;
   if (report_.errors > 0 && report_.first_error.empty()) report_.first_error = broken_;
-  std::sort(latencies_.begin(), latencies_.end());
-  if (!latencies_.empty()) {
-    const std::size_t last = latencies_.size() - 1;
-    report_.p50_us = to_seconds(latencies_[last / 2]) * 1e6;
-    report_.p99_us = to_seconds(latencies_[last * 99 / 100]) * 1e6;
+  std::sort(samples_.begin(), samples_.end());
+  report_.samples = samples_.size();
+  if (!samples_.empty()) {
+    const std::size_t last = samples_.size() - 1;
+    report_.p50_us = to_seconds(samples_[last / 2]) * 1e6;
+    report_.p99_us = to_seconds(samples_[last * 99 / 100]) * 1e6;
   }
   owner_.on_sent(report_);
 }

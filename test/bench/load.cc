@@ -5,9 +5,12 @@
 // write the proxies' configuration once the origin's ports are known, and read a proxy's CPU time
 // between warm-up and measurement. Each line is answered by one line of JSON:
 //
-//   connect ADDRESS http1|http2 clear|tls CONNECTIONS STREAMS    {"connected":true}
-//   send COUNT                                                   {"asked":50000,"answered":50000,...}
-//   close                                                        {"closed":true}
+//   connect ADDRESS http1|http2 clear|tls|mutual CONNECTIONS STREAMS ERRAND AMOUNT
+//   send COUNT                 COUNT errands, as fast as answers come (errands: see errand.h)
+//   open COUNT RATE            COUNT errands, due at RATE a second in the mean
+//   touch                      one errand on each stream of each connection
+//   storm ADDRESS none|full|resumed COUNT    connections with one request each (see storm.h)
+//   close                      closes what `connect` opened
 //
 // The first line, unasked, says where the origin listens. What cannot be done is {"error":"..."}.
 #include <fcntl.h>
@@ -24,40 +27,20 @@
 #include "proxy/net/libevent_backend.h"
 #include "proxy/net/tcp.h"
 #include "proxy/net/x509.h"
+#include "test/bench/errand.h"
 #include "test/bench/fleet.h"
 #include "test/bench/origin.h"
+#include "test/bench/storm.h"
 
 namespace glia {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: load [--body=BYTES] [--certificate=DIRECTORY]\n"
-    "  --body=BYTES             of every answer; 1024 if not given\n"
-    "  --certificate=DIRECTORY  writes certificate.pem, key.pem and both.pem for the proxies "
-    "first\n";
-constexpr uint64_t kMostBody = 64 * 1024 * 1024;  // bytes
-
-struct LoadOptions {
-  uint64_t body = 1024;  // bytes
-  std::string certificate_directory;
-};
-
-Result<LoadOptions> parse_load_options(int argc, char** argv) {
-  LoadOptions options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word.starts_with("--certificate=")) {
-      options.certificate_directory = word.substr(14);
-    } else if (word.starts_with("--body=")) {
-      const auto bytes = parse_decimal(word.substr(7));
-      if (!bytes || *bytes > kMostBody) return invalid(cat(word, ": not a size up to 64 MiB"));
-      options.body = *bytes;
-    } else {
-      return invalid(cat(word, ": unknown\n", kUsage));
-    }
-  }
-  return options;
-}
+    "usage: load DIRECTORY\n"
+    "  Writes certificate.pem, key.pem, both.pem (the proxies') and ca.pem there, then obeys "
+    "standard "
+    "input.\n";
+constexpr rlim_t kDescriptors = 65536;  // Wanted; 10,000 idle connections need 10,000.
 
 Result<void> write_file(const std::string& path, std::string_view text) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -68,8 +51,8 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   return {};
 }
 
-// ECDSA P-256, for every proxy the same.
-Result<void> write_certificate(const std::string& directory) {
+// ECDSA P-256, for every proxy the same. Returns the client's identity.
+Result<Identity> write_certificates(const std::string& directory) {
   const WallTime now = SystemClock().wall_now();
   TRY(const CertificateAuthority authority,
       CertificateAuthority::create("bench.example", now, 24h));
@@ -77,11 +60,22 @@ Result<void> write_certificate(const std::string& directory) {
   leaf.uri_san = "spiffe://bench.example/proxy";
   leaf.dns_sans = {"bench.example"};
   leaf.now = now;
-  TRY(const Identity identity, issue(authority, leaf));
-  TRY_VOID(write_file(cat(directory, "/certificate.pem"), identity.certificate));
-  TRY_VOID(write_file(cat(directory, "/key.pem"), identity.private_key));
-  return write_file(cat(directory, "/both.pem"),
-                    cat(identity.certificate, "\n", identity.private_key));
+  TRY(const Identity proxy, issue(authority, leaf));
+  TRY_VOID(write_file(cat(directory, "/certificate.pem"), proxy.certificate));
+  TRY_VOID(write_file(cat(directory, "/key.pem"), proxy.private_key));
+  TRY_VOID(
+      write_file(cat(directory, "/both.pem"), cat(proxy.certificate, "\n", proxy.private_key)));
+  TRY_VOID(write_file(cat(directory, "/ca.pem"), authority.certificate()));
+  leaf.uri_san = "spiffe://bench.example/client";
+  return issue(authority, leaf);
+}
+
+void raise_descriptor_limit() {
+  rlimit limit = {kDescriptors, kDescriptors};
+  if (::setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 double own_cpu_seconds() {
@@ -115,27 +109,59 @@ std::vector<std::string_view> split(std::string_view line) {
   return words;
 }
 
-// Reads commands and obeys them.
-class Commander final : private FdWatch, private Fleet::Owner {
+Result<uint64_t> number(std::string_view word) {
+  const auto value = parse_decimal(word);
+  if (!value) return invalid(cat(word, ": not a number"));
+  return *value;
+}
+
+// What clients use towards the proxies.
+class ClientTls {
  public:
-  Commander(LibeventBackend& backend, EventLoop& loop, Network& network, const LoadOptions& options)
+  Result<void> create(const Identity& identity) {
+    for (const bool mutual : {false, true}) {
+      for (const bool http2 : {false, true}) {
+        TlsOptions options;
+        options.alpn = {http2 ? "h2" : "http/1.1"};
+        options.minimum_version = 0x0304;
+        options.groups = {"X25519"};  // What all the peers speak.
+        options.server_name = "bench.example";
+        if (mutual) options.certificate_chain = identity.certificate;
+        if (mutual) options.private_key = identity.private_key;
+        TRY(contexts_[mutual][http2], TlsContext::create(TlsContext::Side::kClient, options));
+      }
+    }
+    TRY(storm_, Storm::make_context(identity));
+    return {};
+  }
+  // Null for "clear".
+  Result<std::shared_ptr<const TlsContext>> find(std::string_view transport, Codec codec) const {
+    if (transport == "clear") return std::shared_ptr<const TlsContext>();
+    if (transport != "tls" && transport != "mutual") {
+      return invalid(cat(transport, ": not a transport"));
+    }
+    return contexts_[transport == "mutual"][codec == Codec::kHttp2];
+  }
+  const std::shared_ptr<SSL_CTX>& storm() const { return storm_; }
+
+ private:
+  std::shared_ptr<const TlsContext> contexts_[2][2];
+  std::shared_ptr<SSL_CTX> storm_;
+};
+
+// Reads commands and obeys them.
+class Commander final : private FdWatch, private Fleet::Owner, private Storm::Owner {
+ public:
+  Commander(LibeventBackend& backend, EventLoop& loop, Network& network, const ClientTls& tls)
       : FdWatch(backend, STDIN_FILENO),
         loop_(loop),
         network_(network),
-        body_(options.body, 'x'),
-        http1_(loop, network, Codec::kHttp1, body_),
-        http2_(loop, network, Codec::kHttp2, body_) {}
+        tls_(tls),
+        http1_(loop, network, Codec::kHttp1),
+        http2_(loop, network, Codec::kHttp2) {}
   ~Commander() override { unwatch(); }
 
   Result<void> begin() {
-    TlsOptions http1, http2;
-    http1.alpn = {"http/1.1"};
-    http2.alpn = {"h2"};
-    http1.minimum_version = http2.minimum_version = 0x0304;
-    http1.groups = http2.groups = {"X25519"};  // What all the peers speak.
-    http1.server_name = http2.server_name = "bench.example";
-    TRY(tls_http1_, TlsContext::create(TlsContext::Side::kClient, http1));
-    TRY(tls_http2_, TlsContext::create(TlsContext::Side::kClient, http2));
     TRY_VOID(http1_.listen());
     TRY_VOID(http2_.listen());
     want(/*reading=*/true, /*writing=*/false);
@@ -161,41 +187,70 @@ class Commander final : private FdWatch, private Fleet::Owner {
 
   Result<void> obey(const std::vector<std::string_view>& words) {
     if (words.empty()) return {};
-    if (words[0] == "connect") return connect(words);
-    if (words[0] == "send") return send(words);
-    if (words[0] != "close") return invalid(cat(words[0], ": no such command"));
-    fleet_.reset();
-    answer("{\"closed\":true}");
-    return {};
+    if (words[0] == "connect" && words.size() == 8) return connect(words);
+    if (words[0] == "storm" && words.size() == 4) return storm(words);
+    if (words[0] == "close" && words.size() == 1) {
+      fleet_.reset();
+      answer("{\"closed\":true}");
+      return {};
+    }
+    const bool batch = (words[0] == "send" && words.size() == 2) ||
+                       (words[0] == "open" && words.size() == 3) ||
+                       (words[0] == "touch" && words.size() == 1);
+    if (!batch) return invalid(cat(words[0], ": no such command, or not its number of words"));
+    return send(words);
   }
 
   Result<void> connect(const std::vector<std::string_view>& words) {
-    if (words.size() != 6) return invalid("connect takes 5 words");
     if (fleet_ != nullptr) return invalid("connect: close the last fleet first");
     FleetPlan plan;
     TRY(plan.address, Address::parse(words[1]));
     plan.codec = words[2] == "http2" ? Codec::kHttp2 : Codec::kHttp1;
-    if (words[3] == "tls") plan.tls = plan.codec == Codec::kHttp2 ? tls_http2_ : tls_http1_;
-    const auto connections = parse_decimal(words[4]);
-    const auto streams = parse_decimal(words[5]);
-    if (!connections || !streams) return invalid("connect: not a number");
-    plan.connections = *connections;
-    plan.streams = *streams;
-    plan.body_bytes = body_.size();
+    TRY(plan.tls, tls_.find(words[3], plan.codec));
+    TRY(plan.connections, number(words[4]));
+    TRY(plan.streams, number(words[5]));
+    TRY(const uint64_t amount, number(words[7]));
+    TRY(plan.errand, Errand::parse(words[6], amount));
     Fleet::Owner& self = *this;
     fleet_ = std::make_unique<Fleet>(loop_, network_, std::move(plan), self);
     return {};
   }
 
   Result<void> send(const std::vector<std::string_view>& words) {
-    const auto count = words.size() == 2 ? parse_decimal(words[1]) : std::nullopt;
-    if (!count || *count == 0) return invalid("send takes a number above 0");
-    if (fleet_ == nullptr || fleet_->busy())
-      return invalid("send: connect first, then one at a time");
+    if (fleet_ == nullptr || fleet_->busy()) return invalid("connect first, then one at a time");
+    begin_counting();
+    if (words[0] == "touch") {
+      fleet_->touch();
+      return {};
+    }
+    TRY(const uint64_t count, number(words[1]));
+    if (count == 0) return invalid("a number above 0 is needed");
+    if (words[0] == "send") {
+      fleet_->send(count);
+      return {};
+    }
+    TRY(const uint64_t rate, number(words[2]));
+    if (rate == 0) return invalid("a rate above 0 is needed");
+    fleet_->send_open(count, static_cast<double>(rate));
+    return {};
+  }
+
+  Result<void> storm(const std::vector<std::string_view>& words) {
+    TRY(const Address address, Address::parse(words[1]));
+    TRY(const uint64_t count, number(words[3]));
+    const Handshake handshake = words[2] == "full"      ? Handshake::kFull
+                                : words[2] == "resumed" ? Handshake::kResumed
+                                                        : Handshake::kNone;
+    begin_counting();
+    Storm::Owner& self = *this;
+    storm_ = std::make_unique<Storm>(loop_, network_, address, handshake, count,
+                                     handshake == Handshake::kNone ? nullptr : tls_.storm(), self);
+    return {};
+  }
+
+  void begin_counting() {
     cpu_before_ = own_cpu_seconds();
     origin_before_ = http1_.requests() + http2_.requests();
-    fleet_->send(*count);
-    return {};
   }
 
   void on_connected(const Result<void>& outcome) override {
@@ -203,38 +258,47 @@ class Commander final : private FdWatch, private Fleet::Owner {
     answer("{\"connected\":true}");
   }
 
-  void on_sent(const FleetReport& report) override {
+  // The figures that every batch has; without the closing brace.
+  template <class Report>
+  std::string common(const Report& report) {
     const uint64_t reached = http1_.requests() + http2_.requests() - origin_before_;
     std::string first_error;
     append_json_escaped(first_error, report.first_error);
-    answer(cat("{\"asked\":", report.asked, ",\"answered\":", report.answered,
+    return cat("{\"asked\":", report.asked, ",\"answered\":", report.answered,
                ",\"errors\":", report.errors, ",\"first_error\":\"", first_error,
                "\",\"reached_origin\":", reached, ",\"seconds\":", report.seconds,
-               ",\"p50_us\":", report.p50_us, ",\"p99_us\":", report.p99_us,
-               ",\"own_cpu_seconds\":", own_cpu_seconds() - cpu_before_, "}"));
+               ",\"own_cpu_seconds\":", own_cpu_seconds() - cpu_before_);
   }
+
+  void on_sent(const FleetReport& report) override {
+    answer(cat(common(report), ",\"samples\":", report.samples, ",\"p50_us\":", report.p50_us,
+               ",\"p99_us\":", report.p99_us, "}"));
+  }
+
+  void on_storm_over(const StormReport& report) override { answer(cat(common(report), "}")); }
 
   EventLoop& loop_;
   Network& network_;
-  const std::string body_;
+  const ClientTls& tls_;
   Origin http1_, http2_;
-  std::shared_ptr<const TlsContext> tls_http1_, tls_http2_;
   std::unique_ptr<Fleet> fleet_;
+  std::unique_ptr<Storm> storm_;
   std::string typed_;
   double cpu_before_ = 0;
   uint64_t origin_before_ = 0;
 };
 
 Result<void> run(int argc, char** argv) {
-  TRY(const LoadOptions options, parse_load_options(argc, argv));
-  if (!options.certificate_directory.empty()) {
-    TRY_VOID(write_certificate(options.certificate_directory));
-  }
+  if (argc != 2) return invalid(cat(kUsage));
+  raise_descriptor_limit();
+  TRY(const Identity client, write_certificates(argv[1]));
+  ClientTls tls;
+  TRY_VOID(tls.create(client));
   auto backend = std::make_unique<LibeventBackend>();
   LibeventBackend& events = *backend;
   EventLoop loop(std::move(backend));
   SocketNetwork network(loop);
-  Commander commander(events, loop, network, options);
+  Commander commander(events, loop, network, tls);
   TRY_VOID(commander.begin());
   loop.run();
   return {};

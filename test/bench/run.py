@@ -1,60 +1,63 @@
-"""Measures what a request costs in glia-proxy beside Envoy, HAProxy and nginx; called by ./dev bench.
+"""Measures glia-proxy beside Envoy, HAProxy, nginx, nghttpx and a bare relay; called by ./dev bench.
 
   ./dev bench            the comparison; exit status 1 if a request failed or a bar was missed
   ./dev bench parts      Google Benchmark for the parts (every //test/bench:*_bench)
+  ./dev bench instructions [--renew]
+                         instructions a request by callgrind against their budget; or a new budget
 
-The figure is CPU time of the proxy for each request, at a closed loop of clients. Origin and load
-generator are one thread on the first CPU, the proxy has one worker on the second. The proxies take
-turns within each round, so what the machine does meanwhile meets all of them; ratios are taken
-within a round. docs/BENCHMARKS.md says more.
+Origin and load generator are one thread on the first CPU, each proxy has one worker on the second.
+The proxies take turns within each round, so what the machine does meanwhile meets all of them; ratios
+are taken within a round. rows.py says what is measured and what the bars are, docs/BENCHMARKS.md why.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import instructions
+import measure
 import peers
+import plot
+import rows
+import stage
 import table
 from peers import BenchError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BAZEL = "/usr/bin/bazel"
 RELEASE = ["--config=release", "-c", "opt"]
-
-# Row: protocol, transport, connections, streams of each, requests measured a round.
-ROWS = {
-    "http1-clear": ("http1", "clear", 64, 1, 20_000),
-    "http1-tls": ("http1", "tls", 64, 1, 20_000),
-    "http2-clear": ("http2", "clear", 8, 32, 40_000),
-    "http2-tls": ("http2", "tls", 8, 32, 40_000),
-}
-WARM_UP = 0.1  # of the requests measured
+PROGRAMS = {"load": "//test/bench:load", "relay": "//test/bench:relay",
+            "glia-proxy": "//proxy/server:glia-proxy"}
+PAGE = ROOT / "docs" / "BENCHMARKS.md"
+PLOT = ROOT / "docs" / "benchmarks.svg"
 # A block is measured again if other processes took more than this share of the machine meanwhile.
 QUIET = 0.15
+# After so many blocks with errors a contestant is not asked again on that row.
+MOST_STRIKES = 2
 
 
 def say(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def build(targets):
+def build(targets, flags=RELEASE):
     say(f"building {' '.join(targets)}")
-    command = [BAZEL, "build", "--ui_event_filters=-info", "--noshow_progress", *RELEASE, *targets]
+    command = [BAZEL, "build", "--ui_event_filters=-info", "--noshow_progress", *flags, *targets]
     if subprocess.run(command, cwd=ROOT).returncode != 0:
         raise BenchError("the build failed (see above)")
 
 
-def built(target):
+def built(target, where=None):
     path, name = target.removeprefix("//").split(":")
-    return ROOT / "bazel-bin" / path / name
+    return pathlib.Path(where or ROOT / "bazel-bin") / path / name
 
 
 def run_parts(arguments):
@@ -68,127 +71,95 @@ def run_parts(arguments):
     return worst
 
 
-class Load:
-    """The origin and load generator, told what to do by lines; see load.cc."""
-
-    def __init__(self, binary, work, cpu, body):
-        self.process = subprocess.Popen(
-            [binary, f"--certificate={work}", f"--body={body}"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
-        self.origin = self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise BenchError("the load generator ended by itself (see above)")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise BenchError(f"load generator: {answer['error']}")
-        return answer
-
-    def ask(self, *words):
-        self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait(10)
+def run_instructions(arguments):
+    if arguments not in ([], ["--renew"]):
+        raise BenchError(f"instructions: {' '.join(arguments)} is not --renew")
+    if not instructions.available():
+        raise BenchError("valgrind is not on this machine; ./dev bench installs it")
+    # As ./dev test builds it: link-time optimisation would take minutes there.
+    build([instructions.TARGET], ["-c", "opt"])
+    measured = instructions.measure(built(instructions.TARGET))
+    for scenario, number in measured.items():
+        print(f"{scenario:16} {number}")
+    if arguments:
+        instructions.write_budget(measured)
+        return 0
+    found = instructions.complaints(measured, instructions.read_budget())
+    for sentence in found:
+        say(f"bench: {sentence}")
+    return 1 if found else 0
 
 
-def busy_seconds():
-    """CPU time that the whole machine has spent on something, since it started."""
-    words = pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]
-    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in words[:8])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def measure(proxy, row, load):
-    """One block: CPU time a request of one proxy on one row."""
-    protocol, transport, connections, streams, requests = ROWS[row]
-    load.ask("connect", proxy.address(row), protocol, transport, connections, streams)
-    warm = load.ask("send", int(requests * WARM_UP))
-    busy, begun, cpu = busy_seconds(), time.monotonic(), proxy.cpu_seconds()
-    sent = load.ask("send", requests)
-    cpu = proxy.cpu_seconds() - cpu
-    elapsed, busy = time.monotonic() - begun, busy_seconds() - busy
-    load.ask("close")
-    errors = warm["errors"] + sent["errors"]
-    if sent["reached_origin"] != sent["answered"]:
-        errors += abs(sent["reached_origin"] - sent["answered"])
-    others = max(0.0, busy - cpu - sent["own_cpu_seconds"]) / (elapsed * os.cpu_count())
-    return {
-        "proxy": proxy.name,
-        "row": row,
-        "cpu_us": cpu / sent["answered"] * 1e6 if sent["answered"] else None,
-        "requests": sent["answered"],
-        "errors": errors,
-        "first_error": warm["first_error"] or sent["first_error"],
-        "per_second": sent["answered"] / sent["seconds"],
-        "p50_us": sent["p50_us"],
-        "p99_us": sent["p99_us"],
-        "load_cpu_us": sent["own_cpu_seconds"] / requests * 1e6,
-        "others": others,
-        "load_average": os.getloadavg()[0],
-    }
-
-
-def measure_quietly(proxy, row, load, tries):
+def measure_quietly(scene, row, contestant, tries):
     """The least disturbed of up to `tries` blocks; a block with errors counts at once."""
     best = None
     for _ in range(tries):
-        block = measure(proxy, row, load)
-        if best is None or block["errors"] or block["others"] < best["others"]:
+        block = measure.KINDS[row.kind](scene, row, contestant)
+        if best is None or block.errors or block.others < best.others:
             best = block
-        if best["errors"] or best["others"] <= QUIET:
+        if best.errors or best.others <= QUIET:
             break
     return best
 
 
-def compare(arguments, load, proxies):
-    idle, blocks = {}, []
-    for proxy in proxies:
-        say(f"starting {proxy.name}")
-        proxy.start()
-    time.sleep(1)
-    for proxy in proxies:
-        idle[proxy.name] = proxy.resident_mb()
-    for number in range(arguments.rounds):
-        for row in arguments.rows:
-            # Forward and backward in turn, so that nobody always comes after the same neighbour.
-            order = proxies if number % 2 == 0 else proxies[::-1]
-            for proxy in order:
-                block = measure_quietly(proxy, row, load, arguments.tries)
-                block["round"] = number
-                blocks.append(block)
-                trouble = f"  {block['errors']} ERRORS: {block['first_error']}" * (block["errors"] > 0)
-                cost = "-" if block["cpu_us"] is None else f"{block['cpu_us']:.2f}"
-                say(f"round {number + 1}/{arguments.rounds}  {row:12} {proxy.name:10} "
-                    f"{cost:>7} us  {block['per_second']:8.0f}/s  "
-                    f"others {block['others'] * 100:3.0f} %{trouble}")
-    after = {proxy.name: proxy.resident_mb() for proxy in proxies}
-    return {"blocks": blocks, "idle_mb": idle, "after_mb": after}
+class Comparison:
+    """All rounds, and what was found out."""
 
+    def __init__(self, arguments, scene):
+        self.arguments = arguments
+        self.scene = scene
+        self.blocks = []
+        self.unmeasured = {}  # (row, contestant): why, the first time.
+        self.rounds = 0
 
-def summarise(measured, names, rows):
-    """Medians and ranges of each row and proxy, and of the ratios within a round."""
-    summary = {}
-    for row in rows:
-        by_round = {}
-        for block in measured["blocks"]:
-            if block["row"] == row and block["cpu_us"] is not None:
-                by_round.setdefault(block["round"], {})[block["proxy"]] = block["cpu_us"]
-        summary[row] = {"cpu_us": {}, "ratio": {}}
-        for name in names:
-            costs = [costs[name] for costs in by_round.values() if name in costs]
-            if costs:
-                summary[row]["cpu_us"][name] = [statistics.median(costs), min(costs), max(costs)]
-            ratios = [costs["glia-proxy"] / costs[name] for costs in by_round.values()
-                      if name in costs and "glia-proxy" in costs]
-            if ratios and name != "glia-proxy":
-                summary[row]["ratio"][name] = [statistics.median(ratios), min(ratios), max(ratios)]
-    return summary
+    def run(self):
+        begun = time.monotonic()
+        longest = 0
+        for number in range(self.arguments.rounds):
+            left = self.arguments.minutes * 60 - (time.monotonic() - begun)
+            if number and left < longest:
+                say(f"no time for round {number + 1}: {self.arguments.minutes} minutes are used up")
+                break
+            start = time.monotonic()
+            for row in self.arguments.rows:
+                if number < row.most_rounds:
+                    self.play(row, number)
+            longest = max(longest, time.monotonic() - start)
+            self.rounds = number + 1
+
+    def play(self, row, number):
+        wanted = [(label, contestant) for label, contestant in row.contestants.items()
+                  if contestant[0] in self.arguments.only]
+        # Forward and backward in turn, so that nobody always comes after the same neighbour.
+        for label, contestant in wanted if number % 2 == 0 else wanted[::-1]:
+            if (row.name, label) in self.unmeasured or self.strikes(row, label) >= MOST_STRIKES:
+                continue
+            try:
+                block = measure_quietly(self.scene, row, contestant, self.arguments.tries)
+            except stage.LoadLost as error:
+                self.give_up(row, label, error)
+                self.scene.restart()
+            except BenchError as error:
+                self.give_up(row, label, error)
+            else:
+                self.keep(row, label, number, block)
+
+    def strikes(self, row, label):
+        return sum(block["errors"] > 0 for block in self.blocks
+                   if (block["row"], block["label"]) == (row.name, label))
+
+    def give_up(self, row, label, error):
+        self.unmeasured[row.name, label] = str(error)
+        say(f"bench: {row.name} with {label} cannot be measured: {error}")
+
+    def keep(self, row, label, number, block):
+        self.blocks.append({"row": row.name, "label": label, "round": number, **vars(block)})
+        figures = "  ".join(
+            f"{figure.name} {block.figures[figure.name]:.{figure.digits}f}"
+            for figure in row.figures if block.figures.get(figure.name) is not None)
+        trouble = f"  {block.errors} ERRORS: {block.first_error}" * (block.errors > 0)
+        say(f"round {number + 1}/{self.arguments.rounds}  {row.name:18} {label:16} {figures}  "
+            f"(others {block.others * 100:.0f} %){trouble}")
 
 
 def machine():
@@ -201,74 +172,110 @@ def machine():
             "date": time.strftime("%Y-%m-%d")}
 
 
+def raise_descriptor_limit():
+    """For 10,000 idle connections; what we start inherits it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def versions(names):
+    """Of those that are there; the others will be missed when they are started."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = peers.PROXIES[name].version()
+        except (BenchError, OSError, subprocess.CalledProcessError):
+            found[name] = "missing"
+    return found
+
+
 def comparison(arguments):
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         raise BenchError("this process may use one CPU only; the comparison needs two, one for the "
                          "proxy and one for origin and load generator")
-    targets = ([] if arguments.load else ["//test/bench:load"])
-    targets += [] if arguments.proxy else ["//proxy/server:glia-proxy"]
-    if targets:
-        build(targets)
-    with tempfile.TemporaryDirectory(prefix="glia-bench-") as work:
+    raise_descriptor_limit()
+    given = {"glia-proxy": arguments.proxy}
+    missing = [target for name, target in PROGRAMS.items() if not given.get(name)]
+    if not arguments.bin:
+        build(missing)
+    with tempfile.TemporaryDirectory(prefix="glia-bench-bin-") as programs:
         # Copies, because another build may replace what is in bazel-bin meanwhile.
-        load_binary = shutil.copy(arguments.load or built("//test/bench:load"), f"{work}/load")
-        peers.Glia.binary = shutil.copy(arguments.proxy or built("//proxy/server:glia-proxy"),
-                                        f"{work}/glia-proxy-binary")
-        load = Load(load_binary, work, cpus[0], arguments.body)
-        proxies = []
+        for name, target in PROGRAMS.items():
+            shutil.copy(given.get(name) or built(target, arguments.bin), f"{programs}/{name}")
+        peers.Glia.binary = f"{programs}/glia-proxy"
+        peers.Relay.binary = f"{programs}/relay"
+        scene = stage.Stage(f"{programs}/load", cpus)
+        before = os.getloadavg()
+        played = Comparison(arguments, scene)
         try:
-            for name in arguments.only:
-                proxies.append(peers.PROXIES[name](work, load.origin, cpus[1]))
-            result = {"machine": machine(), "arguments": vars(arguments),
-                      "versions": {proxy.name: proxy.version() for proxy in proxies},
-                      "load_average_before": os.getloadavg()}
-            result.update(compare(arguments, load, proxies))
-            result["load_average_after"] = os.getloadavg()
+            played.run()
         finally:
-            for proxy in proxies:
-                proxy.stop()
-            load.stop()
-    result["summary"] = summarise(result, arguments.only, arguments.rows)
-    return result
+            scene.close()
+        return table.Result(
+            rows=arguments.rows, only=arguments.only, blocks=played.blocks, rounds=played.rounds,
+            unmeasured=played.unmeasured, machine=machine(), versions=versions(arguments.only),
+            load_average=(before[0], os.getloadavg()[0]))
+
+
+def chosen_from(names, parser):
+    def choose(text):
+        words = text.split(",")
+        for word in words:
+            if word not in names:
+                parser.error(f"'{word}' is not one of {', '.join(names)}")
+        return words
+    return choose
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = list(peers.PROXIES)
+    names, all_rows = list(peers.PROXIES), list(rows.ROWS)
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--only", default=names, metavar="NAMES", type=lambda s: s.split(","),
+    parser.add_argument("--only", default=names, metavar="NAMES", type=chosen_from(names, parser),
                         help=f"of {','.join(names)}")
-    parser.add_argument("--rows", default=list(ROWS), metavar="ROWS", type=lambda s: s.split(","),
-                        help=f"of {','.join(ROWS)}")
-    parser.add_argument("--body", type=int, default=1024, metavar="BYTES", help="of each answer")
-    parser.add_argument("--tries", type=int, default=3, metavar="N",
+    parser.add_argument("--rows", default=all_rows, metavar="ROWS",
+                        type=chosen_from(all_rows, parser), help=f"of {','.join(all_rows)}")
+    parser.add_argument("--requests", choices=("all", "small"), default="all",
+                        help="small: see whether everything works; figures and bars mean nothing")
+    parser.add_argument("--minutes", type=float, default=18, metavar="N",
+                        help="no further round is begun that would not end within so many minutes")
+    parser.add_argument("--tries", type=int, default=2, metavar="N",
                         help="how often a block is measured at most when others are busy")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/BENCHMARKS.md")
-    parser.add_argument("--load", metavar="BINARY", help="use this instead of building //test/bench:load")
-    parser.add_argument("--proxy", metavar="BINARY", help="use this instead of building glia-proxy")
+    parser.add_argument("--write", action="store_true",
+                        help=f"put tables and plot into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--bin", metavar="DIRECTORY",
+                        help="a bazel-bin with programs to use instead of building them")
+    parser.add_argument("--proxy", metavar="BINARY", help="another glia-proxy than that of this tree")
     chosen = parser.parse_args(arguments)
-    for given, known in ((chosen.only, names), (chosen.rows, list(ROWS))):
-        for word in given:
-            if word not in known:
-                parser.error(f"'{word}' is not one of {', '.join(known)}")
+    chosen.rows = [rows.ROWS[name] for name in chosen.rows]
+    if chosen.requests == "small":
+        chosen.rows = [rows.small(row) for row in chosen.rows]
+        chosen.tries = 1
+        if chosen.write:
+            parser.error("--write with --requests small would publish figures that mean nothing")
     return chosen
 
 
 def main():
     if sys.argv[1:2] == ["parts"]:
         return run_parts(sys.argv[2:])
+    if sys.argv[1:2] == ["instructions"]:
+        return run_instructions(sys.argv[2:])
     arguments = parse(sys.argv[1:])
     result = comparison(arguments)
-    text = table.render(result)
+    text = table.render(result) if arguments.requests == "all" else table.circumstances(result)
     print(text)
     if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+        pathlib.Path(arguments.json).write_text(json.dumps(result.as_json(), indent=1) + "\n")
     if arguments.write:
-        table.write(ROOT / "docs" / "BENCHMARKS.md", text)
-    trouble = table.trouble(result)
+        table.write(PAGE, f"![How far each bar is met]({PLOT.name})\n\n{text}")
+        PLOT.write_text(plot.draw(result.verdicts()), encoding="utf-8")
+    trouble = table.failures(result)
+    if arguments.requests == "all":
+        trouble += table.missed(result)
     for sentence in trouble:
         say(f"bench: {sentence}")
     return 1 if trouble else 0
@@ -279,6 +286,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
-    except BenchError as error:
+    except (BenchError, instructions.CountError) as error:
         say(f"bench: {error}")
         sys.exit(1)
