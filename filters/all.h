@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "proxy/flow/filter.h"
+#include "proxy/flow/gate.h"
 #include "proxy/mesh/snapshot.h"
 
 namespace glia {
@@ -13,5 +14,7 @@ namespace glia {
 // its place until the configuration changed; if it is of the same kind, its counts go on.
 std::unique_ptr<Filter> make_filter(const FilterConfig& config, const HttpManager& manager,
                                     const Filter* before = nullptr);
+// What decides who may connect where `proxy` relays; null if anybody may.
+std::unique_ptr<Gate> make_gate(const TcpProxy& proxy, const Gate* before = nullptr);
 
 }  // namespace glia

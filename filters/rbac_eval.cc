@@ -82,12 +82,14 @@ bool holds(const RbacRule& rule, const RbacInput& input, Reading reading) {
     case RbacRule::Kind::kPath: return path_matches(*rule.text, input, reading);
     case RbacRule::Kind::kDestinationPort: return input.connection.local.port() == rule.port;
     case RbacRule::Kind::kDestinationIp: return rule.cidr->contains(input.connection.local);
-    case RbacRule::Kind::kServerName:
-      return rule.text->matches(input.connection.tls != nullptr
-                                    ? std::string_view(input.connection.tls->server_name)
-                                    : std::string_view());
+    case RbacRule::Kind::kServerName: return rule.text->matches(requested_name(input.connection));
     case RbacRule::Kind::kAuthenticated: return authenticated(rule, input.connection.tls);
     case RbacRule::Kind::kSourceIp: return rule.cidr->contains(input.connection.remote);
+    case RbacRule::Kind::kPeerIp: {
+      const Preamble* preamble = input.connection.preamble;
+      const bool named = preamble != nullptr && preamble->peer;
+      return rule.cidr->contains(named ? *preamble->peer : input.connection.remote);
+    }
   }
   CHECK(!"unknown kind of rule");
 }
@@ -183,14 +185,29 @@ std::string refusing_policy(const RbacRules& rules, const RbacVerdict& verdict) 
   return names;
 }
 
+namespace {
+
+std::string refusal(const RbacRules& rules, const RbacVerdict& verdict, const std::string& what) {
+  const std::string policy = refusing_policy(rules, verdict);
+  if (verdict.policy != nullptr) return cat("policy ", policy, " does not allow ", what);
+  return cat("no policy allows ", what, " (looked at: ", policy, ')');
+}
+
+}  // namespace
+
 std::string refusal_sentence(const RbacRules& rules, const RbacVerdict& verdict,
                              const RbacInput& input) {
   const std::string what = cat(caller(input.connection), " to ", input.request.method, ' ',
                                input.path.substr(0, kLongestShownPath),
                                input.path.size() > kLongestShownPath ? "..." : "");
-  const std::string policy = refusing_policy(rules, verdict);
-  if (verdict.policy != nullptr) return cat("policy ", policy, " does not allow ", what);
-  return cat("no policy allows ", what, " (looked at: ", policy, ')');
+  return refusal(rules, verdict, what);
+}
+
+std::string refusal_sentence(const RbacRules& rules, const RbacVerdict& verdict,
+                             const ConnectionInfo& connection) {
+  return refusal(rules, verdict,
+                 cat(caller(connection), " from ", connection.remote.text(), " to connect to ",
+                     connection.local.text()));
 }
 
 }  // namespace glia

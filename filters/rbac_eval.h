@@ -37,5 +37,8 @@ std::string refusing_policy(const RbacRules& rules, const RbacVerdict& verdict);
 // Why, for the person who asked: names the caller, what was tried and the policies.
 std::string refusal_sentence(const RbacRules& rules, const RbacVerdict& verdict,
                              const RbacInput& input);
+// The same for a connection that has no request.
+std::string refusal_sentence(const RbacRules& rules, const RbacVerdict& verdict,
+                             const ConnectionInfo& connection);
 
 }  // namespace glia

@@ -29,7 +29,27 @@ void Site::describe_exchanges(std::vector<std::string>& out) const {
   }
 }
 
+void Site::collect_tcp(MetricsPage& page, const std::string& prefix) const {
+  const Labels labels = {{"envoy_tcp_prefix", prefix}};
+  const auto counter = [&](std::string_view name, uint64_t value) {
+    page.counter(cat("envoy_tcp_", name), labels, value);
+  };
+  counter("downstream_cx_total", tcp_stats_.connections);
+  counter("downstream_cx_no_route", tcp_stats_.no_route);
+  counter("downstream_cx_rx_bytes_total", tcp_stats_.bytes_received);
+  counter("downstream_cx_tx_bytes_total", tcp_stats_.bytes_sent);
+  counter("downstream_flow_control_paused_reading_total", tcp_stats_.paused);
+  counter("downstream_flow_control_resumed_reading_total", tcp_stats_.resumed);
+  counter("idle_timeout", tcp_stats_.idle_timeouts);
+  counter("max_downstream_connection_duration", tcp_stats_.duration_timeouts);
+  page.gauge("envoy_tcp_downstream_cx_active", labels,
+             static_cast<int64_t>(tcp_stats_.connections_active));
+  if (gate_ != nullptr) gate_->collect(page, labels);
+  if (log_ != nullptr) log_->collect(page);
+}
+
 void Site::collect(MetricsPage& page) const {
+  if (state_->chain->tcp) return collect_tcp(page, state_->chain->tcp->stat_prefix);
   const Labels labels = {{"envoy_http_conn_manager_prefix", state_->chain->http.stat_prefix}};
   const auto counter = [&](std::string_view name, uint64_t value) {
     page.counter(cat("envoy_http_downstream_", name), labels, value);

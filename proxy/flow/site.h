@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/flow/filter.h"
+#include "proxy/flow/gate.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster.h"
 #include "proxy/mesh/snapshot.h"
@@ -48,12 +49,24 @@ struct SiteStats {
   Histogram time;  // From the first byte of the request to the last of the answer.
 };
 
+// Counts of one tcp_proxy on one worker.
+struct TcpStats {
+  uint64_t connections = 0, connections_active = 0, no_route = 0;
+  uint64_t bytes_received = 0, bytes_sent = 0;
+  uint64_t idle_timeouts = 0, duration_timeouts = 0;
+  uint64_t paused = 0, resumed = 0;  // Reading from clients, because the upstream was full.
+};
+
 class Site final : public Service, public Reapable {
  public:
   Site(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
   void update(std::shared_ptr<const SiteState> state) { state_ = std::move(state); }
   // Null: no access log. Exchanges in flight end in the newest.
   void log(std::unique_ptr<RequestLog> log) { log_ = std::move(log); }
+  RequestLog* log() const { return log_.get(); }
+  // Who may connect, where the chain relays TCP; null: everybody.
+  void gate(std::unique_ptr<Gate> gate) { gate_ = std::move(gate); }
+  Gate* gate() const { return gate_.get(); }
 
   Task<void> serve(ServerStream& stream) override;
 
@@ -61,6 +74,7 @@ class Site final : public Service, public Reapable {
   MeshContext& context() { return context_; }
   ClusterMap& clusters() { return clusters_; }
   SiteStats& stats() { return stats_; }
+  TcpStats& tcp_stats() { return tcp_stats_; }
   // The exchanges in flight in a few words each, newest first (/exchanges).
   void describe_exchanges(std::vector<std::string>& out) const;
   void collect(MetricsPage& page) const;
@@ -72,12 +86,15 @@ class Site final : public Service, public Reapable {
   friend class Exchange;
   void enter(Exchange& exchange);
   void leave(Exchange& exchange);
+  void collect_tcp(MetricsPage& page, const std::string& prefix) const;
 
   MeshContext& context_;
   ClusterMap& clusters_;
   std::shared_ptr<const SiteState> state_;
   std::unique_ptr<RequestLog> log_;
+  std::unique_ptr<Gate> gate_;
   SiteStats stats_;
+  TcpStats tcp_stats_;
   Exchange* newest_ = nullptr;
 };
 

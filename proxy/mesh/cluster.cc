@@ -126,6 +126,22 @@ Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed) {
   co_return lease;
 }
 
+Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
+  if (!resolved_) {
+    DnsWait wait(waiting_for_dns_);
+    while (!resolved_) co_await wait_in(wait.slot);
+  }
+  if (stats_.connections_active >= config_->limits.connections) {
+    ++stats_.connections_overflow;
+    co_return Error(ErrorKind::kOverflow, Fault::kSelf,
+                    cat("cluster ", config_->name, " has ", stats_.connections_active,
+                        " connections, its limit (max_connections)"));
+  }
+  Result<Endpoint*> endpoint = pick(failed);
+  if (!endpoint) co_return std::move(endpoint).error();
+  co_return Hold(**endpoint);
+}
+
 namespace {
 
 void keep_family(ClusterConfig::DnsFamily wanted, std::vector<Address>& addresses) {
@@ -199,6 +215,7 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
   counter("upstream_cx_total", stats_.connections);
   gauge("upstream_cx_active", stats_.connections_active);
   counter("upstream_cx_connect_fail", stats_.connect_failed);
+  counter("upstream_cx_overflow", stats_.connections_overflow);
   counter("upstream_rq_total", stats_.requests);
   gauge("upstream_rq_active", stats_.requests_active);
   gauge("upstream_rq_pending_active", stats_.pending_active);

@@ -29,6 +29,7 @@ struct ClusterStats {
   uint64_t connections = 0, connections_active = 0, connect_failed = 0;
   uint64_t requests = 0, requests_active = 0;
   uint64_t pending_active = 0, pending_overflow = 0, requests_overflow = 0;
+  uint64_t connections_overflow = 0;  // Relayed connections refused because of max_connections.
   uint64_t timeouts = 0, resets = 0, no_endpoint = 0;
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
@@ -56,6 +57,9 @@ class Cluster : public Reapable {
   // connected to is added to them. Waits for the first answer of DNS, if that has not come yet.
   // `failed` outlives the task. Errors: kNoEndpoint, kOverflow, kConnectFailed.
   Task<Result<Lease>> lease(std::vector<Address>& failed);
+  // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
+  // kOverflow (max_connections).
+  Task<Result<Hold>> hold(const std::vector<Address>& failed);
   // The cluster is no longer configured: it ends with its last request.
   void retire();
   // `shared_facts`: also what is the same on every worker and must not be added up.

@@ -100,6 +100,30 @@ Lease::~Lease() {
   endpoint_->released();
 }
 
+Hold::Hold(Endpoint& endpoint) : endpoint_(&endpoint) {
+  ClusterStats& cluster = endpoint.cluster_.stats();
+  ++endpoint.active_;
+  ++endpoint.stats_.connections, ++endpoint.stats_.connections_active, ++endpoint.stats_.requests;
+  ++cluster.connections, ++cluster.connections_active;
+  ++cluster.requests, ++cluster.requests_active;
+}
+
+Hold::~Hold() {
+  if (endpoint_ == nullptr) return;
+  ClusterStats& cluster = endpoint_->cluster_.stats();
+  --endpoint_->active_;
+  --endpoint_->stats_.connections_active;
+  --cluster.connections_active;
+  --cluster.requests_active;
+  endpoint_->released();
+}
+
+void Hold::count_failure() {
+  ++endpoint_->stats_.connect_failed;
+  ++endpoint_->stats_.requests_failed;
+  ++endpoint_->cluster_.stats().connect_failed;
+}
+
 Endpoint::Endpoint(Cluster& cluster, EndpointConfig config)
     : cluster_(cluster), config_(std::move(config)) {}
 
@@ -155,12 +179,14 @@ void Endpoint::connect() {
   ++stats_.connections_active;
   ++cluster_.stats().connections;
   ++cluster_.stats().connections_active;
+  connections_.push_back(std::make_unique<Connection>(*this, dial(nullptr)));
+}
+
+std::unique_ptr<Stream> Endpoint::dial(const ConnectionInfo*) {
   std::unique_ptr<Stream> stream = cluster_.network().connect(config_.address);
   const ClusterConfig& config = cluster_.config();
-  if (config.tls != nullptr) {
-    stream = config.tls->wrap(cluster_.loop(), std::move(stream), config.connect_timeout);
-  }
-  connections_.push_back(std::make_unique<Connection>(*this, std::move(stream)));
+  if (config.tls == nullptr) return stream;
+  return config.tls->wrap(cluster_.loop(), std::move(stream), config.connect_timeout);
 }
 
 void Endpoint::on_ready(Connection& connection) {

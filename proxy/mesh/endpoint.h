@@ -41,6 +41,28 @@ class Lease {
   ClientConnection* connection_ = nullptr;
 };
 
+// One connection to an endpoint that serves one client alone (a relayed TCP connection): counted as a
+// connection and as a request while it lives.
+class Hold {
+ public:
+  Hold() = default;
+  explicit Hold(Endpoint& endpoint);
+  Hold(Hold&& other) noexcept : endpoint_(std::exchange(other.endpoint_, nullptr)) {}
+  Hold& operator=(Hold&& other) noexcept {
+    std::swap(endpoint_, other.endpoint_);
+    return *this;
+  }
+  ~Hold();
+
+  explicit operator bool() const { return endpoint_ != nullptr; }
+  Endpoint& endpoint() const { return *endpoint_; }
+  // The connection could not be made.
+  void count_failure();
+
+ private:
+  Endpoint* endpoint_ = nullptr;
+};
+
 // Counts of one endpoint on one worker (/clusters).
 struct EndpointStats {
   uint64_t connections = 0, connections_active = 0, connect_failed = 0;
@@ -65,6 +87,10 @@ class Endpoint : public Reapable {
   // Waits for room or a new connection; kConnectFailed (safe to try elsewhere) or kOverflow.
   Task<Result<Lease>> wait_lease();
 
+  // A new connection, opening: TCP, what the cluster says first, TLS. Not counted. `client` is whose
+  // connection it will carry, for the PROXY header; null: our own.
+  std::unique_ptr<Stream> dial(const ConnectionInfo* client);
+
   // No new calls; idle() once calls and connections have ended. Requests that wait for a connection
   // here are told to ask again if there is another endpoint; else they finish here.
   void drain(bool others);
@@ -72,6 +98,7 @@ class Endpoint : public Reapable {
 
  private:
   friend class Lease;
+  friend class Hold;
   class Connection;
   class Pending;
 

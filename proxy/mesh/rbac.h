@@ -25,7 +25,8 @@ struct RbacRule {
     kServerName,       // text, on the requested SNI
     kAuthenticated,    // text, on a URI SAN of the verified peer (DNS SAN or subject without one);
                        // without text: any verified peer
-    kSourceIp,         // cidr, on the address of the connection
+    kSourceIp,         // cidr, on the client's address: of the connection, or from its PROXY header
+    kPeerIp,           // cidr, on the address of the connection, whatever a PROXY header says
   };
   Kind kind = Kind::kAny;
   std::vector<RbacRule> children;

@@ -63,6 +63,23 @@ struct HttpManager {
   std::shared_ptr<const RouteTable> routes;  // Null while RDS has not answered.
 };
 
+// envoy.filters.network.tcp_proxy, with the envoy.filters.network.rbac before it: bytes both ways.
+struct TcpProxy {
+  struct Target {
+    std::string cluster;
+    uint32_t weight = 1;
+  };
+  std::string stat_prefix;
+  std::vector<Target> targets;  // At least one.
+  uint64_t total_weight = 1;
+  Duration idle_timeout = 3600s;  // Without a byte in either direction; 0: none
+  Duration longest = 0s;  // From accepting to cutting (max_downstream_connection_duration); 0: none
+  uint32_t connect_attempts = 3;  // Each on another endpoint, if there is one.
+  uint32_t buffer = 256 * 1024;   // bytes read from one side that the other has not taken yet
+  std::vector<AccessLogConfig> access_logs;
+  std::shared_ptr<const RbacConfig> rbac;  // Null: everybody may.
+};
+
 struct FilterChain {
   std::string name;
   // Which connections this chain takes; all empty: any. Envoy's order of precedence.
@@ -72,6 +89,7 @@ struct FilterChain {
   std::vector<std::string> application_protocols;
   std::shared_ptr<const TlsContext> tls;  // Null: clear text.
   Duration handshake_timeout = 15s;
+  std::optional<TcpProxy> tcp;  // Nothing: HTTP is spoken.
   HttpManager http;
 };
 

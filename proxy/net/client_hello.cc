@@ -101,7 +101,7 @@ ClientHello read_client_hello(std::string_view bytes) {
           read_message(body, hello) ? ClientHello::State::kComplete : ClientHello::State::kNotTls;
     }
   }
-  if (hello.state == ClientHello::State::kNeedMore && bytes.size() >= kLargestClientHello) {
+  if (hello.state == ClientHello::State::kNeedMore && bytes.size() >= kLargestHelloRecords) {
     hello.state = ClientHello::State::kNotTls;
   }
   return hello;

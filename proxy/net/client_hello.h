@@ -19,8 +19,10 @@ struct ClientHello {
   std::vector<std::string> application_protocols;  // ALPN, in the client's order.
 };
 
-// More than this is no ClientHello; it is then kNotTls.
+// A longer message is no ClientHello (BoringSSL takes no longer one either); it is then kNotTls.
 inline constexpr std::size_t kLargestClientHello = 16 * 1024;  // bytes
+// Nor is one that needs more than this with the heads of its records.
+inline constexpr std::size_t kLargestHelloRecords = 20 * 1024;  // bytes
 
 ClientHello read_client_hello(std::string_view bytes);
 

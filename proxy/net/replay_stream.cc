@@ -2,11 +2,21 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace glia {
 
-ReplayStream::ReplayStream(EventLoop& loop, std::unique_ptr<Stream> under, Slice beginning)
-    : Timer(loop), under_(std::move(under)), beginning_(std::move(beginning)) {}
+ReplayStream::ReplayStream(EventLoop& loop, std::unique_ptr<Stream> under, Beginning beginning)
+    : Timer(loop),
+      under_(std::move(under)),
+      bytes_(std::move(beginning.bytes)),
+      info_(under_->info()),
+      ended_(beginning.ended) {
+  preamble_.server_name = std::move(beginning.server_name);
+  if (beginning.source) preamble_.peer = std::exchange(info_.remote, *beginning.source);
+  if (beginning.destination) info_.local = *beginning.destination;
+  info_.preamble = &preamble_;
+}
 
 void ReplayStream::watch(Stream::Watcher& watcher) {
   watcher_ = &watcher;
@@ -21,28 +31,36 @@ void ReplayStream::fire() {
     opened_ = true;
     watcher_->on_open();
   }
-  if (!beginning_.empty() && !paused_) watcher_->on_readable();
-  if (beginning_.empty()) return under_->pause_reading(paused_);
-  if (!paused_) start(0s);
+  if (leftover() && !paused_) watcher_->on_readable();
+  if (leftover()) {
+    if (!paused_) start(0s);
+    return;
+  }
+  if (!ended_) under_->pause_reading(paused_);
 }
 
 void ReplayStream::on_readable() { watcher_->on_readable(); }
 
 IoResult ReplayStream::read(std::span<char> into) {
-  if (beginning_.empty()) return under_->read(into);
-  const std::size_t count = std::min(into.size(), beginning_.size());
-  std::memcpy(into.data(), beginning_.data(), count);
-  beginning_.drop_front(count);
-  return {IoResult::State::kDone, count};
+  if (!bytes_.empty()) {
+    const std::size_t count = std::min(into.size(), bytes_.size());
+    std::memcpy(into.data(), bytes_.data(), count);
+    bytes_.drop_front(count);
+    if (bytes_.empty()) bytes_ = Slice();
+    return {IoResult::State::kDone, count};
+  }
+  if (!ended_) return under_->read(into);
+  end_told_ = true;
+  return {IoResult::State::kEnd};
 }
 
 void ReplayStream::pause_reading(bool paused) {
   paused_ = paused;
-  if (!beginning_.empty()) {
+  if (leftover()) {
     if (!paused && opened_ && !running()) start(0s);
     return;
   }
-  if (!running()) under_->pause_reading(paused);
+  if (!running() && !ended_) under_->pause_reading(paused);
 }
 
 }  // namespace glia

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,11 +40,25 @@ struct TlsInfo {
   std::vector<std::string> local_uri_sans;  // Of the certificate that we showed.
 };
 
+// What a listener learnt by looking at the beginning of a connection before anybody answered it.
+struct Preamble {
+  std::optional<Address> peer;  // Who connected to us, where a PROXY header names another client.
+  std::string server_name;      // SNI, lower case; "" if none was sent.
+};
+
 struct ConnectionInfo {
   Address local;
   Address remote;
-  const TlsInfo* tls = nullptr;  // Lives as long as the stream; null for clear text.
+  const TlsInfo* tls = nullptr;        // Lives as long as the stream; null for clear text.
+  const Preamble* preamble = nullptr;  // Likewise; null if nobody looked.
 };
+
+// The SNI that the client asked for, whether TLS ends here or passes through; "" if none is known.
+inline std::string_view requested_name(const ConnectionInfo& info) {
+  if (info.tls != nullptr) return info.tls->server_name;
+  return info.preamble != nullptr ? std::string_view(info.preamble->server_name)
+                                  : std::string_view();
+}
 
 struct IoResult {
   enum class State {
@@ -84,6 +99,11 @@ class Stream {
   virtual IoResult write(std::span<const std::string_view> pieces) = 0;
   // Ends our side once what was written has left (FIN, close_notify).
   virtual void finish_writing() = 0;
+  // Has all that write() took, and the end if finish_writing() was called, been given to the system?
+  // If not, on_writable() follows when it has, unless the stream breaks before.
+  virtual bool flushed() const { return true; }
+  // Once this stream is destroyed the peer shall see a broken connection, not an orderly end.
+  virtual void abort() {}
   // While paused on_readable is not called; the kernel's buffer fills and the peer slows down.
   virtual void pause_reading(bool paused) = 0;
   virtual const ConnectionInfo& info() const = 0;

@@ -161,6 +161,12 @@ void TcpStream::finish_writing() {
   if (state_ == State::kOpen) shutdown(fd_, SHUT_WR);
 }
 
+// Closing without lingering drops what is unsent and sends RST.
+void TcpStream::abort() {
+  const linger now = {.l_onoff = 1, .l_linger = 0};
+  if (fd_ >= 0) setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 void TcpStream::pause_reading(bool paused) {
   paused_ = paused;
   if (state_ == State::kOpen && !paused && !ended_ && !wants_reading()) want(true, blocked_);

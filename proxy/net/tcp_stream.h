@@ -20,6 +20,7 @@ class TcpStream final : public Stream, private FdWatch {
   IoResult read(std::span<char> into) override;
   IoResult write(std::span<const std::string_view> pieces) override;
   void finish_writing() override;
+  void abort() override;
   void pause_reading(bool paused) override;
   const ConnectionInfo& info() const override;
   Error error() const override;

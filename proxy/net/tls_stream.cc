@@ -354,13 +354,13 @@ void TlsStream::finish_writing() {
   if (state_ != State::kOpen || write_failed_ || std::exchange(finished_, true)) return;
   SSL_shutdown(ssl_.get());
   flush();
+  wants_to_write_ = !output_.empty();
 }
 
 void TlsStream::pause_reading(bool paused) {
   paused_ = paused;
-  if (state_ != State::kOpen || ended_) return;
-  under_->pause_reading(paused);
-  tell_again();
+  if (state_ == State::kOpen && !ended_) under_->pause_reading(paused);
+  tell_again();  // An end or a break that came with the last bytes is still to be told.
 }
 
 const ConnectionInfo& TlsStream::info() const {
@@ -368,6 +368,7 @@ const ConnectionInfo& TlsStream::info() const {
   const ConnectionInfo& under = under_->info();
   info_.local = under.local;
   info_.remote = under.remote;
+  info_.preamble = under.preamble;
   return info_;
 }
 

@@ -25,6 +25,8 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   IoResult read(std::span<char> into) override;
   IoResult write(std::span<const std::string_view> pieces) override;
   void finish_writing() override;
+  bool flushed() const override { return output_.empty() && under_->flushed(); }
+  void abort() override { under_->abort(); }
   void pause_reading(bool paused) override;
   const ConnectionInfo& info() const override;
   Error error() const override;

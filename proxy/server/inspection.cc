@@ -25,7 +25,9 @@ void Inspection::on_readable() {
   Finding finding;
   finding.tls = hello.state == ClientHello::State::kComplete;
   finding.hello = std::move(hello);
-  finding.stream = std::make_unique<ReplayStream>(loop_, std::move(stream_), Slice::copy(bytes_));
+  finding.stream = std::make_unique<ReplayStream>(
+      loop_, std::move(stream_),
+      Beginning{.bytes = Slice::copy(bytes_), .server_name = finding.hello.server_name});
   end(std::move(finding));
 }
 

@@ -5,6 +5,7 @@
 
 #include "filters/all.h"
 #include "proxy/flow/router.h"
+#include "proxy/flow/tcp_session.h"
 #include "proxy/server/request_log.h"
 
 namespace glia {
@@ -19,11 +20,21 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
     if (chain.tls != nullptr) {
       stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout);
     }
-    http_ = serve_http(host.context_.loop, std::move(stream), chain.http.server, site, *this,
-                       site.stats().server);
+    if (chain.tcp) {
+      auto session = std::make_unique<TcpSession>(site, std::move(stream), *this);
+      tcp_ = session.get();
+      served_ = std::move(session);
+    } else {
+      served_ = serve_http(host.context_.loop, std::move(stream), chain.http.server, site, *this,
+                           site.stats().server);
+    }
     place = host.connections_.end();
   }
-  ServerConnection& http() { return *http_; }
+  void cut() { on_finished(*served_); }
+  void judge_again() {
+    if (tcp_ != nullptr) tcp_->judge();
+  }
+  ServerConnection& served() { return *served_; }
   const Site& site() const { return site_; }
   // In the host's list; its end once this was given to the reaper.
   std::list<std::unique_ptr<Connection>>::iterator place;
@@ -39,7 +50,8 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   ListenerHost& host_;
   Site& site_;
   std::shared_ptr<const SiteState> pinned_;
-  std::unique_ptr<ServerConnection> http_;
+  std::unique_ptr<ServerConnection> served_;
+  TcpSession* tcp_ = nullptr;  // served_, if it is one.
 };
 
 // A stream that nobody serves, on its way to the reaper.
@@ -73,7 +85,7 @@ namespace {
 bool take_the_same(const FilterChain& a, const FilterChain& b) {
   return a.destination_port == b.destination_port && a.server_names == b.server_names &&
          a.transport == b.transport && a.application_protocols == b.application_protocols &&
-         (a.tls == nullptr) == (b.tls == nullptr);
+         (a.tls == nullptr) == (b.tls == nullptr) && a.tcp.has_value() == b.tcp.has_value();
 }
 
 }  // namespace
@@ -91,20 +103,51 @@ std::unique_ptr<Site> ListenerHost::take_site(std::vector<std::unique_ptr<Site>>
 // Its chain is gone: the requests in progress end on the last drawing that had it.
 void ListenerHost::retire(std::unique_ptr<Site> site) {
   for (const auto& connection : connections_) {
-    if (&connection->site() == site.get()) connection->http().drain();
+    if (&connection->site() == site.get()) connection->served().drain();
   }
-  old_sites_.push_back(std::move(site));
+  std::unique_ptr<CallbackTimer> cut;
+  if (site->state()->chain->tcp) cut = cut_later(*site);
+  old_sites_.push_back({std::move(site), std::move(cut)});
+}
+
+// A relayed connection ends when its ends wish, but must not stay long under what is in force no more.
+std::unique_ptr<CallbackTimer> ListenerHost::cut_later(Site& site) {
+  auto timer = std::make_unique<CallbackTimer>(context_.loop, [this, &site] {
+    for (auto place = connections_.begin(); place != connections_.end();) {
+      Connection& connection = **place++;
+      if (&connection.site() == &site) connection.cut();
+    }
+  });
+  timer->start(site.state()->chain->http.drain_timeout);
+  return timer;
+}
+
+// Who was let in under the rules before may not be welcome under these.
+void ListenerHost::judge_again(Site& site) {
+  for (auto place = connections_.begin(); place != connections_.end();) {
+    Connection& connection = **place++;
+    if (&connection.site() == &site) connection.judge_again();
+  }
 }
 
 void ListenerHost::sweep() {
-  std::erase_if(old_sites_, [&](std::unique_ptr<Site>& site) {
-    const bool used = std::ranges::any_of(
-        connections_, [&](const auto& connection) { return &connection->site() == site.get(); });
+  std::erase_if(old_sites_, [&](OldSite& old) {
+    const bool used = std::ranges::any_of(connections_, [&](const auto& connection) {
+      return &connection->site() == old.site.get();
+    });
     // By the reaper, behind the connections that it holds already.
-    if (!used) context_.loop.reap(std::move(site));
+    if (!used) context_.loop.reap(std::move(old.site));
     return !used;
   });
 }
+
+namespace {
+
+const std::vector<AccessLogConfig>& access_logs(const FilterChain& chain) {
+  return chain.tcp ? chain.tcp->access_logs : chain.http.access_logs;
+}
+
+}  // namespace
 
 void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain) {
   // Kept while it is replaced: new filters may take over the counts of the old.
@@ -113,7 +156,12 @@ void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const Fi
   state->snapshot = snapshot;
   state->listener = config_;
   state->chain = &chain;
-  if (before != nullptr && before->chain->http.filters == chain.http.filters) {
+  const bool new_gate =
+      chain.tcp && (before == nullptr || before->chain->tcp->rbac != chain.tcp->rbac);
+  if (new_gate) site.gate(make_gate(*chain.tcp, site.gate()));
+  if (chain.tcp) {
+    state->filters = std::make_shared<FilterList>();
+  } else if (before != nullptr && before->chain->http.filters == chain.http.filters) {
     state->filters = before->filters;
   } else {
     auto filters = std::make_shared<FilterList>();
@@ -125,10 +173,11 @@ void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const Fi
     filters->push_back(std::make_unique<Router>());
     state->filters = std::move(filters);
   }
-  if (before == nullptr || before->chain->http.access_logs != chain.http.access_logs) {
-    site.log(make_request_log(chain.http.access_logs, context_.loop));
+  if (before == nullptr || access_logs(*before->chain) != access_logs(chain)) {
+    site.log(make_request_log(access_logs(chain), context_.loop));
   }
   site.update(std::move(state));
+  if (new_gate) judge_again(site);
 }
 
 Result<void> ListenerHost::listen(const Address& address, const ListenOptions& options) {
@@ -173,12 +222,12 @@ void ListenerHost::serve(std::unique_ptr<Stream> stream, const ConnectionFacts& 
   auto connection = std::make_unique<Connection>(*this, site, std::move(stream));
   Connection& added = *connection;
   added.place = connections_.insert(connections_.end(), std::move(connection));
-  if (discouraged_) added.http().drain();
+  if (discouraged_) added.served().drain();
 }
 
 void ListenerHost::discourage() {
   discouraged_ = true;
-  for (const auto& connection : connections_) connection->http().drain();
+  for (const auto& connection : connections_) connection->served().drain();
 }
 
 void ListenerHost::drain(Duration limit) {
@@ -207,9 +256,8 @@ void ListenerHost::reopen_logs() {
 }
 
 void ListenerHost::describe_exchanges(std::vector<std::string>& out) const {
-  for (const auto* sites : {&sites_, &old_sites_}) {
-    for (const auto& site : *sites) site->describe_exchanges(out);
-  }
+  for (const auto& site : sites_) site->describe_exchanges(out);
+  for (const OldSite& old : old_sites_) old.site->describe_exchanges(out);
 }
 
 }  // namespace glia

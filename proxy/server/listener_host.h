@@ -48,10 +48,16 @@ class ListenerHost final : public AcceptHandler, public Reapable {
  private:
   class Connection;
   struct Unwanted;
+  struct OldSite {
+    std::unique_ptr<Site> site;
+    std::unique_ptr<CallbackTimer> cut;  // Ends what does not end by itself; may be null.
+  };
   void on_accept(std::unique_ptr<Stream> stream) override;
   std::unique_ptr<Site> take_site(std::vector<std::unique_ptr<Site>>& from,
                                   const FilterChain& chain);
   void retire(std::unique_ptr<Site> site);
+  std::unique_ptr<CallbackTimer> cut_later(Site& site);
+  void judge_again(Site& site);
   void sweep();
   void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
   void serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts);
@@ -61,8 +67,8 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   MeshContext& context_;
   ClusterMap& clusters_;
   std::shared_ptr<const ListenerConfig> config_;
-  std::vector<std::unique_ptr<Site>> sites_;      // One a filter chain, by its place.
-  std::vector<std::unique_ptr<Site>> old_sites_;  // Of chains that are gone; their connections end.
+  std::vector<std::unique_ptr<Site>> sites_;  // One a filter chain, by its place.
+  std::vector<OldSite> old_sites_;            // Of chains that are gone; their connections end.
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;
   std::list<std::unique_ptr<Inspection>> inspections_;  // Connections whose chain is not known yet.

@@ -114,9 +114,12 @@ void append_json_line(std::string& out, const AccessRecord& record) {
   Line line(out);
   line.put("{\"start_time\":\"");
   line.put(start_time(record.start));
-  line.field("\",\"method\":\"", record.method);
-  line.field(",\"authority\":\"", record.authority);
-  line.field(",\"path\":\"", record.path);
+  line.put("\"");
+  if (!record.method.empty()) {  // A relayed connection has no request.
+    line.field(",\"method\":\"", record.method);
+    line.field(",\"authority\":\"", record.authority);
+    line.field(",\"path\":\"", record.path);
+  }
   line.field(",\"protocol\":\"", record.protocol);
   line.field(",\"response_code\":", record.status);
   line.field(",\"response_flags\":\"", record.response_flags);

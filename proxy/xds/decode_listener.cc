@@ -5,6 +5,7 @@
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_rbac.h"
 #include "proxy/xds/decode_route.h"
+#include "proxy/xds/decode_tcp.h"
 #include "proxy/xds/decode_tls.h"
 
 namespace glia {
@@ -119,6 +120,40 @@ void decode_match(const Reader& match, FilterChain& chain) {
   chain.application_protocols = match.texts("application_protocols");
 }
 
+// One HttpConnectionManager, or one TcpProxy with at most one RBAC before it.
+void decode_network_filters(const Reader& chain_reader, FilterChain& chain,
+                            ListenerResource::Chain& needs) {
+  std::shared_ptr<const RbacConfig> rbac;
+  bool terminal = false;
+  chain_reader.each("filters", [&](const Reader& filter, std::size_t) {
+    filter.accept("name");
+    if (!filter.has("typed_config")) return filter.fail("has no typed_config");
+    const Reader config = filter.message("typed_config").content();
+    if (!config.present()) return;
+    if (terminal) return config.accept_all(), filter.fail("stands behind the last network filter");
+    const std::string_view type = config.type();
+    if (type == "envoy.extensions.filters.network.rbac.v3.RBAC") {
+      if (rbac != nullptr) filter.fail("only one network RBAC filter a chain is supported");
+      rbac = decode_network_rbac(config);
+    } else if (type == "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy") {
+      terminal = true;
+      chain.tcp = decode_tcp_proxy(config);
+      chain.tcp->rbac = rbac;
+    } else if (type ==
+               "envoy.extensions.filters.network.http_connection_manager.v3."
+               "HttpConnectionManager") {
+      terminal = true;
+      if (rbac != nullptr) filter.fail("a network RBAC filter is supported before TcpProxy only");
+      decode_manager(config, chain.http, needs);
+    } else {
+      config.accept_all();
+      config.fail(cat("the network filter ", type, " is not supported by glia-proxy"));
+      terminal = true;
+    }
+  });
+  if (!terminal) chain_reader.fail("needs an HttpConnectionManager or a TcpProxy in its filters");
+}
+
 void decode_chain(const Reader& reader, ListenerResource& listener) {
   FilterChain chain;
   ListenerResource::Chain needs;
@@ -128,21 +163,7 @@ void decode_chain(const Reader& reader, ListenerResource& listener) {
       decode_transport_socket(reader.message("transport_socket"), TlsContext::Side::kServer);
   chain.handshake_timeout =
       decode_limit(reader, "transport_socket_connect_timeout", chain.handshake_timeout);
-  bool managed = false;
-  reader.each("filters", [&](const Reader& filter, std::size_t index) {
-    filter.accept("name");
-    if (!filter.has("typed_config")) return filter.fail("has no typed_config");
-    const Reader config = filter.message("typed_config").content();
-    if (!config.present()) return;
-    if (index > 0)
-      return config.accept_all(), filter.fail("only one network filter a chain is supported");
-    managed = config.type() ==
-              "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    if (managed) return decode_manager(config, chain.http, needs);
-    config.accept_all();
-    config.fail(cat("the network filter ", config.type(), " is not supported by glia-proxy"));
-  });
-  if (!reader.has("filters")) reader.fail("has no filters; it needs an HTTP connection manager");
+  decode_network_filters(reader, chain, needs);
   listener.config.chains.push_back(std::move(chain));
   listener.chains.push_back(std::move(needs));
 }
@@ -204,7 +225,10 @@ ListenerResource decode_listener(const Reader& listener, std::string version) {
   if (listener.has("per_connection_buffer_limit_bytes")) {
     const auto limit = static_cast<uint32_t>(
         listener.number("per_connection_buffer_limit_bytes", 1 << 20, 1 << 30, 1024));
-    for (FilterChain& chain : config.chains) chain.http.server.limits.write_buffer = limit;
+    for (FilterChain& chain : config.chains) {
+      chain.http.server.limits.write_buffer = limit;
+      if (chain.tcp) chain.tcp->buffer = limit;
+    }
   }
   config.socket_key = cat(config.address.text(), config.reuse_port ? " reuse_port" : "");
   return decoded;

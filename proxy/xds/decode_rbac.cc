@@ -100,8 +100,9 @@ RbacRule decode_principal(const Reader& p) {
   if (p.has("not_id")) return negated(p.message("not_id"), decode_principal);
   if (p.has("header")) return with_header(p.message("header"));
   if (p.has("url_path")) return with_path(p.message("url_path"));
-  // All three are the connection's address: no header is trusted to change it here.
-  for (const std::string_view field : {"direct_remote_ip", "remote_ip", "source_ip"}) {
+  if (p.has("direct_remote_ip")) return with_cidr(Kind::kPeerIp, p.message("direct_remote_ip"));
+  // Both are the client's address; no field of a request is trusted to change it here.
+  for (const std::string_view field : {"remote_ip", "source_ip"}) {
     if (p.has(field)) return with_cidr(Kind::kSourceIp, p.message(field));
   }
   if (p.has("authenticated")) {
@@ -143,6 +144,37 @@ std::shared_ptr<const RbacConfig> decode_rbac(const Reader& filter) {
   auto config = std::make_shared<RbacConfig>();
   config->rules = decode_rules(filter.message("rules"));
   config->shadow = decode_rules(filter.message("shadow_rules"));
+  return config;
+}
+
+namespace {
+
+// A rule about a request can never hold for a connection: in a policy that keeps people out it would
+// silently let everybody in.
+void refuse_request_rules(const Reader& rbac, const RbacRule& rule, std::string_view policy) {
+  if (rule.kind == Kind::kHeader || rule.kind == Kind::kPath) {
+    rbac.fail(cat("policy ", policy, " asks for a header or path, which a TCP connection lacks"));
+  }
+  for (const RbacRule& child : rule.children) refuse_request_rules(rbac, child, policy);
+}
+
+}  // namespace
+
+std::shared_ptr<const RbacConfig> decode_network_rbac(const Reader& filter) {
+  filter.accept("stat_prefix");
+  filter.only("enforcement_type", std::string_view("ONE_TIME_ON_FIRST_BYTE"));
+  auto config = std::make_shared<RbacConfig>();
+  for (const std::string_view field : {"rules", "shadow_rules"}) {
+    const Reader rules = filter.message(field);
+    std::optional<RbacRules> decoded = decode_rules(rules);
+    if (!decoded) continue;
+    for (const RbacPolicy& policy : decoded->policies) {
+      for (const auto* list : {&policy.permissions, &policy.principals}) {
+        for (const RbacRule& rule : *list) refuse_request_rules(rules, rule, policy.name);
+      }
+    }
+    (field == "rules" ? config->rules : config->shadow) = std::move(decoded);
+  }
   return config;
 }
 

@@ -10,6 +10,8 @@ namespace glia {
 
 // envoy.extensions.filters.http.rbac.v3.RBAC
 std::shared_ptr<const RbacConfig> decode_rbac(const Reader& filter);
+// envoy.extensions.filters.network.rbac.v3.RBAC
+std::shared_ptr<const RbacConfig> decode_network_rbac(const Reader& filter);
 // envoy.extensions.filters.http.rbac.v3.RBACPerRoute; without a policy it turns the filter off.
 std::shared_ptr<const RbacConfig> decode_rbac_per_route(const Reader& per_route);
 

@@ -77,6 +77,7 @@ std::string text_of(const RbacRule& rule) {
     case Kind::kServerName: return rule.text ? cat("server name ", text_of(*rule.text)) : "";
     case Kind::kAuthenticated: return rule.text ? cat("peer ", text_of(*rule.text)) : "any peer";
     case Kind::kSourceIp: return rule.cidr ? cat("source ", rule.cidr->text()) : "";
+    case Kind::kPeerIp: return rule.cidr ? cat("peer address ", rule.cidr->text()) : "";
   }
   return "";
 }
@@ -186,6 +187,11 @@ std::string text_of(const TlsContext* tls) {
   return text;
 }
 
+void print_log(Lines& out, int depth, const AccessLogConfig& log) {
+  line(out, depth, "access log ", log.path,
+       log.json_format.empty() ? "" : cat(" with ", log.json_format.size(), " fields"));
+}
+
 void print_http(Lines& out, int depth, const HttpManager& http) {
   constexpr std::string_view kForward[] = {"sanitize", "forward_only", "append_forward",
                                            "sanitize_set", "always_forward_only"};
@@ -199,10 +205,7 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        http.use_remote_address ? " remote address" : "",
        http.generate_request_id ? "" : " no request id", " client certificate ",
        kForward[static_cast<int>(http.forward_client_cert)]);
-  for (const AccessLogConfig& log : http.access_logs) {
-    line(out, depth + 1, "access log ", log.path,
-         log.json_format.empty() ? "" : cat(" with ", log.json_format.size(), " fields"));
-  }
+  for (const AccessLogConfig& log : http.access_logs) print_log(out, depth + 1, log);
   for (const FilterConfig& filter : http.filters) {
     if (filter.rbac) print_rbac(out, depth + 1, filter.name, *filter.rbac);
   }
@@ -210,6 +213,22 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
     print_routes(out, depth + 1, *http.routes);
   else
     line(out, depth + 1, "routes not arrived");
+}
+
+void print_tcp(Lines& out, int depth, const TcpProxy& tcp) {
+  const TcpProxy usual;
+  line(out, depth, "tcp ", tcp.stat_prefix,
+       unless("idle timeout", tcp.idle_timeout, usual.idle_timeout),
+       unless("at most", tcp.longest, usual.longest),
+       unless("attempts", tcp.connect_attempts, usual.connect_attempts),
+       unless("buffer", tcp.buffer, usual.buffer));
+  for (const TcpProxy::Target& target : tcp.targets) {
+    line(out, depth + 1,
+         tcp.targets.size() > 1 ? cat(target.weight, "/", tcp.total_weight, " ") : "", "cluster ",
+         target.cluster);
+  }
+  for (const AccessLogConfig& log : tcp.access_logs) print_log(out, depth + 1, log);
+  if (tcp.rbac) print_rbac(out, depth + 1, "rbac", *tcp.rbac);
 }
 
 void print_listener(Lines& out, const ListenerConfig& listener) {
@@ -225,7 +244,10 @@ void print_listener(Lines& out, const ListenerConfig& listener) {
     for (const std::string& name : chain.application_protocols) takes += cat(" alpn ", name);
     line(out, 1, "chain", chain.name.empty() ? "" : cat(" ", chain.name), text_of(chain.tls.get()),
          takes.empty() ? "" : " takes", takes, unless("handshake", chain.handshake_timeout, 15s));
-    print_http(out, 2, chain.http);
+    if (chain.tcp)
+      print_tcp(out, 2, *chain.tcp);
+    else
+      print_http(out, 2, chain.http);
   }
 }
 

@@ -24,7 +24,7 @@ SimStream::~SimStream() {
   peer_->peer_ = nullptr;
   if (state_ == State::kBroken) return;
   // A socket that is closed with bytes unread answers with a reset.
-  if (taken_ < received_.size() || unread_ > 0) {
+  if (taken_ < received_.size() || unread_ > 0 || aborted_) {
     peer_->arrive(Arrival::Kind::kReset, fabric_.latency());
   } else if (!finished_) {
     peer_->arrive(Arrival::Kind::kEnd, fabric_.latency());

@@ -20,6 +20,7 @@ class SimStream final : public Stream, private Timer {
   IoResult read(std::span<char> into) override;
   IoResult write(std::span<const std::string_view> pieces) override;
   void finish_writing() override;
+  void abort() override { aborted_ = true; }
   void pause_reading(bool paused) override;
   const ConnectionInfo& info() const override { return info_; }
   Error error() const override;
@@ -71,6 +72,7 @@ class SimStream final : public Stream, private Timer {
   bool ended_ = false;     // The peer's end has arrived.
   bool end_read_ = false;  // ... and a read() has said so.
   bool finished_ = false;  // Our end was sent.
+  bool aborted_ = false;
   bool wants_to_write_ = false;
   bool tell_writable_ = false;
   bool tell_broken_ = false;

@@ -1,0 +1,89 @@
+// Relay: bytes both ways between two open streams, until both sides have ended or one breaks.
+//
+// What is read from one side is written to the other in the same callback, from the block that it
+// was read into: no copy, no queue, two system calls a piece. Only what the other side does not take
+// at once is kept, and then no more is read until it has gone: that is all the buffer there is. An end
+// of one side is passed on as an end of that direction alone (half-close), a broken side as a break.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "proxy/base/bytes.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/stream.h"
+
+namespace glia {
+
+class Relay {
+ public:
+  enum class Side : uint8_t { kDownstream, kUpstream };
+  // Told from the top of the loop.
+  class Owner {
+   public:
+    // `bytes` were read from this side.
+    virtual void on_moved(Side from, std::size_t bytes) = 0;
+    // Reading from this side stopped because the other one is full, or goes on.
+    virtual void on_held(Side from, bool held) = 0;
+    // Both sides have ended, and everything has left. The owner gives the relay to the reaper.
+    virtual void on_ended() = 0;
+    // One side broke; the other will be reset when the relay is destroyed.
+    virtual void on_broken(Side side) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  // Both streams have opened. `buffer`: the most that is read at once, and so the most that waits for
+  // the other side.
+  Relay(EventLoop& loop, std::unique_ptr<Stream> downstream, std::unique_ptr<Stream> upstream,
+        uint32_t buffer, Owner& owner);
+  Relay(const Relay&) = delete;
+
+  const Stream& stream(Side side) const { return *end(side).stream; }
+  uint64_t received(Side side) const { return end(side).received; }
+
+ private:
+  // One of the two streams, and what came from it.
+  struct End final : Stream::Watcher {
+    End(Relay& of, Side at, std::unique_ptr<Stream> made, std::size_t first_read);
+    void on_open() override {}
+    void on_readable() override { relay.pull(*this); }
+    void on_writable() override { relay.resume(*this); }
+    void on_broken() override { relay.break_off(*this); }
+
+    Relay& relay;
+    End* other = nullptr;
+    const std::unique_ptr<Stream> stream;
+    Slice waiting;  // Read here, not yet taken by the other.
+    std::size_t read_size;
+    uint64_t received = 0;
+    const Side side;
+    bool ended = false;   // The peer sends no more.
+    bool closed = false;  // ... and the other side was told so.
+  };
+
+  // Full reads of one side in one turn, before its neighbours get their turn.
+  static constexpr int kReadsPerTurn = 4;
+  static constexpr std::size_t kFirstRead = 16 * 1024;     // bytes
+  static constexpr std::size_t kLargestRead = 256 * 1024;  // bytes
+
+  const End& end(Side side) const { return side == Side::kDownstream ? downstream_ : upstream_; }
+  void pull(End& from);
+  std::size_t read_once(End& from);
+  bool push(End& from, Slice bytes);
+  void resume(End& to);
+  void pass_end(End& from);
+  void finish_if_done();
+  void break_off(End& side);
+  void writing_failed(End& to);
+
+  EventLoop& loop_;
+  Owner& owner_;
+  const std::size_t most_;  // bytes of one read
+  End downstream_;
+  End upstream_;
+  bool over_ = false;
+};
+
+}  // namespace glia
