@@ -16,7 +16,15 @@ std::string_view view(const CBS& bytes) {
   return {reinterpret_cast<const char*>(CBS_data(&bytes)), CBS_len(&bytes)};
 }
 
-// The handshake message that the records carry, as far as they are here.
+// Bytes of the handshake message that begins so, as far as that is known.
+std::size_t size_of(std::string_view message) {
+  if (message.size() < kMessageHead) return kMessageHead;
+  const auto byte = [&](std::size_t i) { return std::size_t{static_cast<uint8_t>(message[i])}; };
+  return kMessageHead + (byte(1) << 16 | byte(2) << 8 | byte(3));
+}
+
+// The handshake message that the records carry, as far as they are here. What comes behind it is
+// nobody's business: early data, for one.
 std::string unwrap(std::string_view bytes, ClientHello::State& state) {
   std::string message;
   state = ClientHello::State::kNeedMore;
@@ -28,7 +36,7 @@ std::string unwrap(std::string_view bytes, ClientHello::State& state) {
       return message;
     }
     message += bytes.substr(kRecordHead, length);
-    if (bytes.size() < kRecordHead + length) return message;
+    if (bytes.size() < kRecordHead + length || message.size() >= size_of(message)) return message;
     bytes.remove_prefix(kRecordHead + length);
   }
   return message;

@@ -45,6 +45,16 @@ TEST(ClientHello, TellsTheNameAndTheProtocols) {
   EXPECT_EQ(hello.application_protocols, (std::vector<std::string>{"h2", "http/1.1"}));
 }
 
+// Early data, or the change of cipher that goes before it (RFC 8446 sections 2.3 and D.4).
+TEST(ClientHello, IsNotSpoiltByWhatComesBehindIt) {
+  const std::string bytes = real_hello({.server_name = "a.example"});
+  for (const std::string_view next : {"\x14\x03\x03\x00\x01\x01", "\x17\x03\x03\x01\x00xyz", "G"}) {
+    const ClientHello hello = read_client_hello(bytes + std::string(next));
+    EXPECT_EQ(hello.state, ClientHello::State::kComplete);
+    EXPECT_EQ(hello.server_name, "a.example");
+  }
+}
+
 TEST(ClientHello, AsksForMoreUntilItIsComplete) {
   const std::string bytes = real_hello({.server_name = "a.example"});
   for (std::size_t size = 0; size < bytes.size(); ++size) {
@@ -77,7 +87,7 @@ TEST(ClientHello, SurvivesEveryFlippedByte) {
 
 TEST(ClientHello, IsNeverLargerThanItsLimit) {
   std::string bytes;
-  while (bytes.size() < kLargestClientHello) {
+  while (bytes.size() < kLargestHelloRecords) {
     bytes += std::string("\x16\x03\x01\x00\x04\x01\x00\x3f\xff", 9);
   }
   EXPECT_EQ(read_client_hello(bytes).state, ClientHello::State::kNotTls);
@@ -93,7 +103,7 @@ TEST(ReplayStream, GivesTheBeginningBeforeTheRest) {
   ASSERT_TRUE(world.run_until(
       [&] { return keeper.party != nullptr && keeper.party->received == "hello, "; }, 1s));
   Party replayed(std::make_unique<ReplayStream>(world.loop(), std::move(keeper.party->stream),
-                                                Slice::copy("hello, ")));
+                                                Beginning{.bytes = Slice::copy("hello, ")}));
   client.send("world", /*then_finish=*/true);
   ASSERT_TRUE(world.run_until([&] { return replayed.ended; }, 1s));
   EXPECT_EQ(replayed.received, "hello, world");
