@@ -137,7 +137,7 @@ void stress_many(const Codecs& codecs) {
   faults.reset = 0.3;
   faults.reset_within = 2s;
   Tally tally;
-  for_each_seed(seeds(50), [&](SimWorld& world) { Stress(world, codecs, tally).run(); }, faults);
+  for_each_seed(seeds(100), [&](SimWorld& world) { Stress(world, codecs, tally).run(); }, faults);
   EXPECT_EQ(tally.ended(), tally.calls);
   if (std::getenv("GLIA_SIM_SEED") != nullptr) return;
   // The chaos must leave something to check, and must have happened.

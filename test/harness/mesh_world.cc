@@ -205,12 +205,10 @@ Task<void> SimClient::run(Running& running) {
   answer.finished = true;
 }
 
-MeshWorld::MeshWorld(SimWorld& world, Codec downstream, Codec upstream)
-    : world_(world), upstream_codec_(upstream) {
-  constexpr std::string_view kProxy = "10.0.0.1";
-  worker_ =
-      std::make_unique<Worker>(0, world.loop(), world.host(std::string(kProxy)), world.seed());
-  client_ = std::make_unique<SimClient>(world, "10.0.9.9", *Address::ip(kProxy, 80), downstream);
+MeshWorld::MeshWorld(SimWorld& world, Codec downstream, Codec upstream, const std::string& ip)
+    : world_(world), address_(*Address::ip(ip, 80)), upstream_codec_(upstream) {
+  worker_ = std::make_unique<Worker>(0, world.loop(), world.host(ip), world.seed());
+  client_ = std::make_unique<SimClient>(world, "10.0.9.9", address_, downstream);
   Route route;
   route.name = "all";
   route.match.path.text = *TextMatcher::create(TextMatcher::Kind::kPrefix, "/");
@@ -243,10 +241,14 @@ SimUpstream& MeshWorld::upstream(const std::string& ip, const std::string& clust
   if (made == nullptr) {
     const Address address = *Address::ip(ip, 8080);
     made = std::make_unique<SimUpstream>(world_, address, upstream_codec_);
-    cluster(cluster_name);
-    endpoints_[cluster_name].push_back({.address = address});
+    add_endpoint(address, cluster_name);
   }
   return *made;
+}
+
+void MeshWorld::add_endpoint(const Address& address, const std::string& cluster_name) {
+  cluster(cluster_name);
+  endpoints_[cluster_name].push_back({.address = address});
 }
 
 void MeshWorld::remove_endpoint(const std::string& ip, const std::string& cluster_name) {
@@ -268,7 +270,7 @@ void MeshWorld::publish() {
   }
   auto listener = std::make_shared<ListenerConfig>();
   listener->name = "in";
-  listener->address = *Address::ip("10.0.0.1", 80);
+  listener->address = address_;
   listener->chains.push_back(chain_);
   listener->chains.front().http.routes =
       std::make_shared<RouteTable>("routes", snapshot->version, hosts_);

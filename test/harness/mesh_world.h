@@ -135,8 +135,9 @@ class SimClient final : private ClientConnection::Owner {
 
 class MeshWorld {
  public:
+  // The proxy listens on `ip`, port 80.
   explicit MeshWorld(SimWorld& world, Codec downstream = Codec::kHttp1,
-                     Codec upstream = Codec::kHttp1);
+                     Codec upstream = Codec::kHttp1, const std::string& ip = "10.0.0.1");
   ~MeshWorld();
 
   // An upstream at `ip`:8080, an endpoint of cluster "service" (or of `cluster`).
@@ -147,11 +148,14 @@ class MeshWorld {
   Route& route() { return hosts_.front().routes.front(); }
   std::vector<VirtualHost>& hosts() { return hosts_; }
   ClusterConfig& cluster(const std::string& name = "service");
+  // An endpoint that somebody else serves.
+  void add_endpoint(const Address& address, const std::string& cluster = "service");
   void remove_endpoint(const std::string& ip, const std::string& cluster = "service");
   void remove_cluster(const std::string& name) { clusters_.erase(name); }
   void publish();
   void start() { publish(); }
 
+  const Address& address() const { return address_; }
   SimClient& client() { return *client_; }
   // Sends and lets time pass until the answer is finished; at most `limit`.
   Answer send(ClientRequest request, Duration limit = 60s);
@@ -164,6 +168,7 @@ class MeshWorld {
 
  private:
   SimWorld& world_;
+  const Address address_;
   Codec upstream_codec_;
   std::unique_ptr<Worker> worker_;
   FilterChain chain_;

@@ -44,6 +44,19 @@ int seeds(int usual) {
   return std::max(1, usual * (longer ? 10 : 1) / (sanitizer ? 10 : 1));
 }
 
+namespace {
+
+std::string replay(uint64_t seed) {
+  const char* const target = std::getenv("TEST_TARGET");  // Set by Bazel.
+  const auto* const test = testing::UnitTest::GetInstance()->current_test_info();
+  return cat(
+      "bazel test ", target == nullptr ? "TARGET" : target,
+      test == nullptr ? "" : cat(" --test_filter=", test->test_suite_name(), ".", test->name()),
+      " --test_env=GLIA_SIM_SEED=", seed);
+}
+
+}  // namespace
+
 void for_each_seed(int count, const std::function<void(SimWorld&)>& scenario,
                    const SimFaults& faults) {
   uint64_t first = 1;
@@ -54,7 +67,7 @@ void for_each_seed(int count, const std::function<void(SimWorld&)>& scenario,
     first = last = *seed;
   }
   for (uint64_t seed = first; seed <= last; ++seed) {
-    SCOPED_TRACE(cat("seed ", seed, "; run it alone with --test_env=GLIA_SIM_SEED=", seed));
+    SCOPED_TRACE(cat("seed ", seed, "; run it alone with: ", replay(seed)));
     SimWorld world(seed, faults);
     scenario(world);
     if (testing::Test::HasFailure()) return;
