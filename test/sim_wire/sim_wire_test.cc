@@ -275,6 +275,7 @@ class Wire {
 
   void leave_nothing() {
     for (const auto& client : clients_) {
+      // A call that was dropped counts until its reset has left.
       EXPECT_TRUE(world_.run_until([&] { return client->stats.requests_active == 0; }, 10s));
     }
     clients_.clear();
