@@ -59,10 +59,20 @@ Error ambiguous_path() {
       "the path that is meant");
 }
 
+Error out_of_memory() {
+  return Error(ErrorKind::kOverflow, Fault::kDownstream,
+               "this proxy is short of memory and refuses new requests; try again, or elsewhere");
+}
+
 }  // namespace
 
 Task<void> Exchange::run() {
   request_id_ = write_forwarded_fields(*this);
+  if (site_.shedding_) {
+    ++site_.stats_.shed;
+    stream_.close_after();
+    co_return co_await answer(out_of_memory());
+  }
   // Before the route is chosen: a policy may belong to a route.
   if (has_dot_segment(path_of(request()))) co_return co_await answer(ambiguous_path());
   if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
@@ -140,6 +150,7 @@ Response Exchange::refuse(const Error& error) {
   }
   headers.add_kept("server", manager().server_name);
   headers.add_kept("x-glia-reason", rescue.reason);
+  if (rescue.retry_after > 0) headers.add("retry-after", cat(rescue.retry_after));
   describe_refusal(error, response);
   return response;
 }

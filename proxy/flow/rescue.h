@@ -15,6 +15,7 @@ struct Rescue {
   int grpc_status;  // https://grpc.io/docs/guides/status-codes/
   std::optional<ResponseFlag> flag;
   std::string_view reason;  // Value of x-glia-reason: one word, stable, searchable.
+  int retry_after = 0;      // seconds; 0: the client is not told when to come again
 };
 
 Rescue rescue_for(const Error& error);

@@ -65,6 +65,7 @@ void Site::collect(MetricsPage& page) const {
   counter("rq_rx_reset", server.resets_received);
   counter("rq_tx_reset", server.resets_sent);
   counter("rq_timeout", stats_.timeouts);
+  counter("rq_overload_close", stats_.shed);
   counter("cx_destroy_remote_active_rq", stats_.downstream_gone);
   page.gauge("envoy_http_downstream_cx_active", labels,
              static_cast<int64_t>(server.connections_active));

@@ -46,7 +46,8 @@ struct SiteStats {
   uint64_t requests_active = 0;
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none was sent.
   uint64_t downstream_gone = 0, timeouts = 0;
-  Histogram time;  // From the first byte of the request to the last of the answer.
+  uint64_t shed = 0;  // Refused because memory was short.
+  Histogram time;     // From the first byte of the request to the last of the answer.
 };
 
 // Counts of one tcp_proxy on one worker.
@@ -67,6 +68,9 @@ class Site final : public Service, public Reapable {
   // Who may connect, where the chain relays TCP; null: everybody.
   void gate(std::unique_ptr<Gate> gate) { gate_ = std::move(gate); }
   Gate* gate() const { return gate_.get(); }
+
+  // While memory is short: every request is refused.
+  void shed(bool shedding) { shedding_ = shedding; }
 
   Task<void> serve(ServerStream& stream) override;
 
@@ -96,6 +100,7 @@ class Site final : public Service, public Reapable {
   SiteStats stats_;
   TcpStats tcp_stats_;
   Exchange* newest_ = nullptr;
+  bool shedding_ = false;
 };
 
 }  // namespace glia

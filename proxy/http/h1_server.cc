@@ -26,11 +26,13 @@ H1Server::~H1Server() {
 
 void H1Server::drain() {
   draining_ = true;
-  if (stream_ == nullptr && incoming_ == nullptr) close_when_flushed();
+  if (stream_ != nullptr || incoming_ != nullptr) return;
+  if (requests_ == 0) return Timer::start(kFirstRequestWait);
+  close_when_flushed();
 }
 
 void H1Server::wire_opened() {
-  if (!closing_) Timer::start(options_.limits.idle_time);
+  if (!closing_) Timer::start(draining_ ? kFirstRequestWait : options_.limits.idle_time);
 }
 
 void H1Server::wire_input(Slice input) {
@@ -211,7 +213,7 @@ void H1Server::fire() {
   if (stream_ != nullptr) return Timer::start(limits.idle_time);
   if (!decoder_.ended()) return close_when_flushed();
   const Duration idle = now - last_activity();
-  if (idle < limits.idle_time) return Timer::start(limits.idle_time - idle);
+  if (!draining_ && idle < limits.idle_time) return Timer::start(limits.idle_time - idle);
   close_when_flushed();
 }
 

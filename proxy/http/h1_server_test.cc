@@ -192,13 +192,21 @@ TEST_F(H1ServerTest, CancelsTheTaskWhenItsConnectionIsDestroyed) {
 
 TEST_F(H1ServerTest, DrainsIdleConnectionsAtOnceAndOthersAfterTheirAnswer) {
   answer(get("/"));
-  const auto busy = server.connect();
+  const auto busy = server.connect(), fresh = server.connect(), silent = server.connect();
   busy->send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nh");
   world.run_for(kSoon);
   server.drain();
   world.run_for(kSoon);
   EXPECT_TRUE(peer->ended());
   EXPECT_FALSE(busy->over());
+  // A first request was on its way.
+  fresh->send(get("/"));
+  world.run_for(kSoon);
+  EXPECT_NE(fresh->received().find("connection: close\r\n\r\n"), std::string::npos);
+  EXPECT_TRUE(fresh->ended());
+  EXPECT_FALSE(silent->over());
+  world.run_for(kFirstRequestWait);
+  EXPECT_TRUE(silent->ended());
   busy->send("i");
   world.run_for(kSoon);
   EXPECT_NE(busy->received().find("connection: close\r\n\r\nPOST / hi"), std::string::npos);
@@ -463,15 +471,22 @@ TEST(H1ServerDetects, NothingInAPrefaceThatNeverEnds) {
   EXPECT_EQ(server.stats.connections_active, 0u);
 }
 
-TEST(H1ServerDetects, NothingYetWhenItIsDrained) {
+TEST(H1ServerDetects, TheFirstRequestAlsoWhileItIsDrained) {
   SimWorld world(11);
   TellingService service;
   ServerRig server(world, service, Codec::kAuto);
-  const auto peer = server.connect();
+  const auto peer = server.connect(), silent = server.connect();
   world.run_for(kSoon);
   server.drain();
   world.run_for(kSoon);
-  EXPECT_TRUE(peer->over());
+  peer->send(get("/"));
+  world.run_for(kSoon);
+  EXPECT_NE(peer->received().find("connection: close\r\n\r\n"), std::string::npos);
+  EXPECT_TRUE(peer->ended());
+  EXPECT_FALSE(silent->over());
+  world.run_for(kFirstRequestWait);
+  EXPECT_TRUE(silent->over());
+  world.run_for(5s);
   EXPECT_EQ(server.open(), 0u);
 }
 

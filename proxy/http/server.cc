@@ -40,7 +40,7 @@ class DetectingServer final : public ServerConnection,
   void drain() override {
     if (codec_ != nullptr) return codec_->drain();
     draining_ = true;
-    start(Duration::zero());  // Nothing was asked yet: end, but not inside the owner's call.
+    start(kFirstRequestWait);
   }
   std::size_t active_requests() const override {
     return codec_ != nullptr ? codec_->active_requests() : 0;
@@ -48,15 +48,15 @@ class DetectingServer final : public ServerConnection,
 
  private:
   void on_open() override {
-    if (finished_ || draining_) return;
+    if (finished_) return;
     const TlsInfo* const tls = stream_->info().tls;
     if (tls != nullptr && tls->alpn == "h2") return hand_over(Protocol::kHttp2, {});
     if (tls != nullptr && !tls->alpn.empty()) return hand_over(Protocol::kHttp1, {});
-    start(options_.limits.idle_time);
+    if (!draining_) start(options_.limits.idle_time);
   }
 
   void on_readable() override {
-    if (finished_ || draining_) return;
+    if (finished_) return;
     Block& block = loop_.read_block(kFirstRead);
     const Slice held(&block, block.data(), 0);  // As in Wire::on_readable.
     const std::size_t room = std::min(kFirstRead, block.capacity());
@@ -98,6 +98,7 @@ class DetectingServer final : public ServerConnection,
     const auto serve = protocol == Protocol::kHttp2 ? serve_http2 : serve_http1;
     codec_ = serve(loop_, std::move(stream_), options_, service_, *this, stats_);
     codec_->take_over(std::move(already_read));
+    if (draining_) codec_->drain();
   }
 
   std::unique_ptr<Stream> stream_;

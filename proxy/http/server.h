@@ -32,6 +32,10 @@ struct HttpLimits {
   Duration keepalive_timeout = 10s;
 };
 
+// Who has just connected has a first request on its way, and nobody sends that again: a drain waits
+// this long for it.
+inline constexpr Duration kFirstRequestWait = 1s;
+
 // How a downstream message ended.
 struct Sent {
   uint64_t bytes = 0;     // Body bytes handed to the codec.

@@ -3,28 +3,11 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "proxy/base/text.h"
+#include "proxy/server/cgroup.h"
 
 namespace glia {
-namespace {
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// "0::/system.slice/glia.service" -> "/system.slice/glia.service"
-std::string own_cgroup(std::string_view proc_self_cgroup) {
-  const std::size_t at = proc_self_cgroup.find("0::/");
-  if (at != 0 && (at == proc_self_cgroup.npos || proc_self_cgroup[at - 1] != '\n')) return "";
-  const std::string_view path = proc_self_cgroup.substr(at + 3);
-  return std::string(path.substr(0, path.find('\n')));
-}
-
-}  // namespace
 
 std::optional<uint32_t> cpus_of_quota(std::string_view cpu_max) {
   const std::string_view line = trim(cpu_max, " \t\n");
@@ -38,14 +21,10 @@ std::optional<uint32_t> cpus_of_quota(std::string_view cpu_max) {
 
 std::optional<uint32_t> cgroup_cpus(const std::string& root, const std::string& self) {
   std::optional<uint32_t> least;
-  std::string path = own_cgroup(contents(self));
-  // Inside a container the path may not exist below root, but then root is the container's own.
-  for (;;) {
-    const auto cpus = cpus_of_quota(contents(cat(root, path, "/cpu.max")));
-    if (cpus) least = std::min(*cpus, least.value_or(*cpus));
-    if (path.empty()) return least;
-    path.resize(path.rfind('/'));
+  for (const std::string& quota : cgroup_values(root, self, "cpu.max")) {
+    if (const auto cpus = cpus_of_quota(quota)) least = std::min(*cpus, least.value_or(*cpus));
   }
+  return least;
 }
 
 uint32_t usable_cpus() {
@@ -53,8 +32,7 @@ uint32_t usable_cpus() {
   CPU_ZERO(&pinned);
   const bool known = sched_getaffinity(0, sizeof pinned, &pinned) == 0;
   const auto cpus = static_cast<uint32_t>(known ? CPU_COUNT(&pinned) : 1);
-  return std::max(
-      1u, std::min(cpus, cgroup_cpus("/sys/fs/cgroup", "/proc/self/cgroup").value_or(cpus)));
+  return std::max(1u, std::min(cpus, cgroup_cpus(kCgroupRoot, kOwnCgroup).value_or(cpus)));
 }
 
 }  // namespace glia

@@ -54,14 +54,21 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   TcpSession* tcp_ = nullptr;  // served_, if it is one.
 };
 
-// A stream that nobody serves, on its way to the reaper.
-struct ListenerHost::Unwanted final : Reapable {
-  explicit Unwanted(std::unique_ptr<Stream> unserved) : stream(std::move(unserved)) {}
+// A stream that nobody serves, on its way to the reaper. It may still be told that it is open: an
+// accepted stream is, in the turn in which it is accepted.
+struct ListenerHost::Unwanted final : Reapable, private Stream::Watcher {
+  explicit Unwanted(std::unique_ptr<Stream> unserved) : stream(std::move(unserved)) {
+    stream->watch(*this);
+  }
+  void on_open() override {}
+  void on_readable() override { stream->pause_reading(true); }
+  void on_writable() override {}
+  void on_broken() override {}
   std::unique_ptr<Stream> stream;
 };
 
-ListenerHost::ListenerHost(MeshContext& context, ClusterMap& clusters)
-    : context_(context), clusters_(clusters) {}
+ListenerHost::ListenerHost(MeshContext& context, ClusterMap& clusters, std::function<bool()> admit)
+    : context_(context), clusters_(clusters), admit_(std::move(admit)) {}
 
 ListenerHost::~ListenerHost() = default;
 
@@ -176,8 +183,16 @@ void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const Fi
   if (before == nullptr || access_logs(*before->chain) != access_logs(chain)) {
     site.log(make_request_log(access_logs(chain), context_.loop));
   }
+  site.shed(shedding_);
   site.update(std::move(state));
   if (new_gate) judge_again(site);
+}
+
+void ListenerHost::shed(bool shedding) {
+  shedding_ = shedding;
+  for (const auto& site : sites_) site->shed(shedding);
+  if (!shedding) return;
+  for (const auto& connection : connections_) connection->served().drain();
 }
 
 Result<void> ListenerHost::listen(const Address& address, const ListenOptions& options) {
@@ -186,6 +201,10 @@ Result<void> ListenerHost::listen(const Address& address, const ListenOptions& o
 }
 
 void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
+  // Closed by the reaper: we are inside the acceptor's callback.
+  if (admit_ && !admit_()) {
+    return context_.loop.reap(std::make_unique<Unwanted>(std::move(stream)));
+  }
   if (needs_inspection(config_->chains)) {
     inspections_.push_back(
         std::make_unique<Inspection>(context_.loop, std::move(stream),

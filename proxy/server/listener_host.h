@@ -21,7 +21,8 @@ namespace glia {
 
 class ListenerHost final : public AcceptHandler, public Reapable {
  public:
-  ListenerHost(MeshContext& context, ClusterMap& clusters);
+  // `admit` says whether one more connection may be taken; without one, all are.
+  ListenerHost(MeshContext& context, ClusterMap& clusters, std::function<bool()> admit = nullptr);
   ListenerHost(const ListenerHost&) = delete;
   ~ListenerHost() override;
 
@@ -32,6 +33,8 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   Result<void> listen(const Address& address, const ListenOptions& options);
   // Stops accepting and asks every connection to end; those that are left after `limit` are cut.
   void drain(Duration limit);
+  // While memory is short: requests get 503, and connections end with that answer.
+  void shed(bool shedding);
   // Asks connections to end with their next answer, while still accepting (graceful drain).
   void discourage();
   // Nothing is left to do: not listening, no connection.
@@ -40,7 +43,8 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   }
 
   const ListenerConfig& config() const { return *config_; }
-  std::size_t active_connections() const { return connections_.size(); }
+  // Those included whose chain is not known yet.
+  std::size_t active_connections() const { return connections_.size() + inspections_.size(); }
   void collect(MetricsPage& page) const;
   void reopen_logs();
   void describe_exchanges(std::vector<std::string>& out) const;
@@ -72,7 +76,9 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;
   std::list<std::unique_ptr<Inspection>> inspections_;  // Connections whose chain is not known yet.
+  std::function<bool()> admit_;
   bool discouraged_ = false;
+  bool shedding_ = false;
   std::unique_ptr<CallbackTimer> cut_timer_;
 };
 

@@ -1,5 +1,8 @@
 #include "proxy/server/proxy.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -7,6 +10,7 @@
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
 #include "proxy/base/version.h"
+#include "proxy/server/cgroup.h"
 #include "proxy/xds/ads_http.h"
 #include "proxy/xds/config_dump.h"
 
@@ -28,6 +32,7 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   configuration_ = std::make_unique<Configuration>(
       loop_, std::move(bootstrap), [this](SnapshotRef snapshot) { publish(std::move(snapshot)); });
   TRY_VOID(configuration_->start());
+  set_limits(configuration_->bootstrap().limits);
   publish(configuration_->snapshot());
   TRY_VOID(std::move(first_publish_));
   TRY_VOID(listen_for_admin());
@@ -51,6 +56,28 @@ void Proxy::publish(SnapshotRef snapshot) {
   }
   LOG(info, "configuration ", snapshot->version, " in force: ", snapshot->listeners.size(),
       " listeners, ", snapshot->clusters.size(), " clusters");
+}
+
+namespace {
+
+// Of the descriptors that we may have, half are for clients: most requests need a second one.
+std::size_t connections_of_descriptors() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return SIZE_MAX;
+  return std::max<std::size_t>(1, limit.rlim_cur / 2);
+}
+
+}  // namespace
+
+void Proxy::set_limits(const ProcessLimits& limits) {
+  const std::size_t connections = limits.connections.value_or(connections_of_descriptors());
+  const std::size_t share = (connections + server_.workers() - 1) / server_.workers();
+  server_.post_to_all([share](Worker& worker) { worker.most_connections(share); });
+  const auto memory = limits.memory ? limits.memory : cgroup_memory(kCgroupRoot, kOwnCgroup);
+  if (!memory) return;
+  overload_ = std::make_unique<Overload>(loop_, *memory, resident_memory, [this](Pressure now) {
+    server_.post_to_all([now](Worker& worker) { worker.pressure(now); });
+  });
 }
 
 Result<void> Proxy::listen_for_admin() {
@@ -166,6 +193,11 @@ Result<std::string> Proxy::config_dump(const ConfigDumpQuery& query) const {
 
 Task<MetricsPage> Proxy::metrics() {
   MetricsPage page = co_await server_.metrics();
+  page.gauge("envoy_server_memory_physical_size", {}, static_cast<int64_t>(resident_memory()));
+  if (overload_ != nullptr) {
+    page.gauge("glia_memory_limit_bytes", {}, static_cast<int64_t>(overload_->limit()));
+    page.gauge("glia_memory_pressure", {}, static_cast<int64_t>(overload_->pressure()));
+  }
   page.gauge("glia_control_connected", {}, ads_ != nullptr && ads_->connected() ? 1 : 0);
   for (const ResourceKind kind : kResourceKinds) {
     page.gauge("glia_configuration_refused", {{"type", std::string(short_of(kind))}},

@@ -10,6 +10,7 @@
 #include "proxy/server/admin_server.h"
 #include "proxy/server/admin_view.h"
 #include "proxy/server/options.h"
+#include "proxy/server/overload.h"
 #include "proxy/server/server.h"
 #include "proxy/xds/ads.h"
 #include "proxy/xds/configuration.h"
@@ -41,6 +42,7 @@ class Proxy final : private AdminView {
 
  private:
   void publish(SnapshotRef snapshot);
+  void set_limits(const ProcessLimits& limits);
   Task<void> finish();
   Result<void> listen_for_admin();
 
@@ -63,6 +65,7 @@ class Proxy final : private AdminView {
   std::unique_ptr<AdsClient> ads_;
   Server server_;
   AdminServer admin_;
+  std::unique_ptr<Overload> overload_;  // Null: nothing limits our memory.
   Result<void> first_publish_;
   CallbackTimer late_drain_;  // A graceful drain closes the listeners when it fires.
   Task<void> finishing_;

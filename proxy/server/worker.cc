@@ -31,7 +31,8 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
       host->update(snapshot, config);
       continue;
     }
-    host = std::make_unique<ListenerHost>(context_, clusters_);
+    host = std::make_unique<ListenerHost>(context_, clusters_, [this] { return admit(); });
+    host->shed(pressure_ != Pressure::kNone);
     host->update(snapshot, config);
     const auto address = addresses.find(name);
     // A UNIX socket and a port that must not be shared have one listener.
@@ -63,6 +64,17 @@ void Worker::sweep() {
   });
 }
 
+bool Worker::admit() {
+  const bool admitted = pressure_ != Pressure::kRefuse && connections() < most_connections_;
+  if (!admitted) ++refused_;
+  return admitted;
+}
+
+void Worker::pressure(Pressure pressure) {
+  pressure_ = pressure;
+  for (const auto& [name, host] : listeners_) host->shed(pressure != Pressure::kNone);
+}
+
 void Worker::discourage(bool inbound_only) {
   for (const auto& [name, host] : listeners_) {
     if (!inbound_only || host->config().direction == "INBOUND") host->discourage();
@@ -92,6 +104,7 @@ void Worker::reopen_logs() {
 
 void Worker::collect(MetricsPage& page) const {
   for (const auto& [name, host] : listeners_) host->collect(page);
+  page.counter("envoy_listener_downstream_global_cx_overflow", {}, refused_);
   clusters_.collect(page, /*shared_facts=*/index_ == 0);
 }
 
@@ -129,6 +142,7 @@ std::vector<std::string> Worker::exchanges() const {
 std::size_t Worker::connections() const {
   std::size_t count = 0;
   for (const auto& [name, host] : listeners_) count += host->active_connections();
+  for (const auto& host : leaving_) count += host->active_connections();
   return count;
 }
 

@@ -17,6 +17,7 @@
 #include "proxy/net/stream.h"
 #include "proxy/server/endpoint_row.h"
 #include "proxy/server/listener_host.h"
+#include "proxy/server/pressure.h"
 #include "proxy/telemetry/metrics.h"
 
 namespace glia {
@@ -34,6 +35,10 @@ class Worker {
   // Takes a new drawing; returns what could not be done (a socket that cannot be opened), one
   // sentence each. Everything else is in force when it returns.
   std::vector<std::string> apply(SnapshotRef snapshot, const ListenAddresses& addresses);
+  // This worker's share of the connections that clients may have.
+  void most_connections(std::size_t most) { most_connections_ = most; }
+  // Memory is short, or no longer.
+  void pressure(Pressure pressure);
   // Asks connections to end with their next answer; goes on accepting.
   void discourage(bool inbound_only);
   // Stops accepting; connections end with their requests, or after `limit`. `inbound_only` leaves the
@@ -51,6 +56,8 @@ class Worker {
 
  private:
   void sweep();
+  // May one more client connect?
+  bool admit();
 
   uint32_t index_;
   EventLoop& loop_;
@@ -60,6 +67,9 @@ class Worker {
   SnapshotRef snapshot_;
   std::map<std::string, std::unique_ptr<ListenerHost>, std::less<>> listeners_;
   std::vector<std::unique_ptr<ListenerHost>> leaving_;
+  std::size_t most_connections_ = SIZE_MAX;
+  uint64_t refused_ = 0;  // Connections that were closed at once.
+  Pressure pressure_ = Pressure::kNone;
   bool draining_ = false;
 };
 

@@ -17,6 +17,8 @@ namespace glia {
 namespace {
 
 constexpr std::size_t kFileMax = 16 << 20;  // bytes
+// Below this the proxy could not even hold itself.
+constexpr uint64_t kLeastMemory = 16 << 20;  // bytes
 
 Result<std::string> read_whole(const std::string& path) {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
@@ -53,6 +55,33 @@ void decode_static(const Reader& resources, WallTime now, Bootstrap& bootstrap, 
       resource.accept_all();  // The draft has reported what it does not read.
     });
   }
+}
+
+void decode_monitor(const Reader& monitor, ProcessLimits& limits) {
+  constexpr std::string_view kMonitors = "envoy.extensions.resource_monitors.";
+  monitor.accept("name");  // The type says which one it is.
+  const Reader config = monitor.message("typed_config").content();
+  if (!config.present()) return;
+  if (config.type() == cat(kMonitors, "fixed_heap.v3.FixedHeapConfig")) {
+    limits.memory = config.number("max_heap_size_bytes", 0, UINT64_MAX, kLeastMemory);
+  } else if (config.type() ==
+             cat(kMonitors, "downstream_connections.v3.DownstreamConnectionsConfig")) {
+    limits.connections = config.number("max_active_downstream_connections", 0, UINT32_MAX, 1);
+  } else {
+    config.accept_all();
+    config.fail(cat("the type ", config.type(),
+                    " is not supported by glia-proxy; it can be fixed_heap or "
+                    "downstream_connections"));
+  }
+}
+
+// Which limits there are is configured; when and how the proxy lets go of work is not
+// (docs/limits.md).
+void decode_overload(const Reader& overload, ProcessLimits& limits) {
+  if (!overload.present()) return;
+  overload.accept("refresh_interval");
+  overload.each("resource_monitors",
+                [&](const Reader& monitor, std::size_t) { decode_monitor(monitor, limits); });
 }
 
 void decode_dynamic(const Reader& dynamic, Bootstrap& bootstrap) {
@@ -101,6 +130,7 @@ std::optional<Bootstrap> parse_bootstrap(std::string_view text, const std::strin
   }
   decode_static(reader.message("static_resources"), now, bootstrap, found);
   decode_dynamic(reader.message("dynamic_resources"), bootstrap);
+  decode_overload(reader.message("overload_manager"), bootstrap.limits);
   reader.report_unread();
   if (found.empty()) {
     Freezer freezer(bootstrap.node);

@@ -2,6 +2,7 @@
 // with.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,11 +13,19 @@
 
 namespace glia {
 
+// What the whole process may hold (envoy.config.overload.v3.OverloadManager); nothing: the limits of
+// the system.
+struct ProcessLimits {
+  std::optional<uint64_t> memory;       // bytes resident
+  std::optional<uint64_t> connections;  // from clients
+};
+
 struct Bootstrap {
   NodeNames node;
   std::string node_bytes;         // envoy.config.core.v3.Node, as ADS sends it.
   std::optional<Address> admin;   // Nothing: no admin listener.
   Draft draft;                    // The static resources.
+  ProcessLimits limits;
   std::string ads_cluster;        // "" without ADS.
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
   std::string bytes;              // The whole message, for /config_dump.

@@ -112,7 +112,7 @@ def written_forms(value):
         return {f"{duration[1]} {duration[2]}"}
     factors = [int(factor.rstrip("u")) for factor in re.split(r" (?:\*|<<) ", value)]
     number = factors[0] << factors[1] if "<<" in value else math.prod(factors)
-    forms = {f"{number}{unit}" for unit in ("", " bytes", " bits", " s", " (none)")}
+    forms = {f"{number}{unit}" for unit in ("", " bytes", " bits", " s", " %", " (none)")}
     forms |= {f"{number >> 10} KiB" if number % 1024 == 0 else "",
               f"{number >> 20} MiB" if number % (1 << 20) == 0 else ""}
     return forms
