@@ -163,7 +163,7 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
 Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& failed) {
   ++exchange.upstream().attempts;
   const TimePoint began = exchange.loop().now();
-  Result<Lease> lease = co_await cluster.lease(failed);
+  Result<Lease> lease = co_await cluster.lease(failed, &exchange.connection());
   if (!lease) {
     if (!failed.empty()) exchange.upstream().address = failed.back();
     co_return std::move(lease).error();

@@ -6,6 +6,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/mesh/lone_connection.h"
 
 namespace glia {
 
@@ -17,8 +18,9 @@ Cluster::Cluster(ClusterMap& map, MeshContext& context, std::shared_ptr<const Cl
 Cluster::~Cluster() { dns_.cancel(); }
 
 void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
-  const bool same_security =
-      config_ != nullptr && config_->tls == config->tls && config_->codec == config->codec;
+  const bool same_security = config_ != nullptr && config_->tls == config->tls &&
+                             config_->codec == config->codec &&
+                             config_->proxy_protocol == config->proxy_protocol;
   config_ = std::move(config);
   balancer_ = Balancer::create(*config_);
   // Connections made under another certificate, authority or protocol finish and are replaced.
@@ -106,7 +108,7 @@ class DnsWait {
 
 }  // namespace
 
-Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed) {
+Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed, const ConnectionInfo* client) {
   if (!resolved_) {
     DnsWait wait(waiting_for_dns_);
     while (!resolved_) co_await wait_in(wait.slot);
@@ -119,11 +121,34 @@ Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed) {
   }
   Result<Endpoint*> endpoint = pick(failed);
   if (!endpoint) co_return std::move(endpoint).error();
+  if (config_->proxy_protocol) co_return co_await lease_alone(**endpoint, failed, client);
   if (std::optional<Lease> lease = (*endpoint)->try_lease()) co_return std::move(*lease);
   const Address address = (*endpoint)->config().address;  // The endpoint may not outlive the wait.
   Result<Lease> lease = co_await (*endpoint)->wait_lease();
   if (!lease) failed.push_back(address);
   co_return lease;
+}
+
+Task<Result<Lease>> Cluster::lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
+                                         const ConnectionInfo* client) {
+  if (stats_.connections_active >= config_->limits.connections) {
+    ++stats_.connections_overflow;
+    co_return too_many_connections();
+  }
+  const Address address = endpoint.config().address;
+  auto alone = std::make_unique<LoneConnection>(endpoint, client);
+  while (!alone->settled()) co_await wait_in(alone->changed());
+  if (alone->open()) co_return Lease(std::move(alone));
+  failed.push_back(address);
+  Error error = alone->error();
+  context_.loop.reap(std::move(alone));
+  co_return error;
+}
+
+Error Cluster::too_many_connections() const {
+  return Error(ErrorKind::kOverflow, Fault::kSelf,
+               cat("cluster ", config_->name, " has ", stats_.connections_active,
+                   " connections, its limit (max_connections)"));
 }
 
 Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
@@ -133,9 +158,7 @@ Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
   }
   if (stats_.connections_active >= config_->limits.connections) {
     ++stats_.connections_overflow;
-    co_return Error(ErrorKind::kOverflow, Fault::kSelf,
-                    cat("cluster ", config_->name, " has ", stats_.connections_active,
-                        " connections, its limit (max_connections)"));
+    co_return too_many_connections();
   }
   Result<Endpoint*> endpoint = pick(failed);
   if (!endpoint) co_return std::move(endpoint).error();

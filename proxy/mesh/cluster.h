@@ -55,8 +55,9 @@ class Cluster : public Reapable {
   void update(std::shared_ptr<const ClusterConfig> config);
   // An endpoint for one request, if possible none of those that failed it before; one that cannot be
   // connected to is added to them. Waits for the first answer of DNS, if that has not come yet.
-  // `failed` outlives the task. Errors: kNoEndpoint, kOverflow, kConnectFailed.
-  Task<Result<Lease>> lease(std::vector<Address>& failed);
+  // `failed` outlives the task, as does `client`, whose request it is (null: our own). Errors:
+  // kNoEndpoint, kOverflow, kConnectFailed.
+  Task<Result<Lease>> lease(std::vector<Address>& failed, const ConnectionInfo* client = nullptr);
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
   // kOverflow (max_connections).
   Task<Result<Hold>> hold(const std::vector<Address>& failed);
@@ -70,6 +71,9 @@ class Cluster : public Reapable {
   void set_endpoints(const std::vector<EndpointConfig>& wanted);
   void rebuild_usable();
   Task<void> refresh_dns();
+  Task<Result<Lease>> lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
+                                  const ConnectionInfo* client);
+  Error too_many_connections() const;
   Result<Endpoint*> pick(const std::vector<Address>& failed);
   void on_endpoint_idle(Endpoint& endpoint);
   bool idle() const;

@@ -11,6 +11,7 @@
 #include "proxy/base/time.h"
 #include "proxy/http/server.h"
 #include "proxy/net/address.h"
+#include "proxy/net/proxy_protocol.h"
 #include "proxy/net/tls.h"
 
 namespace glia {
@@ -59,9 +60,12 @@ struct ClusterConfig {
   CircuitLimits limits;
   Codec codec = Codec::kHttp1;  // What is spoken to the endpoints; kAuto: by ALPN.
   HttpLimits http;
-  uint32_t requests_per_connection = 0;   // 0: no limit
-  Duration pool_idle_time = 3600s;        // A pooled connection without calls; kForever: no limit.
-  std::shared_ptr<const TlsContext> tls;  // Null: clear text.
+  uint32_t requests_per_connection = 0;  // 0: no limit
+  Duration pool_idle_time = 3600s;       // A pooled connection without calls; kForever: no limit.
+  // Each connection begins with a PROXY header, before TLS; an HTTP connection then serves one request
+  // alone, because it says whose it is.
+  std::optional<ProxyVersion> proxy_protocol;
+  std::shared_ptr<const TlsContext> tls;         // Null: clear text.
   std::shared_ptr<const EndpointSet> endpoints;  // Null while EDS has not answered.
 };
 

@@ -4,6 +4,8 @@
 
 #include "proxy/base/text.h"
 #include "proxy/mesh/cluster.h"
+#include "proxy/mesh/lone_connection.h"
+#include "proxy/net/prefix_stream.h"
 
 namespace glia {
 
@@ -93,8 +95,29 @@ Lease::Lease(Endpoint& endpoint, ClientConnection& connection)
   ++endpoint.cluster_.stats().requests;
 }
 
+Lease::Lease() = default;
+
+Lease::Lease(std::unique_ptr<LoneConnection> alone)
+    : endpoint_(&alone->endpoint()), connection_(&alone->http()), alone_(std::move(alone)) {}
+
+Lease::Lease(Lease&& other) noexcept
+    : endpoint_(std::exchange(other.endpoint_, nullptr)),
+      connection_(other.connection_),
+      alone_(std::move(other.alone_)) {}
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  std::swap(endpoint_, other.endpoint_);
+  std::swap(connection_, other.connection_);
+  std::swap(alone_, other.alone_);
+  return *this;
+}
+
 Lease::~Lease() {
   if (endpoint_ == nullptr) return;
+  if (alone_ != nullptr) {
+    endpoint_->cluster().loop().reap(std::move(alone_));
+    return;
+  }
   --endpoint_->active_;
   --endpoint_->cluster_.stats().requests_active;
   endpoint_->released();
@@ -182,9 +205,16 @@ void Endpoint::connect() {
   connections_.push_back(std::make_unique<Connection>(*this, dial(nullptr)));
 }
 
-std::unique_ptr<Stream> Endpoint::dial(const ConnectionInfo*) {
+std::unique_ptr<Stream> Endpoint::dial(const ConnectionInfo* client) {
   std::unique_ptr<Stream> stream = cluster_.network().connect(config_.address);
   const ClusterConfig& config = cluster_.config();
+  if (config.proxy_protocol) {
+    const Address nobody;
+    stream = std::make_unique<PrefixStream>(
+        std::move(stream),
+        write_proxy_header(*config.proxy_protocol, client != nullptr ? client->remote : nobody,
+                           client != nullptr ? client->local : nobody));
+  }
   if (config.tls == nullptr) return stream;
   return config.tls->wrap(cluster_.loop(), std::move(stream), config.connect_timeout);
 }

@@ -16,19 +16,17 @@ namespace glia {
 
 class Cluster;
 class Endpoint;
+class LoneConnection;
 
 // One request's place at an endpoint, counted from the pick to the end of the response.
 class Lease {
  public:
-  Lease() = default;
+  Lease();
   Lease(Endpoint& endpoint, ClientConnection& connection);
-  Lease(Lease&& other) noexcept
-      : endpoint_(std::exchange(other.endpoint_, nullptr)), connection_(other.connection_) {}
-  Lease& operator=(Lease&& other) noexcept {
-    std::swap(endpoint_, other.endpoint_);
-    std::swap(connection_, other.connection_);
-    return *this;
-  }
+  // A connection that serves this request alone, which is open and counts itself.
+  explicit Lease(std::unique_ptr<LoneConnection> alone);
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
   ~Lease();
 
   explicit operator bool() const { return endpoint_ != nullptr; }
@@ -39,6 +37,7 @@ class Lease {
  private:
   Endpoint* endpoint_ = nullptr;
   ClientConnection* connection_ = nullptr;
+  std::unique_ptr<LoneConnection> alone_;
 };
 
 // One connection to an endpoint that serves one client alone (a relayed TCP connection): counted as a

@@ -35,10 +35,33 @@ std::size_t best_fit(const FilterChain& chain, std::string_view name) {
 
 }  // namespace
 
+namespace {
+
+bool asks_for_name(const RbacRule& rule) {
+  return rule.kind == RbacRule::Kind::kServerName ||
+         std::ranges::any_of(rule.children,
+                             [](const RbacRule& child) { return asks_for_name(child); });
+}
+
+bool asks_for_name(const std::optional<RbacRules>& rules) {
+  return rules && std::ranges::any_of(rules->policies, [](const RbacPolicy& policy) {
+           return std::ranges::any_of(policy.permissions,
+                                      [](const RbacRule& rule) { return asks_for_name(rule); });
+         });
+}
+
+// Where TLS passes through, only a look at its beginning tells a policy which name was asked for.
+bool judges_by_name(const FilterChain& chain) {
+  if (!chain.tcp || chain.tls != nullptr || chain.tcp->rbac == nullptr) return false;
+  return asks_for_name(chain.tcp->rbac->rules) || asks_for_name(chain.tcp->rbac->shadow);
+}
+
+}  // namespace
+
 bool needs_inspection(std::span<const FilterChain> chains) {
   return std::ranges::any_of(chains, [](const FilterChain& chain) {
     return !chain.server_names.empty() || !chain.transport.empty() ||
-           !chain.application_protocols.empty();
+           !chain.application_protocols.empty() || judges_by_name(chain);
   });
 }
 

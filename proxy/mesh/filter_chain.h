@@ -18,7 +18,7 @@ struct ConnectionFacts {
   std::vector<std::string> application_protocols;  // Offered by the client.
 };
 
-// Does the choice depend on what the client sends first?
+// Does the choice, or a policy, depend on what the client sends first?
 bool needs_inspection(std::span<const FilterChain> chains);
 
 // Envoy's order: destination port, server name (exact, then the longest wildcard), transport, then

@@ -99,6 +99,12 @@ struct ListenerConfig {
   Address address;
   std::string direction;  // "INBOUND", "OUTBOUND" or ""
   bool reuse_port = true;
+  bool proxy_protocol = false;  // Each connection begins with a PROXY header, or is closed.
+  bool http_inspector = false;  // Clear HTTP is told from the rest; TLS is, whenever a chain asks.
+  // How long a client may take to say enough for a chain to be chosen; then it is closed, or goes on
+  // with what is known.
+  Duration inspection_timeout = 5s;
+  bool continue_on_timeout = false;
   std::vector<FilterChain> chains;  // In order of configuration.
   // A hash of what cannot be changed in place; a listener whose key changed is made anew.
   std::string socket_key;

@@ -92,6 +92,8 @@ ClientHello read_client_hello(std::string_view bytes) {
     hello.state = ClientHello::State::kNotTls;
     return hello;
   }
+  // The same verdict however the bytes were cut.
+  bytes = bytes.substr(0, kLargestHelloRecords);
   const std::string message = unwrap(bytes, hello.state);
   if (hello.state == ClientHello::State::kNotTls) return hello;
   CBS rest;

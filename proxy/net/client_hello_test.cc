@@ -47,8 +47,10 @@ TEST(ClientHello, TellsTheNameAndTheProtocols) {
 
 // Early data, or the change of cipher that goes before it (RFC 8446 sections 2.3 and D.4).
 TEST(ClientHello, IsNotSpoiltByWhatComesBehindIt) {
+  using namespace std::string_view_literals;
   const std::string bytes = real_hello({.server_name = "a.example"});
-  for (const std::string_view next : {"\x14\x03\x03\x00\x01\x01", "\x17\x03\x03\x01\x00xyz", "G"}) {
+  for (const std::string_view next :
+       {"\x14\x03\x03\x00\x01\x01"sv, "\x17\x03\x03\x01\x00xyz"sv, "G"sv}) {
     const ClientHello hello = read_client_hello(bytes + std::string(next));
     EXPECT_EQ(hello.state, ClientHello::State::kComplete);
     EXPECT_EQ(hello.server_name, "a.example");

@@ -1,46 +1,62 @@
-// Inspection: looks at the first bytes of a connection to find its filter chain, before anything is
-// answered. Only for listeners whose chains ask for what the client sends first.
+// Inspection: looks at the first bytes of a connection to find out whose it is (PROXY protocol) and
+// what it speaks, before its filter chain is chosen and anything is answered. Only for listeners that
+// need to know.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "proxy/mesh/filter_chain.h"
-#include "proxy/net/client_hello.h"
 #include "proxy/net/loop.h"
+#include "proxy/net/proxy_protocol.h"
 #include "proxy/net/stream.h"
+#include "proxy/server/sniff.h"
 
 namespace glia {
 
 class Inspection final : public Reapable, private Stream::Watcher, private Timer {
  public:
-  // A client that sends nothing for so long is let go (Envoy's listener_filters_timeout).
-  static constexpr Duration kPatience = 15s;
-
-  // What was found out. `stream` reads its beginning again; null if the connection ended or the time
-  // ran out.
-  struct Finding {
-    std::unique_ptr<Stream> stream;
+  struct Plan {
+    bool proxy_header = false;  // Must be there, and be right.
     bool tls = false;
-    ClientHello hello;
+    bool http = false;
+    // For a client that does not say enough.
+    Duration patience = 5s;
+    // ... and then its connection goes on with what is known, if no PROXY header is missing.
+    bool go_on = false;
+    bool any() const { return proxy_header || tls || http; }
+  };
+  // What was found out. `stream` reads its beginning again; null unless the outcome is kFound.
+  struct Finding {
+    enum class Outcome : uint8_t { kFound, kTimedOut, kNoProxyHeader, kGone };
+    Outcome outcome = Outcome::kGone;
+    std::unique_ptr<Stream> stream;
+    Sniffed sniffed;
   };
   // `found` is called once, from the top of the loop; it hands the inspection to the reaper.
-  Inspection(EventLoop& loop, std::unique_ptr<Stream> stream,
+  Inspection(EventLoop& loop, const Plan& plan, std::unique_ptr<Stream> stream,
              std::function<void(Inspection&, Finding)> found);
 
  private:
   void on_open() override {}
   void on_readable() override;
   void on_writable() override {}
-  void on_broken() override { end({}); }
-  void fire() override { end({}); }
+  void on_broken() override { give_up(Finding::Outcome::kGone); }
+  void fire() override;
+  void judge();
+  bool judge_header();
+  void go_on(Sniffed sniffed);
+  void give_up(Finding::Outcome outcome);
   void end(Finding finding);
 
+  const Plan plan_;
   std::unique_ptr<Stream> stream_;
-  std::string bytes_;
+  std::string bytes_;                  // Read and not understood yet, without the PROXY header.
+  std::optional<ProxyHeader> header_;  // Once it is complete.
   std::function<void(Inspection&, Finding)> found_;
-  bool ended_ = false;
+  bool client_ended_ = false;
+  bool over_ = false;
 };
 
 }  // namespace glia

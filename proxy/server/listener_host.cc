@@ -75,6 +75,12 @@ ListenerHost::~ListenerHost() = default;
 void ListenerHost::update(const SnapshotRef& snapshot,
                           std::shared_ptr<const ListenerConfig> config) {
   config_ = std::move(config);
+  const bool by_beginning = needs_inspection(config_->chains);
+  plan_ = {.proxy_header = config_->proxy_protocol,
+           .tls = by_beginning,
+           .http = by_beginning && config_->http_inspector,
+           .patience = config_->inspection_timeout,
+           .go_on = config_->continue_on_timeout};
   std::vector<std::unique_ptr<Site>> before = std::exchange(sites_, {});
   for (const FilterChain& chain : config_->chains) {
     sites_.push_back(take_site(before, chain));
@@ -201,13 +207,10 @@ Result<void> ListenerHost::listen(const Address& address, const ListenOptions& o
 }
 
 void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
-  // Closed by the reaper: we are inside the acceptor's callback.
-  if (admit_ && !admit_()) {
-    return context_.loop.reap(std::make_unique<Unwanted>(std::move(stream)));
-  }
-  if (needs_inspection(config_->chains)) {
+  if (admit_ && !admit_()) return close(std::move(stream));
+  if (plan_.any()) {
     inspections_.push_back(
-        std::make_unique<Inspection>(context_.loop, std::move(stream),
+        std::make_unique<Inspection>(context_.loop, plan_, std::move(stream),
                                      [this](Inspection& inspection, Inspection::Finding finding) {
                                        inspected(inspection, std::move(finding));
                                      }));
@@ -223,19 +226,33 @@ void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding
   if (place == inspections_.end()) return;  // Cut in this turn.
   context_.loop.reap(std::move(*place));
   inspections_.erase(place);
+  using enum Inspection::Finding::Outcome;
+  if (finding.outcome == kTimedOut) ++counts_.timed_out;
+  if (finding.outcome == kNoProxyHeader) ++counts_.no_proxy_header;
   if (finding.stream == nullptr) return;
-  const uint16_t port = finding.stream->info().local.port();
-  serve(std::move(finding.stream), {.destination_port = port,
-                                    .tls = finding.tls,
-                                    .server_name = finding.hello.server_name,
-                                    .application_protocols = finding.hello.application_protocols});
+  const Sniffed& sniffed = finding.sniffed;
+  ConnectionFacts facts;
+  facts.destination_port = finding.stream->info().local.port();
+  facts.tls = sniffed.kind == Sniffed::Kind::kTls;
+  if (facts.tls) {
+    facts.server_name = sniffed.hello.server_name;
+    facts.application_protocols = sniffed.hello.application_protocols;
+  }
+  if (sniffed.kind == Sniffed::Kind::kHttp1) facts.application_protocols = {"http/1.1"};
+  if (sniffed.kind == Sniffed::Kind::kHttp2) facts.application_protocols = {"h2c"};
+  serve(std::move(finding.stream), facts);
+}
+
+// We may be inside its own callback, so the reaper does it.
+void ListenerHost::close(std::unique_ptr<Stream> stream) {
+  context_.loop.reap(std::make_unique<Unwanted>(std::move(stream)));
 }
 
 void ListenerHost::serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts) {
   const FilterChain* chain = choose_chain(config_->chains, facts);
   if (chain == nullptr) {
-    // No chain takes it. We may be inside its own callback, so the reaper closes it.
-    return context_.loop.reap(std::make_unique<Unwanted>(std::move(stream)));
+    ++counts_.no_chain;
+    return close(std::move(stream));
   }
   Site& site = *sites_[static_cast<std::size_t>(chain - config_->chains.data())];
   auto connection = std::make_unique<Connection>(*this, site, std::move(stream));
@@ -267,6 +284,12 @@ void ListenerHost::cut() {
 }
 
 void ListenerHost::collect(MetricsPage& page) const {
+  std::string address = (acceptor_ != nullptr ? acceptor_->address() : config_->address).text();
+  std::ranges::replace(address, ':', '_');  // As Envoy writes it.
+  const Labels labels = {{"envoy_listener_address", std::move(address)}};
+  page.counter("envoy_listener_no_filter_chain_match", labels, counts_.no_chain);
+  page.counter("envoy_listener_downstream_pre_cx_timeout", labels, counts_.timed_out);
+  page.counter("envoy_listener_downstream_cx_proxy_proto_error", labels, counts_.no_proxy_header);
   for (const auto& site : sites_) site->collect(page);
 }
 

@@ -66,11 +66,16 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
   void serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts);
   void inspected(Inspection& inspection, Inspection::Finding finding);
+  void close(std::unique_ptr<Stream> stream);
   void cut();
 
   MeshContext& context_;
   ClusterMap& clusters_;
   std::shared_ptr<const ListenerConfig> config_;
+  Inspection::Plan plan_;  // What config_ needs to know of a connection.
+  struct Counts {
+    uint64_t no_chain = 0, timed_out = 0, no_proxy_header = 0;
+  } counts_;
   std::vector<std::unique_ptr<Site>> sites_;  // One a filter chain, by its place.
   std::vector<OldSite> old_sites_;            // Of chains that are gone; their connections end.
   std::unique_ptr<Acceptor> acceptor_;

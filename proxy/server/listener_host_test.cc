@@ -108,8 +108,8 @@ TEST_F(Chains, CloseAConnectionThatNoneTakes) { EXPECT_EQ(ask(connect_tls("c.tes
 
 TEST_F(Chains, LetGoOfAClientThatSaysNothing) {
   Party silent(connect());
-  EXPECT_FALSE(
-      world_.run_until([&] { return silent.ended || silent.broken; }, Inspection::kPatience - 1s));
+  const Duration patience = ListenerConfig().inspection_timeout;
+  EXPECT_FALSE(world_.run_until([&] { return silent.ended || silent.broken; }, patience - 1s));
   EXPECT_TRUE(world_.run_until([&] { return silent.ended || silent.broken; }, 2s));
 }
 

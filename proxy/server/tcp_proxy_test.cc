@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "proxy/net/proxy_protocol.h"
 #include "proxy/net/x509.h"
 #include "proxy/server/worker.h"
 #include "test/sim/party.h"
@@ -455,6 +456,98 @@ TEST_F(SecureTcpProxyTest, PassesTlsThroughByTheNameThatTheClientSends) {
   clear.send("GET / HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(eventually([&] { return clear.ended || clear.broken; }));
   EXPECT_EQ(secure.parties.size(), 1u);
+}
+
+// A policy can only ask for a name where TLS passes through if somebody looked at it.
+TEST_F(SecureTcpProxyTest, JudgesTheNameThatPassesThrough) {
+  Backend secure(world_, "10.0.1.2", server("a.test"));
+  proxy_.endpoints = {secure.address};
+  RbacRule name;
+  name.kind = RbacRule::Kind::kServerName;
+  name.text = *TextMatcher::create(TextMatcher::Kind::kExact, "b.test");
+  auto rbac = std::make_shared<RbacConfig>();
+  rbac->rules =
+      RbacRules{.action = RbacRules::Action::kDeny,
+                .policies = {{.name = "not b", .permissions = {name}, .principals = {{}}}}};
+  proxy_.chain.tcp->rbac = rbac;
+  proxy_.publish();
+  Party refused(secure_connect(*client("b.test")));
+  EXPECT_TRUE(eventually([&] { return refused.broken; }));
+  EXPECT_TRUE(secure.parties.empty());
+  Party caller(secure_connect(*client("a.test")));
+  caller.send("through");
+  EXPECT_TRUE(
+      eventually([&] { return !secure.parties.empty() && secure.only().received == "through"; }));
+}
+
+TEST_F(TcpProxyTest, TellsTheUpstreamWhoseConnectionItIs) {
+  for (const ProxyVersion version : {ProxyVersion::kV1, ProxyVersion::kV2}) {
+    proxy_.db.proxy_protocol = version;
+    proxy_.publish();
+    Party client(proxy_.connect("10.0.9.1"));
+    client.send("hello", /*then_finish=*/true);
+    ASSERT_TRUE(eventually([&] { return !db_.parties.empty() && db_.parties.back()->ended; }));
+    const std::string received = db_.parties.back()->received;
+    const ProxyHeader header = read_proxy_header(received);
+    ASSERT_EQ(header.state, ProxyHeader::State::kComplete);
+    EXPECT_EQ(header.source->ip_text(), "10.0.9.1");
+    EXPECT_EQ(header.destination->text(), kAt.text());
+    EXPECT_EQ(received.substr(header.size), "hello");
+  }
+}
+
+TEST_F(SecureTcpProxyTest, TellsTheUpstreamWhoseConnectionItIsBeforeTls) {
+  proxy_.db.proxy_protocol = ProxyVersion::kV1;
+  proxy_.db.tls = client("db");
+  proxy_.publish();
+  Party client(proxy_.connect("10.0.9.1"));
+  ASSERT_TRUE(eventually([&] { return !db_.parties.empty() && db_.only().received.size() > 150; }));
+  const ProxyHeader header = read_proxy_header(db_.only().received);
+  ASSERT_EQ(header.state, ProxyHeader::State::kComplete);
+  EXPECT_EQ(db_.only().received[header.size], 0x16);  // A record of a handshake.
+}
+
+// A pooled connection would say of one client's request that it is another's.
+TEST_F(TcpProxyTest, TellsTheUpstreamWhoseRequestItIs) {
+  Route route;
+  route.name = "all";
+  route.match.path.text = *TextMatcher::create(TextMatcher::Kind::kPrefix, "/");
+  route.forward = ForwardAction{};
+  route.forward->clusters.push_back({.cluster = "db"});
+  route.forward->total_weight = 1;
+  std::vector<VirtualHost> hosts;
+  hosts.push_back({.name = "any", .domains = {"*"}, .routes = {route}});
+  proxy_.chain.tcp.reset();
+  proxy_.chain.http.stat_prefix = "in";
+  proxy_.chain.http.routes = std::make_shared<RouteTable>("all", "", std::move(hosts));
+  proxy_.db.proxy_protocol = ProxyVersion::kV1;
+  proxy_.publish();
+  Party one(proxy_.connect("10.0.9.1")), two(proxy_.connect("10.0.9.2"));
+  std::size_t asked = 0;
+  for (const auto& [client, ip] :
+       {std::pair(&one, "10.0.9.1"), std::pair(&two, "10.0.9.2"), std::pair(&one, "10.0.9.1")}) {
+    client->received.clear();
+    client->send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    ++asked;
+    ASSERT_TRUE(eventually([&] {
+      return db_.parties.size() == asked &&
+             db_.parties.back()->received.find("\r\n\r\n") != std::string::npos;
+    }));
+    const std::string& received = db_.parties.back()->received;
+    const ProxyHeader header = read_proxy_header(received);
+    ASSERT_EQ(header.state, ProxyHeader::State::kComplete);
+    EXPECT_EQ(header.source->ip_text(), ip);
+    EXPECT_EQ(received.substr(header.size, 15), "GET / HTTP/1.1\r");
+    db_.parties.back()->send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    ASSERT_TRUE(eventually([&] { return client->received.ends_with("\r\n\r\nok"); }));
+    EXPECT_TRUE(
+        eventually([&] { return db_.parties.back()->ended || db_.parties.back()->broken; }));
+  }
+  EXPECT_TRUE(proxy_.counts("envoy_cluster_upstream_cx_active{envoy_cluster_name=\"db\"} 0"));
+  world_.fabric().kill("10.0.1.1");
+  one.received.clear();
+  one.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  EXPECT_TRUE(eventually([&] { return one.received.starts_with("HTTP/1.1 503"); }));
 }
 
 // Short reads and writes, refused and broken connections: no byte is lost, changed or made up, and

@@ -157,8 +157,8 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
   decode_protocol(cluster, config);
   config.http.write_buffer = static_cast<uint32_t>(
       cluster.number("per_connection_buffer_limit_bytes", config.http.write_buffer, 1 << 30, 1024));
-  decoded.tls =
-      decode_transport_socket(cluster.message("transport_socket"), TlsContext::Side::kClient);
+  decoded.tls = decode_transport_socket(cluster.message("transport_socket"),
+                                        TlsContext::Side::kClient, &config.proxy_protocol);
   complete_tls(decoded);
   return decoded;
 }

@@ -168,8 +168,7 @@ void decode_chain(const Reader& reader, ListenerResource& listener) {
   listener.chains.push_back(std::move(needs));
 }
 
-// What these would find out, glia-proxy always finds out.
-void decode_listener_filter(const Reader& filter) {
+void decode_listener_filter(const Reader& filter, std::size_t index, ListenerConfig& listener) {
   filter.accept("name");
   const Reader config = filter.message("typed_config").content();
   if (!config.present()) {
@@ -177,8 +176,17 @@ void decode_listener_filter(const Reader& filter) {
     return;
   }
   const std::string_view type = config.type();
-  if (type == "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" ||
-      type == "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector") {
+  // TLS is looked for whenever a chain asks what is in its beginning.
+  if (type == "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector") return;
+  if (type == "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector") {
+    listener.http_inspector = true;
+    return;
+  }
+  if (type == "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol") {
+    config.only("allow_requests_without_proxy_protocol", false);
+    config.accept("stat_prefix");
+    if (index > 0) filter.fail("must be the first listener filter: its header comes first");
+    listener.proxy_protocol = true;
     return;
   }
   config.accept_all();
@@ -216,8 +224,12 @@ ListenerResource decode_listener(const Reader& listener, std::string version) {
   const std::string direction = listener.choice("traffic_direction");
   if (direction != "UNSPECIFIED") config.direction = direction;
   config.reuse_port = listener.flag("enable_reuse_port", true) && !config.address.is_unix();
-  listener.each("listener_filters",
-                [](const Reader& filter, std::size_t) { decode_listener_filter(filter); });
+  listener.each("listener_filters", [&](const Reader& filter, std::size_t index) {
+    decode_listener_filter(filter, index, config);
+  });
+  config.inspection_timeout =
+      decode_limit(listener, "listener_filters_timeout", config.inspection_timeout);
+  config.continue_on_timeout = listener.flag("continue_on_listener_filters_timeout");
   listener.each("filter_chains",
                 [&](const Reader& chain, std::size_t) { decode_chain(chain, decoded); });
   if (config.chains.empty()) listener.fail("has no filter_chains");

@@ -166,7 +166,8 @@ TlsSettings decode_upstream(const Reader& context) {
 
 }  // namespace
 
-std::optional<TlsSettings> decode_transport_socket(const Reader& socket, TlsContext::Side side) {
+std::optional<TlsSettings> decode_transport_socket(const Reader& socket, TlsContext::Side side,
+                                                   std::optional<ProxyVersion>* proxy_header) {
   if (!socket.present()) return {};
   const std::string name = socket.text("name");
   const Reader config = socket.message("typed_config").content();
@@ -175,6 +176,14 @@ std::optional<TlsSettings> decode_transport_socket(const Reader& socket, TlsCont
       socket.fail("has no typed_config");
     }
     return {};
+  }
+  if (proxy_header != nullptr && config.type() ==
+                                     "envoy.extensions.transport_sockets.proxy_protocol.v3."
+                                     "ProxyProtocolUpstreamTransport") {
+    const bool second = config.message("config").choice("version") == "V2";
+    *proxy_header = second ? ProxyVersion::kV2 : ProxyVersion::kV1;
+    if (!config.has("transport_socket")) config.fail("has no transport_socket");
+    return decode_transport_socket(config.message("transport_socket"), side);
   }
   const bool server = side == TlsContext::Side::kServer;
   const std::string_view type = config.type();

@@ -234,7 +234,10 @@ void print_tcp(Lines& out, int depth, const TcpProxy& tcp) {
 void print_listener(Lines& out, const ListenerConfig& listener) {
   line(out, 0, "listener ", listener.name, " ", listener.address.text(),
        listener.direction.empty() ? "" : cat(" ", listener.direction),
-       listener.reuse_port ? "" : " one socket",
+       listener.reuse_port ? "" : " one socket", listener.proxy_protocol ? " proxy header" : "",
+       listener.http_inspector ? " tells http" : "",
+       unless("inspection", listener.inspection_timeout, ListenerConfig().inspection_timeout),
+       listener.continue_on_timeout ? " then goes on" : "",
        listener.version.empty() ? "" : cat(" version ", listener.version));
   for (const FilterChain& chain : listener.chains) {
     std::string takes;
@@ -269,6 +272,9 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
        unless("connections", cluster.limits.connections, usual.limits.connections),
        unless("pending", cluster.limits.pending_requests, usual.limits.pending_requests),
        unless("requests", cluster.limits.requests, usual.limits.requests), text_of(cluster.http),
+       !cluster.proxy_protocol                        ? ""
+       : *cluster.proxy_protocol == ProxyVersion::kV1 ? " proxy header v1"
+                                                      : " proxy header v2",
        cluster.stat_name == cluster.name ? "" : cat(" stats as ", cluster.stat_name),
        cluster.version.empty() ? "" : cat(" version ", cluster.version));
   if (!cluster.endpoints) return line(out, 1, "endpoints not arrived");
