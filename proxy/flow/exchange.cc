@@ -2,8 +2,8 @@
 
 #include "proxy/base/text.h"
 #include "proxy/flow/forwarded.h"
+#include "proxy/flow/grpc_answer.h"
 #include "proxy/flow/rescue.h"
-#include "proxy/http/grpc.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/route.h"
 
@@ -67,6 +67,9 @@ Error out_of_memory() {
 }  // namespace
 
 Task<void> Exchange::run() {
+  grpc_ = request().is_grpc();
+  // A gRPC client that does not say so knows them nevertheless.
+  if (grpc_) request().trailers_accepted = true;
   request_id_ = write_forwarded_fields(*this);
   if (site_.shedding_) {
     ++site_.stats_.shed;
@@ -76,54 +79,145 @@ Task<void> Exchange::run() {
   // Before the route is chosen: a policy may belong to a route.
   if (has_dot_segment(path_of(request()))) co_return co_await answer(ambiguous_path());
   if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
+  if (Result<void> set = set_deadline(); !set) co_return co_await answer(std::move(set).error());
   watch_.begin(limits(), request().body == nullptr);
   if (request().body != nullptr) {
     request().body = std::make_unique<WatchedBody>(*this, std::move(request().body));
   }
   std::optional<Reply> reply = co_await until(watch_, Next(*state_->filters)(*this));
-  co_await answer(reply ? std::move(*reply) : timed_out());
+  co_await answer(reply ? std::move(*reply) : Reply(out_of_time()));
+}
+
+// Both count from the first byte of the request, so that waiting in a queue of ours is counted too.
+Result<void> Exchange::set_deadline() {
+  const ForwardAction* forward = route_ != nullptr && route_->forward ? &*route_->forward : nullptr;
+  Duration longest = manager().max_stream_duration;
+  if (forward != nullptr) longest = forward->max_stream_duration.value_or(longest);
+  if (longest > 0s) {
+    deadline_ = began() + longest;
+    deadline_name_ = "max_stream_duration";
+  }
+  if (!grpc_) return {};
+  const auto text = request().headers.get("grpc-timeout");
+  if (!text) return {};
+  std::optional<Duration> asked = parse_grpc_timeout(*text);
+  if (!asked || request().headers.count("grpc-timeout") > 1) {
+    return Error(ErrorKind::kInvalid, Fault::kDownstream,
+                 cat("grpc-timeout \"", *text, "\" is not one field of 1 to 8 digits and a unit, ",
+                     "one of H M S m u n"));
+  }
+  if (forward != nullptr) {
+    if (forward->grpc_timeout_max > 0s) asked = std::min(*asked, forward->grpc_timeout_max);
+    *asked -= forward->grpc_timeout_offset;
+  }
+  // More than a year is as good as none, and could not be added to a moment.
+  if (*asked > kForever) return {};
+  const TimePoint at = began() + *asked;
+  if (!deadline_ || at < *deadline_) {
+    deadline_ = at;
+    deadline_name_ = "grpc-timeout";
+  }
+  if (at > loop().now()) return {};
+  flag(ResponseFlag::kDurationTimeout);
+  return Error(ErrorKind::kTimeout, Fault::kDownstream,
+               cat("the caller's grpc-timeout of ", *text, " is over already"));
+}
+
+void Exchange::forward_deadline() {
+  if (!grpc_ || !deadline_ || !request().headers.has("grpc-timeout")) return;
+  request().headers.set("grpc-timeout", format_grpc_timeout(*deadline_ - loop().now()));
 }
 
 WatchLimits Exchange::limits() const {
-  const Duration request = manager().request_timeout, idle = manager().stream_idle_timeout;
-  if (route_ == nullptr || !route_->forward) return {.request = request, .idle = idle};
-  return {.request = request,
-          .response = route_->forward->timeout,
-          .idle = route_->forward->idle_timeout.value_or(idle)};
+  WatchLimits limits{.request = manager().request_timeout,
+                     .idle = manager().stream_idle_timeout,
+                     .deadline = deadline_,
+                     .rate = {.bytes_per_second = 0}};
+  if (route_ == nullptr) return limits;
+  limits.rate = route_->rate;
+  // A caller that streams messages may pause between them as long as it likes.
+  if (grpc_) limits.rate.bytes_per_second = 0;
+  if (!route_->forward) return limits;
+  limits.response = route_->forward->timeout;
+  limits.idle = route_->forward->idle_timeout.value_or(limits.idle);
+  return limits;
 }
 
-void Exchange::on_late(Watch::Rang rang) {
-  const bool idle = rang == Watch::Rang::kIdle;
-  flag(idle ? ResponseFlag::kIdleTimeout : ResponseFlag::kUpstreamTimeout);
-  details_ = idle ? "stream_idle_timeout" : "response_timeout";
-  ++site_.stats_.timeouts;
-  stream_.abort();
+// The head of the answer is on its way already.
+void Exchange::on_late(Watch::Rang) {
+  if (std::exchange(last_words_, true)) return stream_.abort();
+  Error error = out_of_time();
+  details_ = error.message();
+  if (!grpc_ || upstream_.answering == nullptr) return stream_.abort();
+  // The body ends with trailers that say so, if the client takes them.
+  upstream_.answering->cancel(error);
+  watch_.ring_again(kLastWords);
 }
 
-Reply Exchange::timed_out() {
-  ++site_.stats_.timeouts;
-  if (watch_.rang() == Watch::Rang::kRequest) {
-    return Error(ErrorKind::kTimeout, Fault::kDownstream,
-                 cat("the request was not complete after ", to_ms(watch_.limits().request),
-                     " ms (request timeout)"));
+// Counts what ran out, and says it.
+Error Exchange::out_of_time() {
+  SiteStats& stats = site_.stats_;
+  ++stats.timeouts;
+  const WatchLimits& limits = watch_.limits();
+  // Whoever was to send next is the one who stood still.
+  const Fault next = watch_.request_over() ? Fault::kUpstream : Fault::kDownstream;
+  const auto late = [](Fault fault, std::string sentence) {
+    return Error(ErrorKind::kTimeout, fault, std::move(sentence));
+  };
+  const auto too_slow = [&](std::string_view what) {
+    ++stats.too_slow;
+    return late(Fault::kDownstream,
+                cat(what, " less than ", limits.rate.bytes_per_second, " bytes a second for ",
+                    to_ms(limits.rate.window), " ms (minimum rate of route ", route_->name, ")"));
+  };
+  switch (watch_.rang()) {
+    case Watch::Rang::kRequest:
+      return late(Fault::kDownstream, cat("the request was not complete after ",
+                                          to_ms(limits.request), " ms (request timeout)"));
+    case Watch::Rang::kIdle:
+      ++stats.idle_timeouts;
+      flag(ResponseFlag::kIdleTimeout);
+      return late(next, cat("nothing moved for ", to_ms(limits.idle), " ms (stream idle timeout)"));
+    case Watch::Rang::kDeadline:
+      ++stats.deadlines;
+      flag(ResponseFlag::kDurationTimeout);
+      return late(next, cat("not over ", to_ms(*deadline_ - began()), " ms after it began (",
+                            deadline_name_, ")"));
+    case Watch::Rang::kSlowSender: return too_slow("the client sent of its request");
+    case Watch::Rang::kSlowReader: return too_slow("the client took of the answer");
+    case Watch::Rang::kResponse:
+    case Watch::Rang::kNotYet: break;
   }
-  if (watch_.rang() == Watch::Rang::kIdle) {
-    flag(ResponseFlag::kIdleTimeout);
-    // Whoever was to send next is the one who stood still.
-    return Error(
-        ErrorKind::kTimeout, watch_.request_over() ? Fault::kUpstream : Fault::kDownstream,
-        cat("nothing moved for ", to_ms(watch_.limits().idle), " ms (stream idle timeout)"));
-  }
+  flag(ResponseFlag::kUpstreamTimeout);
   if (Cluster* cluster = site_.clusters().find(upstream_.cluster)) ++cluster->stats().timeouts;
-  return Error(ErrorKind::kTimeout, Fault::kUpstream,
-               cat("cluster ", upstream_.cluster, " did not answer within ",
-                   to_ms(watch_.limits().response), " ms (timeout of route ", route_->name, ")"));
+  return late(Fault::kUpstream,
+              cat("cluster ", upstream_.cluster, " did not answer within ", to_ms(limits.response),
+                  " ms (timeout of route ", route_->name, ")"));
+}
+
+GrpcStatus Exchange::broke_off(const Error& error) {
+  if (flags_.empty()) flag(rescue_for(error).flag.value_or(ResponseFlag::kUpstreamReset));
+  details_ = error.message();
+  return grpc_status_of(error);
+}
+
+GrpcStatus Exchange::grpc_status_of(const Error& error) const {
+  if (error.kind() == ErrorKind::kReset && upstream_.reset_code) {
+    return grpc_status_of_reset(*upstream_.reset_code);
+  }
+  return static_cast<GrpcStatus>(rescue_for(error).grpc_status);
 }
 
 Task<void> Exchange::answer(Reply reply) {
   Response response = reply ? std::move(*reply) : refuse(reply.error());
+  if (reply && grpc_) response = answer_for_grpc(*this, std::move(response));
   status_ = response.status;
   watch_.answering();
+  if (watch_.rang() != Watch::Rang::kNotYet) {
+    // Out of time before there was an answer: ours does not wait for ever for a client to take it.
+    last_words_ = true;
+    watch_.ring_again(kLastWords);
+  }
   const Sent sent = co_await stream_.respond(std::move(response));
   answered_ = sent.complete;
   if (sent.complete) co_return;
@@ -138,12 +232,12 @@ Response Exchange::refuse(const Error& error) {
   details_ = error.message();
   Response response(arena());
   Headers& headers = response.headers;
-  if (request().is_grpc()) {
+  if (grpc_) {
     response.status = 200;
+    upstream_.grpc_status = cat(static_cast<int>(grpc_status_of(error)));
     headers.add_kept("content-type", "application/grpc");
-    headers.add("grpc-status", cat(rescue.grpc_status));
+    headers.add("grpc-status", upstream_.grpc_status);
     headers.add("grpc-message", encode_grpc_message(error.message()));
-    upstream_.grpc_status = cat(rescue.grpc_status);
   } else {
     response.status = rescue.status;
     headers.add_kept("content-type", "text/plain; charset=utf-8");
@@ -151,13 +245,18 @@ Response Exchange::refuse(const Error& error) {
   headers.add_kept("server", manager().server_name);
   headers.add_kept("x-glia-reason", rescue.reason);
   if (rescue.retry_after > 0) headers.add("retry-after", cat(rescue.retry_after));
-  describe_refusal(error, response);
+  describe_refusal(error.message(), response);
   return response;
 }
 
-void Exchange::describe_refusal(const Error& error, Response& response) {
+void Exchange::sign(Response& response, std::string_view reason) {
+  response.headers.add_kept("x-glia-reason", reason);
+  describe_refusal({}, response);
+}
+
+void Exchange::describe_refusal(std::string_view sentence, Response& response) {
   Headers& headers = response.headers;
-  std::string body = cat(error.message(), "\n");
+  std::string body = cat(sentence, "\n");
   const auto say = [&](std::string_view field, std::string_view word, std::string_view value) {
     if (value.empty()) return;
     headers.add(field, value);

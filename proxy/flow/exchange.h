@@ -13,6 +13,8 @@
 #include "proxy/flow/flags.h"
 #include "proxy/flow/site.h"
 #include "proxy/flow/watch.h"
+#include "proxy/http/client.h"
+#include "proxy/http/grpc.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/snapshot.h"
 
@@ -25,6 +27,9 @@ struct UpstreamReport {
   std::string identity;                // URI SAN of its certificate; "" in clear text.
   std::optional<Duration> head_after;  // From the start of the attempt to the response's head.
   std::string grpc_status;             // As the upstream ended a gRPC call.
+  // The code of its RST_STREAM, if that is how the last attempt ended (RFC 9113 section 7).
+  std::optional<uint32_t> reset_code;
+  Call* answering = nullptr;  // Whose body is on its way down; owned by that body.
   int attempts = 0;
 };
 
@@ -48,6 +53,13 @@ class Exchange final : private Watch::Owner {
   const Route* route() const { return route_; }
   Site& site() const { return site_; }
   TimePoint began() const { return stream_.began(); }
+  // The client speaks gRPC: whatever happens, it is answered with a gRPC status.
+  bool is_grpc() const { return grpc_; }
+  // When all must be over: what the caller said with grpc-timeout, or max_stream_duration if that
+  // is sooner.
+  std::optional<TimePoint> deadline() const { return deadline_; }
+  // Puts what is left of the caller's grpc-timeout into the request; before each attempt.
+  void forward_deadline();
   // The verified caller: the first URI SAN of its certificate, "" if there is none.
   std::string_view peer_identity() const;
   std::string_view request_id() const { return request_id_; }
@@ -59,18 +71,32 @@ class Exchange final : private Watch::Owner {
   void policy(std::string name) { policy_ = std::move(name); }
   const std::string& policy() const { return policy_; }
   UpstreamReport& upstream() { return upstream_; }
+  // The upstream's body was asked and said this.
+  void response_polled(Body::State state) { watch_.response_polled(state); }
+  // The answer is not the upstream's own any more; `details` go to the log.
+  void explain(std::string details) { details_ = std::move(details); }
+  // The upstream's answer broke off; returns the gRPC status that says so.
+  GrpcStatus broke_off(const Error& error);
+  // Adds the fields that name the reason and this proxy to an answer with status 200 that is ours.
+  // `reason` lives for ever.
+  void sign(Response& response, std::string_view reason);
+
+  // Out of time: so long a client may take for the answer, or the trailers, that say so.
+  static constexpr Duration kLastWords = 2s;
 
  private:
   friend class Next;
   friend class Site;
   class WatchedBody;
 
+  Result<void> set_deadline();
   WatchLimits limits() const;
   void on_late(Watch::Rang rang) override;
-  Reply timed_out();
+  Error out_of_time();
   Task<void> answer(Reply reply);
   Response refuse(const Error& error);
-  void describe_refusal(const Error& error, Response& response);
+  GrpcStatus grpc_status_of(const Error& error) const;
+  void describe_refusal(std::string_view sentence, Response& response);
   void log();
 
   ServerStream& stream_;
@@ -78,12 +104,17 @@ class Exchange final : private Watch::Owner {
   std::shared_ptr<const SiteState> state_;  // Pinned: names and views below point into it.
   const Route* route_ = nullptr;
   std::size_t filters_left_ = 0;  // Of the chain, the router included, when it last went down.
+  std::optional<TimePoint> deadline_;
+  std::string_view deadline_name_;  // Whose it is.
   ResponseFlags flags_;
   std::string policy_;
   std::string details_;  // Why the proxy itself answered.
   std::string_view request_id_;
   UpstreamReport upstream_;
   int status_ = 0;
+  bool grpc_ = false;
+  bool last_words_ =
+      false;               // Out of time after the head: the trailers that say so are on their way.
   bool answered_ = false;  // The whole answer was handed to the codec.
   Watch watch_;
   Exchange* previous_ = nullptr;  // In the site's list.

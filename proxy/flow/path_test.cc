@@ -405,6 +405,7 @@ TEST(GrpcPath, CarriesTrailers) {
   SimWorld world(14);
   MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
   t.upstream("10.0.1.1").replies(200, "message");
+  t.upstream("10.0.1.1").reply_header("content-type", "application/grpc");
   t.upstream("10.0.1.1").reply_trailer("grpc-status", "0");
   t.start();
   const Answer answer =

@@ -44,10 +44,19 @@ class UpstreamBody final : public Body {
         lease_(std::move(lease)),
         call_(std::move(call)),
         began_(began),
-        status_(status) {}
+        status_(status) {
+    exchange.upstream().answering = call_.get();
+  }
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* at, std::size_t bytes) { pool_free(at, bytes); }
   ~UpstreamBody() override {
+    UpstreamReport& upstream = exchange_.upstream();
+    if (upstream.answering == call_.get()) upstream.answering = nullptr;
+    // As in Envoy, a gRPC status counts as the HTTP status that says the same.
+    if (const auto status = parse_grpc_status(upstream.grpc_status);
+        status && exchange_.is_grpc()) {
+      if (status_ == 200) status_ = http_status_of_grpc(*status);
+    }
     Cluster& cluster = lease_.endpoint().cluster();
     cluster.stats().time.record(exchange_.loop().now() - began_);
     ++cluster.stats().by_class[status_ / 100];
@@ -57,6 +66,8 @@ class UpstreamBody final : public Body {
 
   Piece poll() override {
     Piece piece = call_->poll();
+    exchange_.response_polled(piece.state);
+    if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
     if (piece.state == State::kEnd && call_->trailers() != nullptr) {
       if (const auto status = call_->trailers()->get("grpc-status")) {
         exchange_.upstream().grpc_status = *status;
@@ -162,6 +173,7 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
 // Sends the request to one endpoint of `cluster`; one that does not answer is added to `failed`.
 Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& failed) {
   ++exchange.upstream().attempts;
+  exchange.upstream().reset_code.reset();
   const TimePoint began = exchange.loop().now();
   Result<Lease> lease = co_await cluster.lease(failed, &exchange.connection());
   if (!lease) {
@@ -169,9 +181,11 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
     co_return std::move(lease).error();
   }
   report_endpoint(exchange, *lease);
+  exchange.forward_deadline();
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
   Reply response = co_await head_of(*call);
   if (!response) {
+    exchange.upstream().reset_code = call->reset_code();
     failed.push_back(lease->endpoint().config().address);
     ++lease->endpoint().stats().requests_failed;
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;

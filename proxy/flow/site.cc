@@ -66,6 +66,8 @@ void Site::collect(MetricsPage& page) const {
   counter("rq_tx_reset", server.resets_sent);
   counter("rq_timeout", stats_.timeouts);
   counter("rq_overload_close", stats_.shed);
+  counter("rq_idle_timeout", stats_.idle_timeouts);
+  counter("rq_max_duration_reached", stats_.deadlines);
   counter("cx_destroy_remote_active_rq", stats_.downstream_gone);
   page.gauge("envoy_http_downstream_cx_active", labels,
              static_cast<int64_t>(server.connections_active));
@@ -77,6 +79,7 @@ void Site::collect(MetricsPage& page) const {
     page.counter("envoy_http_downstream_rq_xx", with_class, stats_.by_class[digit]);
   }
   page.histogram("envoy_http_downstream_rq_time", labels, stats_.time);
+  page.counter("glia_http_downstream_rq_too_slow", labels, stats_.too_slow);
   if (log_ != nullptr) log_->collect(page);
   for (const auto& filter : *state_->filters) filter->collect(page);
 }

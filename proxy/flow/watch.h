@@ -1,5 +1,5 @@
-// Watch: tells an exchange that its route's time ran out, that its request was not all there in time,
-// or that nothing moved for too long.
+// Watch: tells an exchange that a time of its ran out: for the request to arrive, for the answer, for
+// the whole exchange, without any movement, or at less than the least rate.
 //
 // One timer serves all: it is set to the nearest moment and looks at the counts of bytes when it
 // fires, so that moving bytes costs nothing.
@@ -9,6 +9,7 @@
 
 #include "proxy/flow/deadline.h"
 #include "proxy/http/server.h"
+#include "proxy/mesh/route.h"
 
 namespace glia {
 
@@ -18,12 +19,23 @@ struct WatchLimits {
   // request to the moment when the next is asked for: an upstream that cannot be reached, or takes
   // nothing, never sees the end of a large request. 0: none.
   Duration response{0};
-  Duration idle{0};  // Without a byte of body in either direction; 0: none.
+  Duration idle{0};                   // Without a byte of body in either direction; 0: none.
+  std::optional<TimePoint> deadline;  // Of the whole exchange.
+  // What a client must send of its request before the answer begins, and take of the answer.
+  MinimumRate rate;
 };
 
 class Watch final : public Alarm {
  public:
-  enum class Rang : uint8_t { kNotYet, kRequest, kResponse, kIdle };
+  enum class Rang : uint8_t {
+    kNotYet,
+    kRequest,
+    kResponse,
+    kIdle,
+    kDeadline,
+    kSlowSender,
+    kSlowReader
+  };
   // Told when the alarm rings while no until() is in progress: the head is on its way already.
   class Owner {
    public:
@@ -42,29 +54,48 @@ class Watch final : public Alarm {
   // A piece of the request is on its way up: the response's time counts, anew, ...
   void upstreams_turn();
   // ... but not while all that waits for the next piece.
-  void clients_turn() { deadline_.reset(); }
+  void clients_turn();
   // The answer begins: from here on the request may take its time.
-  void answering() { request_by_.reset(); }
+  void answering();
+  // What the response's body said when it was last asked: one that gave data and is not asked again
+  // waits for the client.
+  void response_polled(Body::State state) { client_holds_ = state == Body::State::kData; }
+  // It has rung, and the owner has said what there was to say: rings again after this time.
+  void ring_again(Duration after) { start(after); }
   Rang rang() const { return rang_; }
   bool request_over() const { return request_over_; }
   const WatchLimits& limits() const { return limits_; }
 
  private:
+  // What was seen at the beginning of a window of the least rate.
+  struct Sample {
+    uint64_t sent = 0, taken = 0;  // bytes of body, of the request and of the response
+    bool owes = false, holds = false;
+  };
+
   void restart();
   void ring_as(Rang rang);
   void fire() override;
   void rung_late() override { owner_.on_late(rang_); }
+  Rang due(TimePoint now);
+  bool stands_still(TimePoint now);
+  Rang too_slow(TimePoint now);
 
   ServerStream& stream_;
   Owner& owner_;
   WatchLimits limits_;
   TimePoint idle_at_;
+  TimePoint sample_at_;
   std::optional<TimePoint> request_by_;
-  std::optional<TimePoint> deadline_;
+  std::optional<TimePoint> response_by_;
   TimePoint armed_ = TimePoint::max();  // What the timer is set to; it may be earlier than needed.
   uint64_t moved_ = 0;
+  Sample sample_;
   Rang rang_ = Rang::kNotYet;
   bool request_over_ = false;
+  bool answering_ = false;
+  bool client_owes_ = false;   // The upstream waits for more of the request.
+  bool client_holds_ = false;  // More of the response than may be queued waits for the client.
 };
 
 }  // namespace glia

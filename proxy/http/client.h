@@ -34,6 +34,11 @@ class Call : public Body {
   // GOAWAY's last stream, or a reused HTTP/1 connection that died before any byte of the answer
   // and a request without body whose method is safe).
   virtual Result<Response> take_head() = 0;
+  // The code of the upstream's RST_STREAM (RFC 9113 section 7), if that is how the call broke.
+  virtual std::optional<uint32_t> reset_code() const { return {}; }
+  // Breaks the call off: the upstream is told, and whoever waits for the head or reads the body gets
+  // `why`, after what has arrived. No effect on a call that has ended.
+  virtual void cancel(const Error& why) = 0;
 };
 
 class ClientConnection : public Reapable {

@@ -63,6 +63,19 @@ GrpcStatus grpc_status_of_http(int http_status) {
   }
 }
 
+// grpc/doc/PROTOCOL-HTTP2.md, "Errors"; the codes are those of RFC 9113 section 7.
+GrpcStatus grpc_status_of_reset(uint32_t http2_error) {
+  constexpr uint32_t kRefusedStream = 7, kCancel = 8, kEnhanceYourCalm = 11,
+                     kInadequateSecurity = 12, kLastCode = 13;
+  switch (http2_error) {
+    case kRefusedStream: return GrpcStatus::kUnavailable;
+    case kCancel: return GrpcStatus::kCancelled;
+    case kEnhanceYourCalm: return GrpcStatus::kResourceExhausted;
+    case kInadequateSecurity: return GrpcStatus::kPermissionDenied;
+    default: return http2_error <= kLastCode ? GrpcStatus::kInternal : GrpcStatus::kUnknown;
+  }
+}
+
 int http_status_of_grpc(GrpcStatus status) {
   switch (status) {
     case GrpcStatus::kOk: return 200;
@@ -117,8 +130,10 @@ std::string format_grpc_timeout(Duration timeout) {
 std::string encode_grpc_message(std::string_view message) {
   std::string out;
   out.reserve(message.size());
-  for (const char c : message) {
-    if (c >= ' ' && c <= '~' && c != '%') {
+  for (std::size_t i = 0; i < message.size(); ++i) {
+    const char c = message[i];
+    const bool end = i == 0 || i + 1 == message.size();
+    if (c >= ' ' && c <= '~' && c != '%' && !(end && c == ' ')) {
       out += c;
       continue;
     }

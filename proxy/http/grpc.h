@@ -40,7 +40,9 @@ enum class GrpcStatus : uint8_t {
 std::string_view name_of(GrpcStatus status);
 // What a gRPC client makes of a response that is not gRPC's.
 GrpcStatus grpc_status_of_http(int http_status);
-// The HTTP status that says the same, for clients that do not speak gRPC.
+// What a gRPC client makes of a stream that its peer reset, by HTTP/2's error code.
+GrpcStatus grpc_status_of_reset(uint32_t http2_error);
+// The HTTP status that says the same, for counters and for clients that do not speak gRPC.
 int http_status_of_grpc(GrpcStatus status);
 // The value of grpc-status; nothing if it is not one of the seventeen codes.
 std::optional<GrpcStatus> parse_grpc_status(std::string_view text);
@@ -52,7 +54,8 @@ std::optional<Duration> parse_grpc_timeout(std::string_view text);
 // passed.
 std::string format_grpc_timeout(Duration timeout);
 
-// The value of grpc-message: bytes outside of space to '~', and '%', as %XX.
+// The value of grpc-message: bytes outside of space to '~', '%', and spaces at either end, which no
+// field's value may have, as %XX.
 std::string encode_grpc_message(std::string_view message);
 // The reverse; an escape that is none stays as it is, as the specification asks.
 std::string decode_grpc_message(std::string_view value);

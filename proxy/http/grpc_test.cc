@@ -20,6 +20,17 @@ TEST(Grpc, MapsHttpStatusesAsTheSpecificationDoes) {
   }
 }
 
+TEST(Grpc, MapsResetsAsTheSpecificationDoes) {
+  for (uint32_t code : {0, 1, 2, 3, 4, 6, 9, 10}) {
+    EXPECT_EQ(grpc_status_of_reset(code), GrpcStatus::kInternal) << code;
+  }
+  EXPECT_EQ(grpc_status_of_reset(7), GrpcStatus::kUnavailable);
+  EXPECT_EQ(grpc_status_of_reset(8), GrpcStatus::kCancelled);
+  EXPECT_EQ(grpc_status_of_reset(11), GrpcStatus::kResourceExhausted);
+  EXPECT_EQ(grpc_status_of_reset(12), GrpcStatus::kPermissionDenied);
+  EXPECT_EQ(grpc_status_of_reset(0xFFFFFFFF), GrpcStatus::kUnknown);
+}
+
 TEST(Grpc, NamesEveryCodeAndGivesItAnHttpStatus) {
   for (int code = 0; code <= 16; ++code) {
     const auto status = parse_grpc_status(cat(code));
@@ -61,6 +72,7 @@ TEST(Grpc, WritesTimeoutsThatAreReadBackAndNeverLonger) {
 
 TEST(Grpc, EscapesWhatAFieldCannotHold) {
   EXPECT_EQ(encode_grpc_message("route \"a\" 50%\r\n\xc3\xa4"), "route \"a\" 50%25%0D%0A%C3%A4");
+  EXPECT_EQ(encode_grpc_message(" a b "), "%20a b%20");
   std::string all;
   for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
   EXPECT_EQ(decode_grpc_message(encode_grpc_message(all)), all);

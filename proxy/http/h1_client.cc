@@ -229,6 +229,12 @@ Result<Response> H1Call::take_head() {
   return std::move(response_);
 }
 
+void H1Call::cancel(const Error& why) {
+  if (connection_ == nullptr) return;
+  ++stats_.resets_sent;
+  connection_->finish(why);
+}
+
 Body::Piece H1Call::poll() {
   if (!received_.empty()) {
     Slice data = received_.pop();

@@ -28,6 +28,7 @@ class H1Call final : public Call, private Sink {
   bool head_ready() const override { return head_complete_ || error_.has_value(); }
   void wait_head(Waiter& waiter) override { head_waiter_.put(waiter); }
   Result<Response> take_head() override;
+  void cancel(const Error& why) override;
 
   Piece poll() override;
   void wait(Waiter& waiter) override { reader_.put(waiter); }

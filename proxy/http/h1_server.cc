@@ -122,6 +122,11 @@ void H1Server::produce() {
     return;
   }
   while (stream_ != nullptr && stream_->done()) end_exchange();
+  if (stream_ != nullptr && stream_->broken_off()) {
+    // From outside of its task, which sleeps: a time ran out. What is queued may never leave.
+    finish();
+    produce();
+  }
 }
 
 void H1Server::end_exchange() {

@@ -46,6 +46,8 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   bool done() const { return done_; }
   bool head_written() const { return head_written_; }
   bool response_ended() const { return response_ended_; }
+  // abort() was called; unless done(), the task is to be destroyed.
+  bool broken_off() const { return broken_off_; }
   bool closes() const { return close_after_; }
   bool awaits_continue() const { return expects_continue_; }
   // The head is complete and a body follows.

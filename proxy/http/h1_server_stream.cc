@@ -150,6 +150,7 @@ void H1ServerStream::break_off() {
   if (connection_ == nullptr || broken_off_) return;
   broken_off_ = true;
   ++stats_.resets_sent;
+  connection_->mark();
 }
 
 void H1ServerStream::abort() {

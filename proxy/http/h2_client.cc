@@ -68,6 +68,7 @@ void H2ClientStream::on_closed(uint32_t code) {
   client_.capacity_changed_ = true;
   count_end();
   if (!input_ended_) {
+    if (!aborted_) reset_code_ = code;
     const bool refused = code == NGHTTP2_REFUSED_STREAM;
     fail(Error(ErrorKind::kReset, Fault::kUpstream,
                cat("upstream reset the stream (", nghttp2_http2_strerror(code), ")"),
@@ -88,6 +89,13 @@ void H2ClientStream::on_lost() {
 }
 
 void H2ClientStream::abort() { reset(NGHTTP2_CANCEL, {}); }
+
+void H2ClientStream::cancel(const Error& why) {
+  if (!open() || input_ended_) return;
+  reset(NGHTTP2_CANCEL, why);
+  head_slot_.wake(client_.ready());
+  wake_all();
+}
 
 // The request's body broke off: the caller learns of that, not of the reset it caused.
 void H2ClientStream::fail_request(const Error& error) {

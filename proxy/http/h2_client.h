@@ -20,6 +20,8 @@ class H2ClientStream final : public H2Stream {
   void wait_head(Waiter& waiter) { head_slot_.put(waiter); }
   Result<Response> take_head();
   std::optional<uint64_t> length() const { return length_; }
+  std::optional<uint32_t> reset_code() const { return reset_code_; }
+  void cancel(const Error& why);
 
  private:
   friend class H2Client;
@@ -42,6 +44,7 @@ class H2ClientStream final : public H2Stream {
   std::optional<Response> response_;
   std::optional<ResponseDecoder> decoder_;
   std::optional<uint64_t> length_;
+  std::optional<uint32_t> reset_code_;  // The upstream's.
   WaitSlot head_slot_;
   int interim_ = 0;
   bool head_complete_ = false;
@@ -60,6 +63,8 @@ class H2Call final : public Call {
   bool head_ready() const override { return stream_.head_ready(); }
   void wait_head(Waiter& waiter) override { stream_.wait_head(waiter); }
   Result<Response> take_head() override { return stream_.take_head(); }
+  std::optional<uint32_t> reset_code() const override { return stream_.reset_code(); }
+  void cancel(const Error& why) override { stream_.cancel(why); }
   Piece poll() override { return stream_.poll(); }
   void wait(Waiter& waiter) override { stream_.wait(waiter); }
   const Headers* trailers() const override { return stream_.trailers(); }

@@ -172,6 +172,17 @@ bool H2Session::fits_windows(int32_t id, std::size_t bytes) const {
   return static_cast<int64_t>(bytes) <= std::min(stream, connection);
 }
 
+bool H2Session::credits(std::size_t bytes) {
+  const bool enough = held_ + bytes <= limits_.connection_window / 2 || credited_ >= kCreditedMost;
+  (enough ? held_ : credited_) += bytes;
+  return !enough;
+}
+
+void H2Session::taken(std::size_t bytes, std::size_t credited) {
+  credited_ -= credited;
+  held_ -= bytes - credited;
+}
+
 void H2Session::wire_opened() {
   idle_since_ = heard_at_ = loop().now();
   const nghttp2_settings_entry server[] = {

@@ -28,11 +28,18 @@ class H2Session : public Wire {
   void mark_output() { mark(); }
   // What nghttp2 asks for the body of `stream`.
   static nghttp2_data_provider2 provider(H2Stream& stream);
+  // So many bytes arrived and wait to be read: does the connection's window get them back now?
+  bool credits(std::size_t bytes);
+  // So many bytes were read, or dropped; `credited` of them were given back before.
+  void taken(std::size_t bytes, std::size_t credited);
   void list(H2Stream& stream);
   void unlist(H2Stream& stream);
 
   // Bytes of output that may wait for the socket, D10 of the checklist of attacks; one frame more.
   static constexpr std::size_t kOutputLimit = 64 * 1024;
+  // Bytes that wait in a connection's streams for their readers beyond half of its window. The window
+  // gets them back at once, so that slow readers do not hold their neighbours; above this, it does not.
+  static constexpr std::size_t kCreditedMost = 16 * 1024 * 1024;
   // Rates of what a peer may do without being useful, of a token bucket: nghttp2's own figures,
   // written down so that they are ours. 1000 at once, then 33 a second.
   static constexpr uint64_t kResetBurst = 1000, kResetRate = 33;
@@ -130,6 +137,8 @@ class H2Session : public Wire {
   const Slice* input_ = nullptr;  // What nghttp2 is reading.
   H2Stream* streams_ = nullptr;
   std::size_t open_streams_ = 0;
+  std::size_t held_ = 0;      // bytes unread, not given back to the connection's window
+  std::size_t credited_ = 0;  // bytes unread, but given back
   TimePoint idle_since_;
   TimePoint heard_at_;                   // When the peer last sent anything.
   std::optional<TimePoint> asked_at_;    // A PING asks whether the peer is still there.

@@ -136,7 +136,11 @@ Error H2Stream::error() const {
 
 void H2Stream::consume(std::size_t bytes) {
   if (session_ == nullptr || bytes == 0) return;
-  nghttp2_session_consume(session_->nghttp2(), id_, bytes);
+  const std::size_t credited = std::min(credited_, bytes);
+  credited_ -= credited;
+  session_->taken(bytes, credited);
+  nghttp2_session_consume_stream(session_->nghttp2(), id_, bytes);
+  nghttp2_session_consume_connection(session_->nghttp2(), bytes - credited);
   session_->mark_output();
 }
 
@@ -146,7 +150,9 @@ void H2Stream::discard() {
   input_.clear();
   if (session_ == nullptr || bytes == 0) return;
   // Only the connection's window: it belongs to the neighbours too. The stream's stays shut.
-  nghttp2_session_consume_connection(session_->nghttp2(), bytes);
+  const std::size_t credited = std::exchange(credited_, 0);
+  session_->taken(bytes, credited);
+  nghttp2_session_consume_connection(session_->nghttp2(), bytes - credited);
   session_->mark_output();
 }
 
@@ -155,6 +161,10 @@ void H2Stream::receive(Slice data) {
   if (input_discarded_) {
     nghttp2_session_consume_connection(session_->nghttp2(), data.size());
     return;
+  }
+  if (session_->credits(data.size())) {
+    credited_ += data.size();
+    nghttp2_session_consume_connection(session_->nghttp2(), data.size());
   }
   input_.append(std::move(data));
   arrived_.wake(session_->ready());

@@ -124,6 +124,7 @@ class H2Stream : public Sink {
   ArenaRef arena_;
   GatherQueue input_;
   GatherQueue output_;
+  std::size_t credited_ = 0;  // bytes of input_ that the connection's window has back already
   uint64_t bytes_in_ = 0;
   uint64_t bytes_out_ = 0;
   uint32_t count_ = 1;        // nghttp2's

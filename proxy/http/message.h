@@ -19,6 +19,14 @@ inline std::string_view name_of(Protocol protocol) {
   return protocol == Protocol::kHttp1 ? "HTTP/1.1" : "HTTP/2";
 }
 
+// "application/grpc", "application/grpc+proto", "application/grpc;..."; not "application/grpc-web".
+inline bool is_grpc_type(std::string_view content_type) {
+  constexpr std::string_view kType = "application/grpc";
+  return content_type.starts_with(kType) &&
+         (content_type.size() == kType.size() || content_type[kType.size()] == '+' ||
+          content_type[kType.size()] == ';');
+}
+
 struct Request {
   explicit Request(ArenaRef arena) : headers(std::move(arena)) {}
   std::string_view method;
@@ -31,8 +39,7 @@ struct Request {
 
   bool is_grpc() const {
     const auto type = headers.get("content-type");
-    return type && type->starts_with("application/grpc") &&
-           (type->size() == 16 || (*type)[16] == '+' || (*type)[16] == ';');
+    return type && is_grpc_type(*type);
   }
 };
 

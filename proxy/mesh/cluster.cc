@@ -245,6 +245,7 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
   counter("upstream_rq_pending_overflow", stats_.pending_overflow + stats_.requests_overflow);
   counter("upstream_rq_timeout", stats_.timeouts);
   counter("upstream_rq_rx_reset", stats_.resets);
+  counter("upstream_rq_tx_reset", http_stats_.resets_sent);
   counter("upstream_cx_none_healthy", stats_.no_endpoint);
   counter("upstream_cx_rx_bytes_total", http_stats_.bytes_received);
   counter("upstream_cx_tx_bytes_total", http_stats_.bytes_sent);

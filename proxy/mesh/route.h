@@ -56,6 +56,16 @@ struct WeightedCluster {
   HeaderMutation request_headers, response_headers;
 };
 
+// glia.v1.MinimumRate: below this for a whole window, a client that sends a request's body, or takes
+// an answer's, is given up. As Kestrel's default; a window is long enough for a bad network.
+struct MinimumRate {
+  uint64_t bytes_per_second = 240;  // 0: none.
+  Duration window = 20s;
+  uint64_t in_a_window() const {
+    return bytes_per_second * static_cast<uint64_t>(window / 1ms) / 1000;
+  }
+};
+
 // Envoy's RouteAction.
 struct ForwardAction {
   std::vector<WeightedCluster> clusters;  // At least one.
@@ -63,8 +73,13 @@ struct ForwardAction {
   Duration timeout = 15s;  // From the end of the request to the end of the response; 0: none.
   std::optional<Duration>
       idle_timeout;  // Without progress in either direction; 0: none; unset: the manager's.
-  std::string prefix_rewrite;  // "" leaves the path.
-  std::string host_rewrite;    // "" leaves the authority.
+  // max_stream_duration: from the first byte of the request to the last of the answer; 0: none;
+  // unset: the manager's.
+  std::optional<Duration> max_stream_duration;
+  Duration grpc_timeout_max = 0s;     // What a caller's grpc-timeout may ask for; 0: anything.
+  Duration grpc_timeout_offset = 0s;  // Taken off it, so that we answer before the caller gives up.
+  std::string prefix_rewrite;         // "" leaves the path.
+  std::string host_rewrite;           // "" leaves the authority.
 };
 struct DirectAction {
   int status = 200;
@@ -87,6 +102,7 @@ struct Route {
   std::vector<HeaderMutation> request_headers, response_headers;
   // The route's own configuration of a filter, by the filter's name; replaces the listener's.
   std::map<std::string, std::shared_ptr<const RbacConfig>> rbac;
+  MinimumRate rate;  // Of every request that is not gRPC.
 };
 
 struct VirtualHost {

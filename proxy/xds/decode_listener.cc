@@ -23,7 +23,9 @@ Codec decode_codec(const Reader& manager) {
 void decode_limits(const Reader& manager, HttpManager& http) {
   constexpr uint64_t kKilobytesMost = 8192;  // As Envoy.
   HttpLimits& limits = http.server.limits;
-  decode_common_http_options(manager.message("common_http_protocol_options"), limits);
+  const Reader common = manager.message("common_http_protocol_options");
+  decode_common_http_options(common, limits);
+  http.max_stream_duration = common.duration("max_stream_duration", http.max_stream_duration);
   decode_http2_options(manager.message("http2_protocol_options"), limits);
   limits.header_bytes =
       1024 * static_cast<uint32_t>(manager.number("max_request_headers_kb",

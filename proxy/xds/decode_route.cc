@@ -16,6 +16,7 @@ using RbacByFilter = std::map<std::string, std::shared_ptr<const RbacConfig>>;
 struct Inherited {
   std::vector<HeaderMutation> request_headers, response_headers;
   RbacByFilter rbac;
+  std::optional<MinimumRate> rate;
 };
 
 std::optional<TextMatcher> path_text(const Reader& match, std::string_view field,
@@ -97,6 +98,16 @@ void decode_weighted(const Reader& weighted, ForwardAction& forward) {
     weighted.fail("the weights add up to more than 4294967295");
 }
 
+// As in Envoy, a route that says how long its streams may be has no timeout unless it says that, too.
+void decode_max_duration(const Reader& action, ForwardAction& forward) {
+  const Reader longest = action.message("max_stream_duration");
+  if (!longest.present()) return;
+  if (!action.has("timeout")) forward.timeout = 0s;
+  forward.max_stream_duration = longest.duration("max_stream_duration");
+  forward.grpc_timeout_max = longest.duration("grpc_timeout_header_max", 0s);
+  forward.grpc_timeout_offset = longest.duration("grpc_timeout_header_offset", 0s);
+}
+
 ForwardAction decode_forward(const Reader& action) {
   ForwardAction forward;
   if (action.has("weighted_clusters")) {
@@ -107,6 +118,7 @@ ForwardAction decode_forward(const Reader& action) {
     if (forward.clusters[0].cluster.empty()) action.fail("needs cluster or weighted_clusters");
   }
   forward.timeout = action.duration("timeout", forward.timeout);
+  decode_max_duration(action, forward);
   forward.idle_timeout = action.duration("idle_timeout");
   forward.prefix_rewrite = action.text("prefix_rewrite");
   forward.host_rewrite = action.text("host_rewrite_literal");
@@ -139,19 +151,29 @@ RedirectAction decode_redirect(const Reader& action) {
   return redirect;
 }
 
-RbacByFilter decode_per_filter(const Reader& owner) {
-  RbacByFilter rbac;
+MinimumRate decode_minimum_rate(const Reader& config) {
+  MinimumRate rate;
+  rate.bytes_per_second = config.number("bytes_per_second", rate.bytes_per_second, 1 << 30);
+  rate.window = config.duration("window", rate.window);
+  if (rate.window < 1s) config.fail("window", "is below 1s");
+  return rate;
+}
+
+void decode_per_filter(const Reader& owner, Inherited& own) {
   owner.each_in_map("typed_per_filter_config", [&](const std::string& filter, const Reader& any) {
     const Reader config = any.content();
     if (!config.present()) return;
     if (config.type() == "envoy.extensions.filters.http.rbac.v3.RBACPerRoute") {
-      rbac[filter] = decode_rbac_per_route(config);
+      own.rbac[filter] = decode_rbac_per_route(config);
+      return;
+    }
+    if (config.type() == "glia.v1.MinimumRate") {
+      own.rate = decode_minimum_rate(config);
       return;
     }
     config.accept_all();
     config.fail(cat("the type ", config.type(), " is not supported by glia-proxy here"));
   });
-  return rbac;
 }
 
 // What stands for the prefix that was matched.
@@ -176,9 +198,9 @@ Inherited inherit(const Reader& level, const Inherited& above) {
                              above.request_headers.end());
   own.response_headers.insert(own.response_headers.end(), above.response_headers.begin(),
                               above.response_headers.end());
-  if (level.schema()->field("typed_per_filter_config") != nullptr)
-    own.rbac = decode_per_filter(level);
+  if (level.schema()->field("typed_per_filter_config") != nullptr) decode_per_filter(level, own);
   own.rbac.insert(above.rbac.begin(), above.rbac.end());
+  if (!own.rate) own.rate = above.rate;
   return own;
 }
 
@@ -206,6 +228,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.request_headers = std::move(all.request_headers);
   decoded.response_headers = std::move(all.response_headers);
   decoded.rbac = std::move(all.rbac);
+  decoded.rate = all.rate.value_or(decoded.rate);
   return decoded;
 }
 

@@ -111,6 +111,11 @@ void print_mutation(Lines& out, int depth, std::string_view what, const HeaderMu
 void print_forward(Lines& out, int depth, const std::string& head, const ForwardAction& forward) {
   std::string rest = unless("timeout", forward.timeout, 15s);
   if (forward.idle_timeout) rest += cat(" idle timeout ", seconds(*forward.idle_timeout));
+  if (forward.max_stream_duration) {
+    rest += cat(" longest stream ", seconds(*forward.max_stream_duration));
+  }
+  rest += unless("longest grpc-timeout", forward.grpc_timeout_max, 0s);
+  rest += unless("grpc-timeout less", forward.grpc_timeout_offset, 0s);
   if (!forward.prefix_rewrite.empty()) rest += cat(" prefix becomes ", forward.prefix_rewrite);
   if (!forward.host_rewrite.empty()) rest += cat(" host becomes ", forward.host_rewrite);
   if (forward.clusters.size() == 1) {
@@ -145,6 +150,12 @@ void print_route(Lines& out, int depth, const Route& route) {
     print_mutation(out, depth + 1, "request", mutation);
   for (const HeaderMutation& mutation : route.response_headers)
     print_mutation(out, depth + 1, "response", mutation);
+  if (const MinimumRate usual; route.rate.bytes_per_second == 0) {
+    line(out, depth + 1, "no minimum rate");
+  } else if (route.rate.in_a_window() != usual.in_a_window() || route.rate.window != usual.window) {
+    line(out, depth + 1, "at least ", route.rate.bytes_per_second, " bytes/s for ",
+         seconds(route.rate.window));
+  }
   for (const auto& [name, rbac] : route.rbac) print_rbac(out, depth + 1, name, *rbac);
 }
 
@@ -200,6 +211,7 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        text_of(http.server.limits),
        unless("stream idle timeout", http.stream_idle_timeout, usual.stream_idle_timeout),
        unless("request timeout", http.request_timeout, usual.request_timeout),
+       unless("longest stream", http.max_stream_duration, usual.max_stream_duration),
        unless("drain timeout", http.drain_timeout, usual.drain_timeout),
        unless("server", http.server_name, usual.server_name),
        http.use_remote_address ? " remote address" : "",

@@ -97,6 +97,7 @@ IoResult SimStream::write(std::span<const std::string_view> pieces) {
   }
   if (count == 0) return {IoResult::State::kWait};
   bytes.resize(count);
+  fabric_.note("sends", *this, count);
   if (peer_ != nullptr) {
     peer_->unread_ += count;
     peer_->arrive(Arrival::Kind::kBytes, fabric_.latency(), std::move(bytes));
