@@ -242,7 +242,7 @@ Response Exchange::refuse(const Error& error) {
     response.status = rescue.status;
     headers.add_kept("content-type", "text/plain; charset=utf-8");
   }
-  headers.add_kept("server", manager().server_name);
+  headers.add("server", manager().server_name);  // The drawing may go before the head leaves.
   headers.add_kept("x-glia-reason", rescue.reason);
   if (rescue.retry_after > 0) headers.add("retry-after", cat(rescue.retry_after));
   describe_refusal(error.message(), response);

@@ -276,6 +276,27 @@ TEST_P(Path, SplitsByWeight) {
   EXPECT_LT(two, 140);
 }
 
+// What an answer says of the drawing may be written when the drawing is gone already.
+TEST_P(Path, AnswersByADrawingThatIsReplacedMeanwhile) {
+  SimWorld world(24);
+  MeshWorld t(world, down(), up());
+  const std::string old_name(60, 'o');
+  t.upstream("10.0.1.1").replies(200, "", 1s);
+  t.manager().server_name = old_name;
+  t.route().response_headers = {{.add = {{.name = old_name, .value = old_name}}}};
+  for (const int status : {200, 504}) {
+    t.publish();
+    const auto answer = t.client().send({});
+    ASSERT_TRUE(world.run_until([&] { return t.upstream("10.0.1.1").active() == 1; }, 5s));
+    t.publish();
+    ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 5s));
+    EXPECT_EQ(answer->status, status);
+    EXPECT_EQ(answer->header(status == 200 ? old_name : "server"), old_name);
+    t.upstream("10.0.1.1").hangs();
+    t.route().forward->timeout = 1s;
+  }
+}
+
 TEST_P(Path, LeavesACallInPeaceWhenItsClusterIsRemoved) {
   SimWorld world(13);
   MeshWorld t(world, down(), up());

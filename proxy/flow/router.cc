@@ -10,6 +10,7 @@
 namespace glia {
 namespace {
 
+// Copies: the message may be written after the exchange has ended, and the drawing with it.
 void apply_additions(const HeaderMutation& mutation, Headers& headers) {
   for (const std::string& name : mutation.remove) headers.remove(name);
   for (const HeaderAddition& addition : mutation.add) {
@@ -18,7 +19,7 @@ void apply_additions(const HeaderMutation& mutation, Headers& headers) {
     if (addition.action == kAddIfAbsent && present) continue;
     if (addition.action == kOverwriteIfPresent && !present) continue;
     if (addition.action == kAppend || !present) {
-      headers.add_kept(addition.name, addition.value);
+      headers.add(addition.name, addition.value);
     } else {
       headers.set(addition.name, addition.value);
     }
@@ -99,7 +100,7 @@ void rewrite(const ForwardAction& action, const Route& route, Exchange& exchange
   Request& request = exchange.request();
   if (!action.host_rewrite.empty()) {
     request.headers.set("x-envoy-original-host", request.authority);
-    request.authority = action.host_rewrite;
+    request.authority = exchange.arena()->copy(action.host_rewrite);
   }
   if (action.prefix_rewrite.empty()) return;
   request.headers.set("x-envoy-original-path", request.path);
