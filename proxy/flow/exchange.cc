@@ -316,6 +316,7 @@ void Exchange::log() {
   const std::string upstream_address =
       upstream_.attempts > 0 && upstream_.address.raw_size() > 0 ? upstream_.address.text() : "";
   const std::string downstream_address = connection().remote.text();
+  const std::string direct_address = direct_peer_text(connection());
   const std::string listener_address = connection().local.text();
   const auto field = [&](std::string_view name) {
     return request().headers.get(name).value_or(std::string_view());
@@ -340,6 +341,7 @@ void Exchange::log() {
   record.cluster = upstream_.cluster;
   record.upstream_address = upstream_address;
   record.downstream_address = downstream_address;
+  record.direct_address = direct_address;
   record.listener_address = listener_address;
   record.peer_identity = peer_identity();
   record.upstream_identity = upstream_.identity;

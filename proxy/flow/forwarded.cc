@@ -147,4 +147,9 @@ std::string_view write_forwarded_fields(Exchange& exchange) {
   return id;
 }
 
+std::string direct_peer_text(const ConnectionInfo& connection) {
+  const bool named = connection.preamble != nullptr && connection.preamble->peer;
+  return named ? connection.preamble->peer->text() : std::string();
+}
+
 }  // namespace glia

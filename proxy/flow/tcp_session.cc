@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proxy/base/text.h"
+#include "proxy/flow/forwarded.h"
 #include "proxy/flow/rescue.h"
 
 namespace glia {
@@ -218,7 +219,8 @@ void TcpSession::log() const {
   const Duration duration = loop_.now() - began_;
   const std::string flags = flags_.text(), remote = client.remote.text(),
                     local = client.local.text(),
-                    upstream = attempts_ > 0 ? endpoint_.text() : std::string();
+                    upstream = attempts_ > 0 ? endpoint_.text() : std::string(),
+                    direct = direct_peer_text(client);
   AccessRecord record;
   record.start = loop_.clock().wall_now() - duration;
   record.protocol = "TCP";
@@ -233,6 +235,7 @@ void TcpSession::log() const {
   record.upstream_address = upstream;
   record.upstream_identity = upstream_identity_;
   record.downstream_address = remote;
+  record.direct_address = direct;
   record.listener_address = local;
   if (tls != nullptr) {
     if (tls->peer_certificate && !tls->peer_uri_sans.empty()) {

@@ -169,6 +169,19 @@ TEST(LogFormat, TakesIstiosDefaultLine) {
   EXPECT_EQ(line["port"], 40000);
 }
 
+TEST(LogFormat, TellsWhoConnectedWhereAHeaderNamesAnotherClient) {
+  AccessRecord record = sample();
+  const std::vector<std::pair<std::string, std::string>> format = {
+      {"client", "%DOWNSTREAM_REMOTE_ADDRESS%"},
+      {"peer", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"},
+      {"host", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}};
+  EXPECT_EQ(custom(record, format)["peer"], custom(record, format)["client"]);
+  record.direct_address = "10.0.0.7:1234";
+  EXPECT_EQ(custom(record, format)["peer"], "10.0.0.7:1234");
+  EXPECT_EQ(custom(record, format)["host"], "10.0.0.7");
+  EXPECT_EQ(custom(record, format)["client"], std::string(record.downstream_address));
+}
+
 TEST(LogFormat, LooksUpOtherRequestFields) {
   struct Fields final : FieldLookup {
     std::optional<std::string_view> field(std::string_view name) const override {

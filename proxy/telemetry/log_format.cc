@@ -88,6 +88,10 @@ using enum LogFormat::Operator::Arguments;
     return expression;                                                                \
   }
 
+std::string_view direct_address(const AccessRecord& record) {
+  return record.direct_address.empty() ? record.downstream_address : record.direct_address;
+}
+
 Found find_start_time(const AccessRecord& record, const Piece&, std::string& scratch) {
   append_start_time(scratch, record.start);
   return text_of(scratch);
@@ -131,9 +135,9 @@ constexpr LogFormat::Operator kOperators[] = {
     {"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", kNone,
      GLIA_LOG_VALUE(text_of(without_port(record.downstream_address)))},
     {"DOWNSTREAM_REMOTE_PORT", kNone, GLIA_LOG_VALUE(port_of(record.downstream_address))},
-    {"DOWNSTREAM_DIRECT_REMOTE_ADDRESS", kNone, GLIA_LOG_VALUE(text_of(record.downstream_address))},
+    {"DOWNSTREAM_DIRECT_REMOTE_ADDRESS", kNone, GLIA_LOG_VALUE(text_of(direct_address(record)))},
     {"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", kNone,
-     GLIA_LOG_VALUE(text_of(without_port(record.downstream_address)))},
+     GLIA_LOG_VALUE(text_of(without_port(direct_address(record))))},
     {"DOWNSTREAM_LOCAL_ADDRESS", kNone, GLIA_LOG_VALUE(text_of(record.listener_address))},
     {"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", kNone,
      GLIA_LOG_VALUE(text_of(without_port(record.listener_address)))},
