@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler
 import harness
 
 PIECE = bytes(256 * 1024)
+# grpcio's own limits are lower than what it is to be tested with here.
+GRPC_LIMITS = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1),
+               ("grpc.max_metadata_size", 64 * 1024), ("grpc.absolute_max_metadata_size", 64 * 1024)]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,7 +145,8 @@ class GrpcOrigin(contextlib.AbstractContextManager):
 
     Unary: the request, with the caller's metadata "x-echo" and "x-echo-bin" in the head and the
     trailers; "fail" ends with RESOURCE_EXHAUSTED. Numbers: as many numbers as asked for. Chat:
-    answers each message, and counts them when the caller has no more. Hang: until cancelled.
+    answers each message, and counts them when the caller has no more. Collect: all messages in one.
+    Hang: until cancelled. "fail" with the metadata "x-details-bin" ends with these status details.
     """
 
     def __init__(self):
@@ -157,9 +161,9 @@ class GrpcOrigin(contextlib.AbstractContextManager):
             "Numbers": grpc.unary_stream_rpc_method_handler(self._numbers),
             "Chat": grpc.stream_stream_rpc_method_handler(self._chat),
             "Hang": grpc.unary_unary_rpc_method_handler(self._hang),
+            "Collect": grpc.stream_unary_rpc_method_handler(self._collect),
         }
-        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16),
-                                   options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=GRPC_LIMITS)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("e2e.Echo", methods),))
         self.port = self._server.add_insecure_port("127.0.0.1:0")
@@ -173,6 +177,9 @@ class GrpcOrigin(contextlib.AbstractContextManager):
                 if key.startswith("x-echo")]
         context.send_initial_metadata(kept)
         context.set_trailing_metadata(kept)
+        details = dict(context.invocation_metadata()).get("x-details-bin")
+        if details is not None:
+            context.set_trailing_metadata([("grpc-status-details-bin", details)])
         if request == b"fail":
             context.abort(self._grpc.StatusCode.RESOURCE_EXHAUSTED, "no more: 100 % used, häuser")
         return request
@@ -188,6 +195,9 @@ class GrpcOrigin(contextlib.AbstractContextManager):
             count += 1
             yield message
         yield b"%d messages" % count
+
+    def _collect(self, requests, context):
+        return b"".join(requests)
 
     def _hang(self, request, context):
         ended = threading.Event()

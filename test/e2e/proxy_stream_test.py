@@ -1,13 +1,15 @@
 """Bodies of a GiB through glia-proxy: they flow, and its memory stays where it was."""
 
 import os
+import queue
 import socket
+import struct
 import subprocess
 import threading
 import unittest
 
 from bootstrap import bootstrap, cluster, listener, to
-from harness import Proxy, Scene, curl, eventually, peer
+from harness import WITHIN_S, Proxy, Scene, curl, eventually, peer
 from origins import Http2Origin, HttpOrigin
 
 GIB = 1 << 30
@@ -79,6 +81,92 @@ class Streams(Scene):
             eventually(stands_still, "the origin is held up")
             # What the kernel's sockets hold is not the proxy's.
             self.assertLess(self.origin.sent - before, 64 << 20)
+
+
+class RawOrigin:
+    """Hands out each connection on which the head of a request has come."""
+
+    def __init__(self):
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.asked = queue.SimpleQueue()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection = self._server.accept()[0]
+            except OSError:
+                return
+            connection.settimeout(WITHIN_S)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(65536)
+            self.asked.put(connection)
+
+
+class Tokens(Scene):
+    """Server-sent events, as a model server sends tokens."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.origin = cls.enterClassContext(RawOrigin())
+        cls.proxy = cls.enterClassContext(Proxy(cls.directory, bootstrap(
+            [listener("in", [to("origin", timeout="0s")])], [cluster("origin", cls.origin.port)])))
+
+    def ask(self):
+        caller = socket.create_connection(("127.0.0.1", self.proxy.ports["in"]), timeout=WITHIN_S)
+        caller.sendall(b"GET /tokens HTTP/1.1\r\nhost: a\r\n\r\n")
+        return caller, self.origin.asked.get(timeout=WITHIN_S)
+
+    def test_each_token_arrives_before_the_next_is_made(self):
+        caller, origin = self.ask()
+        with caller, origin:
+            origin.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+                           b"transfer-encoding: chunked\r\n\r\n")
+            for number in range(100):
+                event = b"data: token %d\n\n" % number
+                origin.sendall(b"%x\r\n%s\r\n" % (len(event), event))
+                got = b""
+                while not got.endswith(event + b"\r\n"):
+                    piece = caller.recv(65536)
+                    self.assertTrue(piece)
+                    got += piece
+            origin.sendall(b"0\r\n\r\n")
+            self.assertTrue(caller.recv(65536).endswith(b"0\r\n\r\n"))
+
+    def test_a_caller_that_leaves_is_missed_upstream(self):
+        leave = {"orderly": lambda caller: None,
+                 "by a reset": lambda caller: caller.setsockopt(
+                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))}
+        for how, prepare in leave.items():
+            for begun in (False, True):
+                with self.subTest(how=how, begun=begun):
+                    caller, origin = self.ask()
+                    with origin:
+                        if begun:
+                            origin.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"
+                                           b"\r\n5\r\ntoken\r\n")
+                            while not caller.recv(65536).endswith(b"token\r\n"):
+                                pass
+                        prepare(caller)
+                        caller.close()
+                        self.assertTrue(ended(origin))
+
+
+def ended(connection):
+    """Waits for the other side to close; false if it sends something instead."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def transfer(*arguments):
