@@ -276,6 +276,23 @@ TEST_P(Path, SplitsByWeight) {
   EXPECT_LT(two, 140);
 }
 
+TEST_P(Path, TheWorkerMayEndRightAfterItsEndpointsLeft) {
+  SimWorld world(25);
+  for (const char* ip : {"10.0.1.1", "10.0.1.2"}) world.fabric().partition("10.0.0.1", ip);
+  {
+    MeshWorld t(world, down(), up());
+    t.upstream("10.0.1.1");
+    t.start();
+    const auto answer = t.client().send({});
+    t.advance(100ms);  // It waits for a connection that cannot come.
+    t.remove_endpoint("10.0.1.1");
+    t.upstream("10.0.1.2");
+    t.publish();
+  }
+  world.run_for(1s);
+  EXPECT_EQ(world.fabric().open_streams(), 0u);
+}
+
 // What an answer says of the drawing may be written when the drawing is gone already.
 TEST_P(Path, AnswersByADrawingThatIsReplacedMeanwhile) {
   SimWorld world(24);

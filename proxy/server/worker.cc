@@ -14,6 +14,8 @@ Worker::Worker(uint32_t index, EventLoop& loop, Network& network, uint64_t seed)
 Worker::~Worker() {
   listeners_.clear();
   leaving_.clear();
+  // What they, and the last drawing, gave to the reaper looks at the clusters.
+  loop_.turn(Duration(0));
 }
 
 std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddresses& addresses) {

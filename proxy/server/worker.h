@@ -30,6 +30,7 @@ class Worker {
   // `index` 0 answers for what is the same on every worker.
   Worker(uint32_t index, EventLoop& loop, Network& network, uint64_t seed);
   Worker(const Worker&) = delete;
+  // Between turns only: it takes one, in which all that was served here ends.
   ~Worker();
 
   // Takes a new drawing; returns what could not be done (a socket that cannot be opened), one
