@@ -20,7 +20,8 @@ namespace {
 constexpr int kCannotRun = 127;  // As a shell says it.
 
 // In the child, after fork: only what is safe there.
-[[noreturn]] void become(const ProcessPlan& plan, char* const* arguments, int log, int report) {
+[[noreturn]] void become(const ProcessPlan& plan, char* const* arguments, int output, int log,
+                         int report) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   sigset_t none;
@@ -29,7 +30,7 @@ constexpr int kCannotRun = 127;  // As a shell says it.
   ::signal(SIGPIPE, SIG_DFL);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
-  ::dup2(log, STDOUT_FILENO);
+  ::dup2(output, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
   if (plan.directory.empty() || ::chdir(plan.directory.c_str()) == 0) {
     for (const auto& [name, value] : plan.environment) ::setenv(name.c_str(), value.c_str(), 1);
@@ -40,20 +41,27 @@ constexpr int kCannotRun = 127;  // As a shell says it.
   ::_exit(kCannotRun);
 }
 
+int open_to_append(const std::string& path) {
+  return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+}
+
 }  // namespace
 
 Result<Process> Process::start(const ProcessPlan& plan) {
-  const int log = ::open(plan.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  const int log = open_to_append(plan.log);
+  const int output = open_to_append(plan.output.empty() ? plan.log : plan.output);
   int report[2];  // Tells why the program could not be run; closed by a successful exec.
-  if (log < 0 || ::pipe2(report, O_CLOEXEC) != 0) {
+  if (log < 0 || output < 0 || ::pipe2(report, O_CLOEXEC) != 0) {
     return Error(ErrorKind::kInternal, Fault::kSelf,
-                 cat(plan.name, ": log ", plan.log, ": ", std::strerror(errno)));
+                 cat(plan.name, ": log ", log < 0 || plan.output.empty() ? plan.log : plan.output,
+                     ": ", std::strerror(errno)));
   }
   std::vector<char*> arguments;
   for (const std::string& word : plan.command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t pid = ::fork();
-  if (pid == 0) become(plan, arguments.data(), log, report[1]);
+  if (pid == 0) become(plan, arguments.data(), output, log, report[1]);
+  ::close(output);
   ::close(log);
   ::close(report[1]);
   int why = pid < 0 ? errno : 0;

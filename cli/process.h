@@ -18,7 +18,8 @@ struct ProcessPlan {
   std::vector<std::string> command;                // The program is looked for on PATH.
   std::map<std::string, std::string> environment;  // Beside ours.
   std::string directory;                           // "": ours.
-  std::string log;  // File for standard output and error; appended to.
+  std::string log;                                 // File for standard error; appended to.
+  std::string output = "";                         // File for standard output; "": `log` as well.
 };
 
 class Process {

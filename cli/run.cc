@@ -161,11 +161,12 @@ Result<void> Run::start_sidecar(Member& member) {
           {.name = cat("sidecar of ", workload.metadata.display()),
            .command = {program("glia-proxy", "proxy/server"), "--join", join, "--state-dir",
                        cat(directory_, "/sidecar/", name), "--concurrency", "1", "--drain-time-s",
-                       cat(options_.drain_seconds), "--admin-address",
-                       cat(workload.local_address(), ":", workload.spec.admin.port)},
+                       cat(options_.drain_seconds)},
            .environment = {},
            .directory = "",
-           .log = log_of(cat(name, ".sidecar"))}));
+           .log = log_of(cat(name, ".sidecar")),
+           // Its access log, unless the mesh names a file.
+           .output = log_of(cat(name, ".access"))}));
   return {};
 }
 

@@ -240,7 +240,8 @@ TEST_F(ControlTest, ASidecarJoinsOnceWithItsTokenAndRenewsWithItsCertificate) {
   const Signed joined = sign("default/front", secret, "");
   ASSERT_TRUE(joined.status.ok()) << joined.status.error_message();
   EXPECT_EQ(joined.response.spiffe_id(), kFront) << "the names in the request do not count";
-  EXPECT_NE(join_file_.find("workload: default/front\ncontrol: 127.0.0.1:15012\n"),
+  EXPECT_NE(join_file_.find(
+                "workload: default/front\ncontrol: 127.0.0.1:15012\nadmin: \"127.0.1.1:15000\"\n"),
             std::string::npos)
       << join_file_;
   const int64_t lifetime = joined.response.not_after_unix_s() - joined.response.not_before_unix_s();

@@ -116,6 +116,12 @@ class Mesh:
         except ValueError as error:
             raise DemoError(f"glia status -o json printed no JSON: {answer.stdout[:200]}") from error
 
+    def access_log(self, workload):
+        """What the sidecar of this workload wrote so far, a dictionary a request."""
+        path = self.state / "log" / f"default.{workload}.access.log"
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+        return [json.loads(line) for line in whole.split("\n") if line]
+
     def all_proxies_ready(self):
         """Has every workload's sidecar accepted the newest configuration?"""
         status = self.status()

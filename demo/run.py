@@ -134,6 +134,26 @@ class Demo:
         self.ledger.check("intruder -> classify over gRPC", f"{status} {message}".splitlines()[0],
                           status == "PERMISSION_DENIED" and "classify-callers" in message)
 
+    def access_logs_tell(self, answers):
+        """What on-call people read: each sidecar's line for each request, from both ends."""
+        self.ledger.heading("The access logs of the sidecars")
+        heard = self.wait(lambda: len(lines := [
+            line for line in self.mesh.access_log("front")
+            if line.get("downstream_identity") == TRUST + "visitor" and line["response_code"] == 200
+        ]) >= len(answers) and lines, "a line for each answer")
+        self.ledger.check("lines of front's sidecar that name visitor", f"{len(heard)}, each with 200",
+                          len(heard) >= len(answers))
+        said = self.wait(lambda: {line["request_id"] for line in heard} <= {
+            line["request_id"] for line in self.mesh.access_log("visitor")},
+            "the same requests in the log of the visitor's sidecar")
+        self.ledger.check("the same requests in the log of visitor's sidecar", "all", said)
+        refused = self.wait(lambda: [line for line in self.mesh.access_log("front")
+                                     if line["response_code"] == 403], "a line for the refusal")
+        self.ledger.check("the intruder at front", f"{refused[0]['response_code']} "
+                          f"{refused[0].get('policy')}: {refused[0]['response_code_details']}",
+                          refused[0].get("downstream_identity") == TRUST + "intruder"
+                          and "front-callers" in refused[0]["response_code_details"])
+
     def traffic_is_shifted(self, traffic):
         self.ledger.heading("The split between two versions, edited while people ask")
         self.measure_split(traffic, "90/10")
@@ -205,6 +225,7 @@ class Demo:
         answers = self.answers_are_right()
         self.hops_are_encrypted(answers)
         self.intruder_is_refused()
+        self.access_logs_tell(answers)
         with traffic_module.Traffic(self.visitor) as traffic:
             self.traffic_is_shifted(traffic)
             self.broken_edit_is_refused(traffic)
@@ -223,17 +244,24 @@ def identities(client_certificate):
 
 def next_steps(here, mesh):
     host, port = here.outbound("visitor")
-    glia, file = mesh.glia.relative_to(place.ROOT), here.mesh.relative_to(place.ROOT)
+    glia, file, state = (shown(path) for path in (mesh.glia, here.mesh, mesh.state))
     print(f"""
-Try next:
-  {glia} run {file}
-      the same mesh, until Ctrl-C; while it runs, in another terminal:
+Try next, in this directory ({place.ROOT}):
+  {glia} run {file} --state-dir {state}
+      the same mesh, until Ctrl-C; when it says that all is ready, in another terminal:
   curl -H 'Host: front' -d '{{"text": "Where is my parcel?"}}' http://{host}:{port}/classify
       a question through the visitor's sidecar
-  {glia} status
+  {glia} status --state-dir {state}
       who is connected, with which configuration
+  tail -f {state}/log/default.front.access.log
+      who calls front, and how it goes
   edit {file} and save
       weights, policies and timeouts take effect at once""")
+
+
+def shown(path):
+    """As people type it from the clone's directory."""
+    return path.relative_to(place.ROOT) if path.is_relative_to(place.ROOT) else path
 
 
 def interrupt(*_):

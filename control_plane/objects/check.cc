@@ -54,11 +54,6 @@ std::string text_of(const Labels& labels) {
   return out;
 }
 
-std::string socket_text(const std::string& address, uint16_t port) {
-  return address.find(':') == address.npos ? cat(address, ":", port)
-                                           : cat("[", address, "]:", port);
-}
-
 class Checks {
  public:
   Checks(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems)

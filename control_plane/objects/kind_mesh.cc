@@ -2,6 +2,7 @@
 #include <set>
 
 #include "control_plane/objects/kind.h"
+#include "proxy/telemetry/log_format.h"
 
 namespace glia {
 
@@ -85,6 +86,37 @@ void check_service(MeshService::Spec& spec, const YamlNode&, Reader& reader) {
   }
 }
 
+Wrong check_log_path(std::string_view text) {
+  if (text == Mesh::AccessLog::kNone || (text.starts_with('/') && text.size() > 1)) return {};
+  return "must be an absolute path, or none";
+}
+
+Wrong check_log_key(std::string_view text) {
+  if (!text.empty()) return {};
+  return "must not be empty";
+}
+
+Wrong check_log_value(std::string_view text) {
+  const auto checked = LogFormat::check(text);
+  if (checked) return {};
+  return cat("must be text with known operators (", checked.error().message(), ")");
+}
+
+Type<Mesh::AccessLog> access_log() {
+  ObjectType<Mesh::AccessLog> type("the access log of every sidecar");
+  type.optional("path", &Mesh::AccessLog::path,
+                text("an absolute path, or none", "^(/.+|none)$", check_log_path),
+                "A file on the machine of each sidecar, one line a request that it took or sent. "
+                "`none`: no log.",
+                "/dev/stdout")
+      .optional("format", &Mesh::AccessLog::format,
+                text_map("key to Envoy's operators", check_log_key, check_log_value),
+                "Keys of a line of JSON and what each holds: `\"%RESPONSE_CODE%\"`. See "
+                "access-log.md.",
+                "the default line");
+  return type;
+}
+
 Type<std::string> port_name() {
   return text("a port name", "^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", check_port_name);
 }
@@ -124,6 +156,7 @@ Kind mesh_kind() {
                 "What happens to calls of workloads that no AuthorizationPolicy with `action: "
                 "Allow` selects.",
                 "Allow")
+      .optional("accessLog", &Mesh::Spec::access_log, access_log(), "")
       .check(check_mesh);
   Kind kind = make_kind<Mesh, Mesh::Spec>(
       "glia.dev/v1", check_subdomain_name, spec, SpecNeed::kOptional,
@@ -136,6 +169,7 @@ spec:
   trustDomain: demo.mesh
   certificateLifetime: 1h
   defaultAuthorization: Allow
+  accessLog: {path: /var/log/glia/access.log}
 )";
   return kind;
 }

@@ -19,6 +19,15 @@ std::string Workload::local_address() const {
   return loopback ? spec.address : "127.0.0.1";
 }
 
+std::string Workload::admin_address() const {
+  return socket_text(local_address(), spec.admin.port);
+}
+
+std::string socket_text(std::string_view address, uint16_t port) {
+  const bool v6 = address.find(':') != address.npos;
+  return cat(v6 ? "[" : "", address, v6 ? "]:" : ":", port);
+}
+
 const MeshService::Port* MeshService::port(uint16_t number) const {
   for (const Port& port : spec.ports) {
     if (port.port == number) return &port;

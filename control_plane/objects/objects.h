@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proxy/base/time.h"
@@ -41,10 +42,17 @@ struct Metadata {
 struct Mesh {
   static constexpr const char* kKind = "Mesh";
   enum class Default : uint8_t { kAllow, kDeny };
+  // Of every sidecar.
+  struct AccessLog {
+    static constexpr const char* kNone = "none";
+    std::string path = "/dev/stdout";  // kNone: no log.
+    Labels format;  // Key -> text with Envoy's operators; empty: the default line.
+  };
   struct Spec {
     std::string trust_domain = "mesh.local";
     Duration certificate_lifetime = std::chrono::hours(24);
     Default default_authorization = Default::kAllow;
+    AccessLog access_log;
   };
   Metadata metadata;
   Spec spec;
@@ -94,7 +102,12 @@ struct Workload {
   // Where the sidecar listens for its own machine alone: spec.address when it is a loopback address,
   // else 127.0.0.1.
   std::string local_address() const;
+  // "host:port" of the sidecar's admin pages.
+  std::string admin_address() const;
 };
+
+// "127.0.0.1:80", "[::1]:80"
+std::string socket_text(std::string_view address, uint16_t port);
 
 // A name or a number of a Workload port.
 struct ServiceTarget {

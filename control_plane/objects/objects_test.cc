@@ -54,6 +54,7 @@ spec: {address: 127.0.1.1, ports: [{name: rest, port: 8080}], ready: {path: /ok}
   const ObjectSet& set = report.objects;
   EXPECT_EQ(set.mesh.spec.trust_domain, "mesh.local");
   EXPECT_EQ(set.mesh.spec.certificate_lifetime, std::chrono::hours(24));
+  EXPECT_EQ(set.mesh.spec.access_log.path, "/dev/stdout");
   const Workload& w = *set.workload("w");
   EXPECT_EQ(&w, set.workload("default/w"));
   EXPECT_EQ(set.spiffe_id(w), "spiffe://mesh.local/ns/default/sa/w");
@@ -76,6 +77,14 @@ TEST(Objects, SaysWhatIsWrongWithAMesh) {
        "m.yaml:2:7: kind mesh is not known; did you mean Mesh?\n"},
       {"apiVersion: glia.dev/v1\nkind: Gateway\nmetadata: {name: m}\n",
        "m.yaml:2:7: kind Gateway is not supported yet; remove the object\n"},
+      {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\n"
+       "spec: {accessLog: {path: access.log, format: {code: \"%RESPONSE_CODES%\"}}}\n",
+       "m.yaml:4:26: Mesh m: spec.accessLog.path must be an absolute path, or none, not "
+       "\"access.log\"\n"
+       "m.yaml:4:53: Mesh m: spec.accessLog.format.code must be text with known operators "
+       "(operator "
+       "%RESPONSE_CODES% is not supported; did you mean %RESPONSE_CODE%?), not "
+       "\"%RESPONSE_CODES%\"\n"},
       {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {}\n",
        "m.yaml:3:11: Mesh: metadata.name is missing\n"},
       {"apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {certificateLifetime: "

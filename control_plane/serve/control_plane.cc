@@ -118,14 +118,15 @@ Result<v1::CreateTokenResponse> ControlPlane::create_token(const v1::CreateToken
   const std::chrono::seconds lifetime(std::clamp<int64_t>(request.lifetime_s(), -1, kTooLong));
   TRY(const Registrar::Token token,
       registrar_.make_token(objects(), request.workload(), lifetime, wall_now()));
-  const std::string workload = objects().workload(request.workload())->metadata.key();
+  const Workload& member = *objects().workload(request.workload());
+  const std::string workload = member.metadata.key();
   v1::CreateTokenResponse response;
   response.set_expires_unix_s(seconds(token.expires));
-  response.set_join_file(cat("# Lets the sidecar of ", workload, " join mesh ",
-                             objects().mesh.metadata.name, ", once, until ", utc(token.expires),
-                             ":\n# glia-proxy --join FILE\n", "workload: ", workload,
-                             "\ncontrol: ", advertised_, "\ntoken: ", token.secret,
-                             "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
+  response.set_join_file(cat(
+      "# Lets the sidecar of ", workload, " join mesh ", objects().mesh.metadata.name,
+      ", once, until ", utc(token.expires), ":\n# glia-proxy --join FILE\n", "workload: ", workload,
+      "\ncontrol: ", advertised_, "\nadmin: \"", member.admin_address(), "\"",
+      "\ntoken: ", token.secret, "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
   LOG(info, "made a join token for ", workload, ", good until ", utc(token.expires));
   return response;
 }

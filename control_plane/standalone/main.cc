@@ -27,17 +27,12 @@ std::string push_of(const std::vector<Message>& resources, const std::string& ve
   return serialize(push);
 }
 
-std::string with_port(const std::string& host, uint16_t port) {
-  const bool v6 = host.find(':') != host.npos;
-  return cat(v6 ? "[" : "", host, v6 ? "]:" : ":", port);
-}
-
 StandaloneAnswer answer_for(const ObjectSet& objects, const Workload& workload,
                             HopSecurity security) {
   const Resources resources = translate(objects, workload, security);
   return {.facts = {.spiffe_id = objects.spiffe_id(workload),
                     .cluster = workload.spec.identity,
-                    .admin_address = with_port(workload.local_address(), workload.spec.admin.port),
+                    .admin_address = workload.admin_address(),
                     .certificate_lifetime = objects.mesh.spec.certificate_lifetime},
           // What is referred to before what refers to it.
           .pushes = {push_of(resources.clusters, resources.clusters_version),

@@ -1,6 +1,7 @@
 #include "control_plane/translate/translate.h"
 
 #include "control_plane/objects/digest.h"
+#include "control_plane/translate/access_log.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/rbac.h"
@@ -63,6 +64,7 @@ hcm::HttpConnectionManager inbound_manager(const ObjectSet& objects, const Workl
     *manager.add_http_filters() = std::move(filter);
   }
   add_router(manager);
+  add_access_log(objects.mesh, manager);
   return manager;
 }
 
@@ -86,7 +88,7 @@ Listener inbound_listener(const ObjectSet& objects, const Workload& workload,
   return listener;
 }
 
-Listener outbound_listener(const Workload& workload) {
+Listener outbound_listener(const ObjectSet& objects, const Workload& workload) {
   hcm::HttpConnectionManager manager;
   manager.set_codec_type(hcm::HttpConnectionManager::AUTO);
   manager.set_stat_prefix(kOutboundName);
@@ -94,6 +96,7 @@ Listener outbound_listener(const Workload& workload) {
   manager.mutable_rds()->mutable_config_source()->mutable_ads();
   manager.mutable_rds()->mutable_config_source()->set_resource_api_version(core::ApiVersion::V3);
   add_router(manager);
+  add_access_log(objects.mesh, manager);
 
   Listener listener;
   listener.set_name(kOutboundName);
@@ -140,7 +143,7 @@ Resources translate(const ObjectSet& objects, const Workload& workload, HopSecur
     resources.listeners.push_back(inbound_listener(objects, workload, port, security));
     resources.clusters.push_back(inbound_cluster(workload, port));
   }
-  resources.listeners.push_back(outbound_listener(workload));
+  resources.listeners.push_back(outbound_listener(objects, workload));
   add_outbound(objects, security, resources);
   OutboundRoutes outbound = outbound_routes(objects, workload.metadata.ns);
   for (std::string& missing : outbound.missing) {

@@ -55,6 +55,8 @@ Result<JoinFacts> parse_join_file(const std::string& path) {
         facts.workload = value;
       else if (key == "control")
         control = value;
+      else if (key == "admin")
+        facts.admin = value;
       else if (key == "trustBundle")
         facts.control.trust_bundle = value;
       else
@@ -69,6 +71,9 @@ Result<JoinFacts> parse_join_file(const std::string& path) {
                        "with glia token"));
   }
   if (auto set = set_control(control, facts.control); !set) return std::move(set).error().in(path);
+  if (const auto admin = Address::parse(facts.admin); !admin || admin->is_unix()) {
+    return invalid(cat(path, ": the admin address \"", facts.admin, "\" is not IP:PORT"));
+  }
   return facts;
 }
 
@@ -85,10 +90,12 @@ std::string bootstrap_text(const JoinFacts& facts, const HeldIdentity& identity)
   const bool numeric = Address::ip(facts.control.host, facts.control.port).ok();
   constexpr std::size_t kScheme = std::string_view("spiffe://").size();
   const std::string_view id = identity.spiffe_id;
+  const Address admin = *Address::parse(facts.admin);
   const std::string_view domain = id.substr(kScheme, id.find('/', kScheme) - kScheme);
   return cat("node: {id: ", quoted(facts.workload),
-             ", cluster: ", quoted(facts.workload.substr(slash + 1)), R"(}
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
+             ", cluster: ", quoted(facts.workload.substr(slash + 1)),
+             "}\nadmin: {address: {socket_address: {address: ", quoted(admin.ip_text()),
+             ", port_value: ", admin.port(), R"(}}}
 dynamic_resources:
   ads_config:
     api_type: GRPC

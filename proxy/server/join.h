@@ -14,8 +14,9 @@ namespace glia {
 
 // What a sidecar must know to join: the content of a join file (`glia token`).
 struct JoinFacts {
-  std::string token;     // One use; "" if the state directory holds an identity.
-  std::string workload;  // "namespace/name"
+  std::string token;                      // One use; "" if the state directory holds an identity.
+  std::string workload;                   // "namespace/name"
+  std::string admin = "127.0.0.1:15000";  // Of the admin pages: spec.admin of the Workload.
   ControlPlaneAddress control;
 };
 // From --join, or from --control, --workload and --token-file.

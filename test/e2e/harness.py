@@ -27,6 +27,8 @@ GLIA_CONTROL = BIN / "control_plane" / "glia-control"
 GLIA = BIN / "cli" / "glia"
 WITHIN_S = 20  # How long anything may take to happen; far more than it does on a quiet machine.
 LOG_TAIL = 40  # lines
+# The programs are built with sanitizers: memory and speed are not theirs.
+SANITIZED = bool(os.environ.get("GLIA_SANITIZED"))
 
 
 def eventually(look, what, within_s=WITHIN_S):
@@ -250,6 +252,16 @@ class Scene(unittest.TestCase):
     def setUpClass(cls):
         cls.directory = pathlib.Path(cls.enterClassContext(
             tempfile.TemporaryDirectory(prefix="glia-e2e-")))
+        cls.addClassCleanup(cls._check_for_reports)  # When all programs have ended.
+
+    @classmethod
+    def _check_for_reports(cls):
+        """What a sanitizer found is a failure, also where no test noticed."""
+        for log in sorted(cls.directory.rglob("*.log")):
+            text = log.read_text(errors="replace")
+            found = re.search(r"(ERROR: \w+Sanitizer|runtime error:)", text)
+            if found:
+                raise AssertionError(f"{log.name}:\n{text[max(0, found.start() - 200):][:6000]}")
 
     def run(self, result=None):
         before = len(result.failures) + len(result.errors)

@@ -160,8 +160,8 @@ class Sidecar(harness.Program):
     def __init__(self, directory, control, workload, address):
         self.address = address
         super().__init__(f"sidecar-{workload}", [
-            harness.GLIA_PROXY, "--join", control.join_file(workload), "--concurrency", "1",
-            "--admin-address", f"{address}:{ADMIN_PORT}"], directory)
+            harness.GLIA_PROXY, "--join", control.join_file(workload), "--concurrency", "1"],
+            directory)
         harness.eventually(self._is_ready, f"the sidecar of {workload} is ready")
 
     def _is_ready(self):
