@@ -1,5 +1,6 @@
 #include "proxy/xds/decode_route.h"
 
+#include <algorithm>
 #include <set>
 
 #include "proxy/base/text.h"
@@ -11,6 +12,7 @@ namespace glia {
 namespace {
 
 using RbacByFilter = std::map<std::string, std::shared_ptr<const RbacConfig>>;
+using Filters = std::vector<FilterConfig>;
 
 // What a route inherits from its virtual host and table.
 struct Inherited {
@@ -159,11 +161,26 @@ MinimumRate decode_minimum_rate(const Reader& config) {
   return rate;
 }
 
-void decode_per_filter(const Reader& owner, Inherited& own) {
+// Would the filter of this name read configuration for RBAC?
+void check_rbac_filter(const Reader& any, const std::string& name, const Filters& filters) {
+  std::vector<std::string_view> names;
+  for (const FilterConfig& filter : filters) {
+    if (filter.rbac != nullptr) names.push_back(filter.name);
+  }
+  if (std::ranges::count(names, name) > 0) return;
+  const auto meant = closest_of(name, names);
+  any.fail(cat("no RBAC filter of the listener has this name, so nobody reads it; ",
+               names.empty() ? "there is none"
+               : meant       ? cat("did you mean ", *meant, "?")
+                             : cat("there is ", names.front())));
+}
+
+void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filters) {
   owner.each_in_map("typed_per_filter_config", [&](const std::string& filter, const Reader& any) {
     const Reader config = any.content();
     if (!config.present()) return;
     if (config.type() == "envoy.extensions.filters.http.rbac.v3.RBACPerRoute") {
+      check_rbac_filter(any, filter, filters);
       own.rbac[filter] = decode_rbac_per_route(config);
       return;
     }
@@ -187,7 +204,7 @@ void check_prefix_rewrite(const Reader& action, const Route& route, const std::s
 }
 
 // Envoy's default order: the most specific level is applied first.
-Inherited inherit(const Reader& level, const Inherited& above) {
+Inherited inherit(const Reader& level, const Inherited& above, const Filters& filters) {
   Inherited own;
   own.request_headers.push_back(decode_header_mutation(level, "request"));
   own.response_headers.push_back(decode_header_mutation(level, "response"));
@@ -198,13 +215,15 @@ Inherited inherit(const Reader& level, const Inherited& above) {
                              above.request_headers.end());
   own.response_headers.insert(own.response_headers.end(), above.response_headers.begin(),
                               above.response_headers.end());
-  if (level.schema()->field("typed_per_filter_config") != nullptr) decode_per_filter(level, own);
+  if (level.schema()->field("typed_per_filter_config") != nullptr)
+    decode_per_filter(level, own, filters);
   own.rbac.insert(above.rbac.begin(), above.rbac.end());
   if (!own.rate) own.rate = above.rate;
   return own;
 }
 
-Route decode_route(const Reader& route, std::string fallback_name, const Inherited& above) {
+Route decode_route(const Reader& route, std::string fallback_name, const Inherited& above,
+                   const Filters& filters) {
   Route decoded;
   decoded.name = route.text("name");
   if (decoded.name.empty()) decoded.name = std::move(fallback_name);
@@ -224,7 +243,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   } else {
     route.fail("needs route, redirect or direct_response");
   }
-  Inherited all = inherit(route, above);
+  Inherited all = inherit(route, above, filters);
   decoded.request_headers = std::move(all.request_headers);
   decoded.response_headers = std::move(all.response_headers);
   decoded.rbac = std::move(all.rbac);
@@ -232,7 +251,8 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   return decoded;
 }
 
-VirtualHost decode_host(const Reader& host, const Inherited& above, std::set<std::string>& taken) {
+VirtualHost decode_host(const Reader& host, const Inherited& above, std::set<std::string>& taken,
+                        const Filters& filters) {
   VirtualHost decoded;
   decoded.name = host.text("name");
   if (decoded.name.empty()) host.fail("has no name");
@@ -250,22 +270,24 @@ VirtualHost decode_host(const Reader& host, const Inherited& above, std::set<std
     }
   }
   if (decoded.domains.empty()) host.fail("has no domains");
-  const Inherited inherited = inherit(host, above);
+  const Inherited inherited = inherit(host, above, filters);
   host.each("routes", [&](const Reader& route, std::size_t index) {
-    decoded.routes.push_back(decode_route(route, cat(decoded.name, "[", index, "]"), inherited));
+    decoded.routes.push_back(
+        decode_route(route, cat(decoded.name, "[", index, "]"), inherited, filters));
   });
   return decoded;
 }
 
 }  // namespace
 
-std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::string version) {
+std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::string version,
+                                                     const std::vector<FilterConfig>& filters) {
   table.only("validate_clusters", false);
-  const Inherited inherited = inherit(table, {});
+  const Inherited inherited = inherit(table, {}, filters);
   std::vector<VirtualHost> hosts;
   std::set<std::string> names, domains;
   table.each("virtual_hosts", [&](const Reader& host, std::size_t) {
-    hosts.push_back(decode_host(host, inherited, domains));
+    hosts.push_back(decode_host(host, inherited, domains, filters));
     if (!names.insert(hosts.back().name).second) {
       host.fail("name",
                 cat("\"", hosts.back().name, "\" is the name of another virtual host as well"));

@@ -3,11 +3,18 @@
 
 #include <memory>
 
+#include <string>
+#include <vector>
+
 #include "proxy/mesh/route.h"
+#include "proxy/mesh/snapshot.h"
 #include "proxy/xds/reader.h"
 
 namespace glia {
 
-std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::string version);
+// `filters` are those that requests to this table pass: configuration for any other filter would be
+// read by nobody and is an error. (Envoy passes over names that it does not find.)
+std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::string version,
+                                                     const std::vector<FilterConfig>& filters);
 
 }  // namespace glia

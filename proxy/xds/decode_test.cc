@@ -1,6 +1,7 @@
 // Tables of resources in YAML and the exact sentences with which they are refused.
 #include <gtest/gtest.h>
 
+#include "proxy/base/text.h"
 #include "proxy/xds/draft.h"
 #include "proxy/xds/wire.h"
 #include "proxy/xds/yaml.h"
@@ -13,7 +14,8 @@ struct Case {
   const char* sentences;  // A line each.
 };
 
-ResourceRef decode(ResourceKind kind, std::string_view yaml, Errors& errors) {
+ResourceRef decode(ResourceKind kind, std::string_view yaml, Errors& errors,
+                   const std::vector<FilterConfig>& filters = {}) {
   Message message(*MessageSchema::find(message_of(kind)));
   Errors reading("t");
   read_yaml(yaml, message, reading);
@@ -21,7 +23,7 @@ ResourceRef decode(ResourceKind kind, std::string_view yaml, Errors& errors) {
   // By the wire, as ADS brings it.
   const Result<Message> arrived = decode_wire(message.schema(), encode_wire(message));
   EXPECT_TRUE(arrived.ok()) << arrived.error().message();
-  return decode_resource(kind, *arrived, "7", std::string(word_of(kind)), {}, errors);
+  return decode_resource(kind, *arrived, "7", std::string(word_of(kind)), {}, errors, filters);
 }
 
 void expect(ResourceKind kind, const Case& c) {
@@ -209,6 +211,89 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
     expect(ResourceKind::kRoutes, {yaml.c_str(), sentences});
 }
 
+FilterConfig rbac_filter(std::string name) {
+  return {.name = std::move(name), .rbac = std::make_shared<const RbacConfig>()};
+}
+
+TEST(DecodeRoute, ConfigurationForAFilterThatIsNotThereIsAnError) {
+  constexpr std::string_view kRoutes = R"(
+name: r
+virtual_hosts:
+- name: v
+  domains: ["*"]
+  routes:
+  - match: {prefix: "/"}
+    route: {cluster: c}
+    typed_per_filter_config:
+      envoy.filters.http.rbac: {"@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute}
+)";
+  const auto sentence = [&](const std::vector<FilterConfig>& filters) {
+    Errors errors;
+    decode(ResourceKind::kRoutes, kRoutes, errors, filters);
+    return errors.joined();
+  };
+  const std::string_view start =
+      "route.virtual_hosts[0].routes[0].typed_per_filter_config[envoy.filters.http.rbac]: no RBAC "
+      "filter of the listener has this name, so nobody reads it; ";
+  EXPECT_EQ(sentence({rbac_filter("envoy.filters.http.rbac")}), "");
+  EXPECT_EQ(sentence({}), cat(start, "there is none"));
+  EXPECT_EQ(sentence({rbac_filter("envoy.filters.http.rback")}),
+            cat(start, "did you mean envoy.filters.http.rback?"));
+  EXPECT_EQ(sentence({rbac_filter("policy")}), cat(start, "there is policy"));
+}
+
+std::string bytes_of(ResourceKind kind, std::string_view yaml) {
+  Message message(*MessageSchema::find(message_of(kind)));
+  Errors reading("t");
+  read_yaml(yaml, message, reading);
+  EXPECT_EQ(reading.joined(), "") << yaml;
+  return encode_wire(message);
+}
+
+TEST(DecodeRoute, PushedRoutesMayNameTheFiltersOfTheListenersThatUseThem) {
+  const auto listener = [](const char* name, const char* rbac) {
+    return bytes_of(
+        ResourceKind::kListener,
+        cat("name: ", name, R"(
+address: {socket_address: {address: 127.0.0.1, port_value: 1}}
+filter_chains:
+- filters:
+  - name: hcm
+    typed_config:
+      "@type": t/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+      stat_prefix: s
+      http_filters:
+      - {name: )",
+            rbac, R"(, typed_config: {"@type": t/envoy.extensions.filters.http.rbac.v3.RBAC}}
+      - {name: r, typed_config: {"@type": t/envoy.extensions.filters.http.router.v3.Router}}
+      rds: {route_config_name: shared, config_source: {ads: {}}}
+)"));
+  };
+  const std::string first = listener("first", "one"), second = listener("second", "two");
+  const auto routes = [](const char* filter) {
+    return bytes_of(ResourceKind::kRoutes,
+                    cat(R"(
+name: shared
+virtual_hosts:
+- name: v
+  domains: ["*"]
+  typed_per_filter_config:
+    )",
+                        filter, R"(: {"@type": t/envoy.extensions.filters.http.rbac.v3.RBACPerRoute}
+)"));
+  };
+  Draft draft;
+  Errors errors;
+  draft.apply(ResourceKind::kListener, "1", {first, second}, {}, errors);
+  draft.apply(ResourceKind::kRoutes, "1", {routes("two")}, {}, errors);
+  EXPECT_EQ(errors.joined(), "");
+  draft.apply(ResourceKind::kRoutes, "2", {routes("tow")}, {}, errors);
+  EXPECT_EQ(errors.joined(),
+            "route[shared].virtual_hosts[0].typed_per_filter_config[tow]: no RBAC filter of the "
+            "listener has this name, so nobody reads it; did you mean two?");
+  EXPECT_EQ(draft.version(ResourceKind::kRoutes), "1");
+}
+
 TEST(DecodeRoute, TheMostSpecificHeadersComeFirstAndPoliciesAreInherited) {
   Errors errors;
   const auto resource = decode(ResourceKind::kRoutes, R"(
@@ -231,7 +316,7 @@ virtual_hosts:
   - match: {prefix: "/"}
     route: {cluster: c}
 )",
-                               errors);
+                               errors, {rbac_filter("rbac")});
   EXPECT_EQ(errors.joined(), "");
   const auto& table = *std::get<std::shared_ptr<const RouteTable>>(resource->value);
   const Route& first = table.hosts()[0].routes[0];

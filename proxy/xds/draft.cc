@@ -39,25 +39,42 @@ bool is_full_state(ResourceKind kind) {
 }
 
 decltype(Resource::value) decode_value(ResourceKind kind, const Reader& reader,
-                                       const std::string& version) {
+                                       const std::string& version,
+                                       const std::vector<FilterConfig>& filters) {
   switch (kind) {
     case ResourceKind::kSecret: return decode_secret(reader);
     case ResourceKind::kCluster: return decode_cluster(reader, version);
     case ResourceKind::kEndpoints: return decode_endpoints(reader, version, false);
     case ResourceKind::kListener: return decode_listener(reader, version);
-    case ResourceKind::kRoutes: return decode_route_table(reader, version);
+    case ResourceKind::kRoutes: return decode_route_table(reader, version, filters);
   }
   CHECK(!"unknown kind of resource");
 }
 
+// Those of every listener that uses these routes: what one of them reads is no mistake.
+std::vector<FilterConfig> filters_before(const Draft& draft, std::string_view routes) {
+  std::vector<FilterConfig> filters;
+  for (const auto& [name, resource] : draft.of(ResourceKind::kListener)) {
+    const auto& listener = std::get<ListenerResource>(resource->value);
+    for (std::size_t i = 0; i < listener.chains.size(); ++i) {
+      if (listener.chains[i].rds != routes) continue;
+      const auto& own = listener.config.chains[i].http.filters;
+      filters.insert(filters.end(), own.begin(), own.end());
+    }
+  }
+  return filters;
+}
+
 // Null after an error.
-ResourceRef decode_pushed(ResourceKind kind, std::string_view bytes, const std::string& version,
-                          WallTime now, Errors& errors) {
+ResourceRef decode_pushed(const Draft& draft, ResourceKind kind, std::string_view bytes,
+                          const std::string& version, WallTime now, Errors& errors) {
   const Result<Message> message = decode_wire(*MessageSchema::find(message_of(kind)), bytes);
   if (!message.ok()) return errors.add(word_of(kind), message.error().message()), nullptr;
   const std::string path = cat(word_of(kind), "[", name_in(kind, *message), "]");
-  auto resource =
-      std::make_shared<Resource>(*decode_resource(kind, *message, version, path, now, errors));
+  std::vector<FilterConfig> filters;
+  if (kind == ResourceKind::kRoutes) filters = filters_before(draft, name_in(kind, *message));
+  auto resource = std::make_shared<Resource>(
+      *decode_resource(kind, *message, version, path, now, errors, filters));
   resource->bytes = bytes;
   return resource;
 }
@@ -76,13 +93,14 @@ std::string_view word_of(ResourceKind kind) { return names_of(kind).word; }
 std::string_view short_of(ResourceKind kind) { return names_of(kind).short_name; }
 
 ResourceRef decode_resource(ResourceKind kind, const Message& message, const std::string& version,
-                            const std::string& path, WallTime now, Errors& errors) {
+                            const std::string& path, WallTime now, Errors& errors,
+                            const std::vector<FilterConfig>& filters) {
   const Reader reader(message, path, errors);
   auto resource = std::make_shared<Resource>();
   resource->name = name_in(kind, message);
   resource->version = version;
   resource->updated = now;
-  resource->value = decode_value(kind, reader, version);
+  resource->value = decode_value(kind, reader, version, filters);
   reader.report_unread();
   resource->bytes = encode_wire(message);
   return resource;
@@ -111,7 +129,7 @@ void Draft::apply(ResourceKind kind, const std::string& version,
   for (const std::string_view bytes : resources) {
     const auto old = known.find(bytes);
     ResourceRef resource =
-        old != known.end() ? old->second : decode_pushed(kind, bytes, version, now, found);
+        old != known.end() ? old->second : decode_pushed(*this, kind, bytes, version, now, found);
     if (resource == nullptr) continue;
     const std::string path = cat(word_of(kind), "[", resource->name, "]");
     const auto before = of(kind).find(resource->name);

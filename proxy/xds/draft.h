@@ -85,8 +85,10 @@ class Draft {
   std::map<std::string, SecretResource, std::less<>> own_secrets_;
 };
 
-// One resource in a tree to what it is in the draft; `path` names it in errors.
+// One resource in a tree to what it is in the draft; `path` names it in errors. `filters` stand
+// before routes.
 ResourceRef decode_resource(ResourceKind kind, const Message& message, const std::string& version,
-                            const std::string& path, WallTime now, Errors& errors);
+                            const std::string& path, WallTime now, Errors& errors,
+                            const std::vector<FilterConfig>& filters = {});
 
 }  // namespace glia
