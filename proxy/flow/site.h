@@ -25,8 +25,8 @@ class RequestLog {
  public:
   virtual ~RequestLog() = default;
   virtual void write(const AccessRecord& record) = 0;
-  // Somebody renamed the files.
-  virtual void reopen() = 0;
+  // Somebody renamed the files. Adds a sentence for each that could not be opened again.
+  virtual void reopen(std::vector<std::string>& problems) = 0;
   virtual void collect(MetricsPage& page) const = 0;
 };
 
@@ -84,8 +84,8 @@ class Site final : public Service, public Reapable {
   // The exchanges in flight in a few words each, newest first (/exchanges).
   void describe_exchanges(std::vector<std::string>& out) const;
   void collect(MetricsPage& page) const;
-  void reopen_log() {
-    if (log_ != nullptr) log_->reopen();
+  void reopen_log(std::vector<std::string>& problems) {
+    if (log_ != nullptr) log_->reopen(problems);
   }
 
  private:

@@ -53,7 +53,6 @@ struct HttpManager {
   Duration stream_idle_timeout = 300s;  // 0: none
   Duration request_timeout = 0s;        // To receive the whole request; 0: none
   Duration max_stream_duration = 0s;    // Of a whole exchange; 0: none
-  Duration drain_timeout = 5s;
   ForwardClientCert forward_client_cert = ForwardClientCert::kSanitize;
   ClientCertDetails client_cert_details;
   bool use_remote_address = false;  // Append the peer to x-forwarded-for.

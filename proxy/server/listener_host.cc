@@ -72,8 +72,8 @@ ListenerHost::ListenerHost(MeshContext& context, ClusterMap& clusters, std::func
 
 ListenerHost::~ListenerHost() = default;
 
-void ListenerHost::update(const SnapshotRef& snapshot,
-                          std::shared_ptr<const ListenerConfig> config) {
+void ListenerHost::update(const SnapshotRef& snapshot, std::shared_ptr<const ListenerConfig> config,
+                          Duration leave_within) {
   config_ = std::move(config);
   const bool by_beginning = needs_inspection(config_->chains);
   plan_ = {.proxy_header = config_->proxy_protocol,
@@ -88,7 +88,7 @@ void ListenerHost::update(const SnapshotRef& snapshot,
   }
   sweep();
   for (auto& site : before) {
-    if (site != nullptr) retire(std::move(site));
+    if (site != nullptr) retire(std::move(site), leave_within);
   }
 }
 
@@ -114,24 +114,24 @@ std::unique_ptr<Site> ListenerHost::take_site(std::vector<std::unique_ptr<Site>>
 }
 
 // Its chain is gone: the requests in progress end on the last drawing that had it.
-void ListenerHost::retire(std::unique_ptr<Site> site) {
+void ListenerHost::retire(std::unique_ptr<Site> site, Duration leave_within) {
   for (const auto& connection : connections_) {
     if (&connection->site() == site.get()) connection->served().drain();
   }
   std::unique_ptr<CallbackTimer> cut;
-  if (site->state()->chain->tcp) cut = cut_later(*site);
+  if (site->state()->chain->tcp) cut = cut_later(*site, leave_within);
   old_sites_.push_back({std::move(site), std::move(cut)});
 }
 
 // A relayed connection ends when its ends wish, but must not stay long under what is in force no more.
-std::unique_ptr<CallbackTimer> ListenerHost::cut_later(Site& site) {
+std::unique_ptr<CallbackTimer> ListenerHost::cut_later(Site& site, Duration delay) {
   auto timer = std::make_unique<CallbackTimer>(context_.loop, [this, &site] {
     for (auto place = connections_.begin(); place != connections_.end();) {
       Connection& connection = **place++;
       if (&connection.site() == &site) connection.cut();
     }
   });
-  timer->start(site.state()->chain->http.drain_timeout);
+  timer->start(delay);
   return timer;
 }
 
@@ -148,9 +148,13 @@ void ListenerHost::sweep() {
     const bool used = std::ranges::any_of(connections_, [&](const auto& connection) {
       return &connection->site() == old.site.get();
     });
+    if (used) return false;
+    MetricsPage last;
+    old.site->collect(last);
+    ended_.add_totals(last, kEndedCountsMost);
     // By the reaper, behind the connections that it holds already.
-    if (!used) context_.loop.reap(std::move(old.site));
-    return !used;
+    context_.loop.reap(std::move(old.site));
+    return true;
   });
 }
 
@@ -187,6 +191,11 @@ void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const Fi
     state->filters = std::move(filters);
   }
   if (before == nullptr || access_logs(*before->chain) != access_logs(chain)) {
+    if (site.log() != nullptr) {
+      MetricsPage last;
+      site.log()->collect(last);
+      ended_.add_totals(last, kEndedCountsMost);
+    }
     site.log(make_request_log(access_logs(chain), context_.loop));
   }
   site.shed(shedding_);
@@ -291,10 +300,13 @@ void ListenerHost::collect(MetricsPage& page) const {
   page.counter("envoy_listener_downstream_pre_cx_timeout", labels, counts_.timed_out);
   page.counter("envoy_listener_downstream_cx_proxy_proto_error", labels, counts_.no_proxy_header);
   for (const auto& site : sites_) site->collect(page);
+  for (const OldSite& old : old_sites_) old.site->collect(page);
+  page.add(ended_);
 }
 
-void ListenerHost::reopen_logs() {
-  for (const auto& site : sites_) site->reopen_log();
+void ListenerHost::reopen_logs(std::vector<std::string>& problems) {
+  for (const auto& site : sites_) site->reopen_log(problems);
+  for (const OldSite& old : old_sites_) old.site->reopen_log(problems);
 }
 
 void ListenerHost::describe_exchanges(std::vector<std::string>& out) const {

@@ -19,6 +19,10 @@
 
 namespace glia {
 
+// How many counts of chains, listeners and logs that are gone a worker goes on telling.
+inline constexpr std::size_t kEndedCountsMost = 10'000;
+inline constexpr Duration kDrainTime = 30s;  // As Options::drain_time.
+
 class ListenerHost final : public AcceptHandler, public Reapable {
  public:
   // `admit` says whether one more connection may be taken; without one, all are.
@@ -27,8 +31,9 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   ~ListenerHost() override;
 
   // Makes the sites follow `config`. New requests see it at once, also on old connections; those of a
-  // chain that is gone are asked to end.
-  void update(const SnapshotRef& snapshot, std::shared_ptr<const ListenerConfig> config);
+  // chain that is gone are asked to end, and relayed connections cut after `leave_within`.
+  void update(const SnapshotRef& snapshot, std::shared_ptr<const ListenerConfig> config,
+              Duration leave_within = kDrainTime);
   // Listens on `address`, which main has reserved.
   Result<void> listen(const Address& address, const ListenOptions& options);
   // Stops accepting and asks every connection to end; those that are left after `limit` are cut.
@@ -45,8 +50,9 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   const ListenerConfig& config() const { return *config_; }
   // Those included whose chain is not known yet.
   std::size_t active_connections() const { return connections_.size() + inspections_.size(); }
+  // Also what sites counted that are gone, so that no total falls.
   void collect(MetricsPage& page) const;
-  void reopen_logs();
+  void reopen_logs(std::vector<std::string>& problems);
   void describe_exchanges(std::vector<std::string>& out) const;
 
  private:
@@ -59,8 +65,8 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   void on_accept(std::unique_ptr<Stream> stream) override;
   std::unique_ptr<Site> take_site(std::vector<std::unique_ptr<Site>>& from,
                                   const FilterChain& chain);
-  void retire(std::unique_ptr<Site> site);
-  std::unique_ptr<CallbackTimer> cut_later(Site& site);
+  void retire(std::unique_ptr<Site> site, Duration leave_within);
+  std::unique_ptr<CallbackTimer> cut_later(Site& site, Duration delay);
   void judge_again(Site& site);
   void sweep();
   void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
@@ -78,6 +84,7 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   } counts_;
   std::vector<std::unique_ptr<Site>> sites_;  // One a filter chain, by its place.
   std::vector<OldSite> old_sites_;            // Of chains that are gone; their connections end.
+  MetricsPage ended_;                         // Totals of those that have ended.
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;
   std::list<std::unique_ptr<Inspection>> inspections_;  // Connections whose chain is not known yet.

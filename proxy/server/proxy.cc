@@ -20,7 +20,7 @@ Proxy::Proxy(const Options& options, EventLoop& loop, Network& network)
     : options_(options),
       loop_(loop),
       network_(network),
-      server_(loop, options.concurrency),
+      server_(loop, options.concurrency, options.drain_time),
       admin_(loop, network, *this),
       late_drain_(loop, [this] { server_.drain(options_.drain_time); }) {}
 
@@ -211,11 +211,6 @@ void Proxy::drain_listeners(Drain how, Which which) {
   if (how == Drain::kAtOnce) return server_.drain(options_.drain_time, inbound);
   server_.discourage(inbound);
   if (!inbound) late_drain_.start(options_.drain_time);
-}
-
-Task<std::vector<std::string>> Proxy::reopen_logs() {
-  co_await server_.reopen_logs();
-  co_return std::vector<std::string>();
 }
 
 void Proxy::reopen_logs_now() {

@@ -55,7 +55,7 @@ class Proxy final : private AdminView {
   Task<std::vector<EndpointRow>> endpoints() override { return server_.endpoints(); }
   Task<std::vector<std::string>> exchanges() override { return server_.exchanges(); }
   void drain_listeners(Drain how, Which which) override;
-  Task<std::vector<std::string>> reopen_logs() override;
+  Task<std::vector<std::string>> reopen_logs() override { return server_.reopen_logs(); }
   void quit() override { shut_down(); }
 
   const Options& options_;

@@ -17,42 +17,55 @@ class FileLog final : public RequestLog {
   void add(const AccessLogConfig& config) {
     // Formats were compiled once already, when the configuration was accepted.
     Result<LogFormat> format = LogFormat::compile(config.json_format);
-    Result<std::unique_ptr<LogWriter>> writer = LogWriter::open(config.path);
-    const Error* const trouble = !format ? &format.error() : !writer ? &writer.error() : nullptr;
-    if (trouble != nullptr) {
-      LOG(error, "access log ", config.path, ": ", trouble->message());
+    if (!format) {
+      LOG(error, "access log ", config.path, ": ", format.error().message());
       return;
     }
-    files_.push_back({std::move(*format), std::move(*writer)});
+    files_.push_back({config.path, std::move(*format), nullptr});
+    if (const auto opened = open(files_.back()); !opened) LOG(error, opened.error().message());
   }
 
   void write(const AccessRecord& record) override {
-    for (File& file : files_) file.writer->write(file.format, record);
+    for (File& file : files_) {
+      if (file.writer != nullptr) file.writer->write(file.format, record);
+    }
     if (!timer_.running()) timer_.start(kLogFlushEvery);
   }
-  void reopen() override {
+  void reopen(std::vector<std::string>& problems) override {
     for (File& file : files_) {
-      if (const auto opened = file.writer->reopen(); !opened) LOG(error, opened.error().message());
+      const auto opened = file.writer != nullptr ? file.writer->reopen() : open(file);
+      if (opened) continue;
+      LOG(error, opened.error().message());
+      problems.push_back(opened.error().message());
     }
   }
   void collect(MetricsPage& page) const override {
-    for (const File& file : files_) file.writer->collect(page);
+    for (const File& file : files_) {
+      if (file.writer != nullptr) file.writer->collect(page);
+    }
   }
 
  private:
+  struct File {
+    std::string path;
+    LogFormat format;
+    std::unique_ptr<LogWriter> writer;  // Null while it could not be opened.
+  };
+
+  static Result<void> open(File& file) {
+    TRY(file.writer, LogWriter::open(file.path));
+    return {};
+  }
   void flush() {
     bool waiting = false;
     for (File& file : files_) {
+      if (file.writer == nullptr) continue;
       file.writer->flush();
       waiting = waiting || file.writer->pending();
     }
     if (waiting) timer_.start(kLogFlushEvery);
   }
 
-  struct File {
-    LogFormat format;
-    std::unique_ptr<LogWriter> writer;
-  };
   std::vector<File> files_;
   CallbackTimer timer_;
 };

@@ -1,6 +1,7 @@
 #include "proxy/server/server.h"
 
 #include <algorithm>
+#include <set>
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
@@ -10,7 +11,8 @@ namespace glia {
 // How often a drain looks whether it is done.
 constexpr Duration kDrainCheck = 50ms;
 
-Server::Server(EventLoop& main, uint32_t workers) : main_(main), started_(main.clock().now()) {
+Server::Server(EventLoop& main, uint32_t workers, Duration drain_time)
+    : main_(main), started_(main.clock().now()), drain_time_(drain_time) {
   for (uint32_t i = 0; i < workers; ++i) workers_.push_back(std::make_unique<WorkerThread>(i));
 }
 
@@ -34,8 +36,10 @@ Result<void> Server::publish(SnapshotRef snapshot) {
   ports_ = std::move(ports);
   snapshot_ = snapshot;
   if (state_ == State::kInitializing) state_ = State::kLive;
-  post_to_all([snapshot, addresses = addresses()](Worker& worker) {
-    for (const std::string& problem : worker.apply(snapshot, addresses)) LOG(error, problem);
+  post_to_all([snapshot, addresses = addresses(), limit = drain_time_](Worker& worker) {
+    for (const std::string& problem : worker.apply(snapshot, addresses, limit)) {
+      LOG(error, problem);
+    }
   });
   following_ = follow(++published_);
   following_.start();
@@ -153,11 +157,12 @@ Task<std::vector<std::string>> Server::exchanges() {
   co_return all;
 }
 
-Task<void> Server::reopen_logs() {
-  co_await ask<bool>([](Worker& worker) {
-    worker.reopen_logs();
-    return true;
-  });
+Task<std::vector<std::string>> Server::reopen_logs() {
+  std::set<std::string> problems;
+  const auto answers =
+      co_await ask<std::vector<std::string>>([](Worker& worker) { return worker.reopen_logs(); });
+  for (const auto& part : answers) problems.insert(part.begin(), part.end());
+  co_return std::vector<std::string>(problems.begin(), problems.end());
 }
 
 void Server::post_to_all(const std::function<void(Worker&)>& work) {

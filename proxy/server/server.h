@@ -19,7 +19,8 @@ class Server {
  public:
   enum class State : uint8_t { kInitializing, kLive, kDraining };
 
-  Server(EventLoop& main, uint32_t workers);
+  // `drain_time`: how long requests of a listener may take that a new drawing does not have.
+  Server(EventLoop& main, uint32_t workers, Duration drain_time = kDrainTime);
   Server(const Server&) = delete;
   // Ends the workers; what is still open is cut.
   ~Server();
@@ -41,7 +42,8 @@ class Server {
   Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers, in order of cluster.
   Task<std::vector<std::string>> exchanges();
 
-  Task<void> reopen_logs();
+  // What could not be opened again, each sentence once.
+  Task<std::vector<std::string>> reopen_logs();
   void post_to_all(const std::function<void(Worker&)>& work);
 
   // Asks connections to end with their next answer, while listeners go on accepting.
@@ -63,6 +65,7 @@ class Server {
   EventLoop& main_;
   const std::shared_ptr<const Alive> alive_ = std::make_shared<const Alive>();
   TimePoint started_;
+  const Duration drain_time_;
   State state_ = State::kInitializing;
   SnapshotRef snapshot_;
   std::map<std::string, PortReservation> ports_;  // By listener, those of the drawing.

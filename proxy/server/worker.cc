@@ -18,7 +18,8 @@ Worker::~Worker() {
   loop_.turn(Duration(0));
 }
 
-std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddresses& addresses) {
+std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddresses& addresses,
+                                       Duration leave_within) {
   std::vector<std::string> problems;
   // Clusters first: a new route must find the cluster that it names.
   clusters_.apply(*snapshot);
@@ -26,16 +27,16 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
     auto& host = listeners_[name];
     const bool moved = host != nullptr && host->config().socket_key != config->socket_key;
     if (moved) {
-      host->drain(host->config().chains.front().http.drain_timeout);
+      host->drain(leave_within);
       leaving_.push_back(std::move(host));
     }
     if (host != nullptr) {
-      host->update(snapshot, config);
+      host->update(snapshot, config, leave_within);
       continue;
     }
     host = std::make_unique<ListenerHost>(context_, clusters_, [this] { return admit(); });
     host->shed(pressure_ != Pressure::kNone);
-    host->update(snapshot, config);
+    host->update(snapshot, config, leave_within);
     const auto address = addresses.find(name);
     // A UNIX socket and a port that must not be shared have one listener.
     const bool shared = config->reuse_port && !config->address.is_unix();
@@ -48,7 +49,7 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
       ++place;
       continue;
     }
-    place->second->drain(place->second->config().chains.front().http.drain_timeout);
+    place->second->drain(leave_within);
     leaving_.push_back(std::move(place->second));
     place = listeners_.erase(place);
   }
@@ -60,6 +61,9 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
 void Worker::sweep() {
   std::erase_if(leaving_, [this](std::unique_ptr<ListenerHost>& host) {
     if (!host->finished()) return false;
+    MetricsPage last;
+    host->collect(last);
+    ended_.add_totals(last, kEndedCountsMost);
     // By the reaper, behind the connections that it holds already.
     loop_.reap(std::move(host));
     return true;
@@ -100,12 +104,17 @@ bool Worker::drained() const {
   return true;
 }
 
-void Worker::reopen_logs() {
-  for (const auto& [name, host] : listeners_) host->reopen_logs();
+std::vector<std::string> Worker::reopen_logs() {
+  std::vector<std::string> problems;
+  for (const auto& [name, host] : listeners_) host->reopen_logs(problems);
+  for (const auto& host : leaving_) host->reopen_logs(problems);
+  return problems;
 }
 
 void Worker::collect(MetricsPage& page) const {
   for (const auto& [name, host] : listeners_) host->collect(page);
+  for (const auto& host : leaving_) host->collect(page);
+  page.add(ended_);
   page.counter("envoy_listener_downstream_global_cx_overflow", {}, refused_);
   clusters_.collect(page, /*shared_facts=*/index_ == 0);
 }

@@ -34,8 +34,10 @@ class Worker {
   ~Worker();
 
   // Takes a new drawing; returns what could not be done (a socket that cannot be opened), one
-  // sentence each. Everything else is in force when it returns.
-  std::vector<std::string> apply(SnapshotRef snapshot, const ListenAddresses& addresses);
+  // sentence each. Everything else is in force when it returns. Connections of listeners that are
+  // gone end with their requests, or after `leave_within`.
+  std::vector<std::string> apply(SnapshotRef snapshot, const ListenAddresses& addresses,
+                                 Duration leave_within = kDrainTime);
   // This worker's share of the connections that clients may have.
   void most_connections(std::size_t most) { most_connections_ = most; }
   // Memory is short, or no longer.
@@ -48,8 +50,8 @@ class Worker {
   // All listeners have ended.
   bool drained() const;
 
-  // Somebody renamed the access logs.
-  void reopen_logs();
+  // Somebody renamed the access logs. Returns what could not be opened again, one sentence each.
+  std::vector<std::string> reopen_logs();
   void collect(MetricsPage& page) const;
   std::vector<EndpointRow> endpoints() const;
   std::vector<std::string> exchanges() const;
@@ -71,6 +73,7 @@ class Worker {
   std::size_t most_connections_ = SIZE_MAX;
   uint64_t refused_ = 0;  // Connections that were closed at once.
   Pressure pressure_ = Pressure::kNone;
+  MetricsPage ended_;  // Totals of listeners that are gone.
   bool draining_ = false;
 };
 

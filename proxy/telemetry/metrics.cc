@@ -163,14 +163,23 @@ void MetricsPage::histogram(std::string_view name, const Labels& labels, const H
   at(name, labels, Kind::kHistogram).histogram.add(value);
 }
 
+void MetricsPage::add_one(const Key& key, const Value& value) {
+  const auto [entry, is_new] = values_.try_emplace(key, value);
+  if (is_new) return;
+  CHECK(entry->second.kind == value.kind);
+  entry->second.number = static_cast<int64_t>(static_cast<uint64_t>(entry->second.number) +
+                                              static_cast<uint64_t>(value.number));
+  entry->second.histogram.add(value.histogram);
+}
+
 void MetricsPage::add(const MetricsPage& other) {
+  for (const auto& [key, value] : other.values_) add_one(key, value);
+}
+
+void MetricsPage::add_totals(const MetricsPage& other, std::size_t most) {
   for (const auto& [key, value] : other.values_) {
-    const auto [entry, is_new] = values_.try_emplace(key, value);
-    if (is_new) continue;
-    CHECK(entry->second.kind == value.kind);
-    entry->second.number = static_cast<int64_t>(static_cast<uint64_t>(entry->second.number) +
-                                                static_cast<uint64_t>(value.number));
-    entry->second.histogram.add(value.histogram);
+    if (value.kind == Kind::kGauge) continue;
+    if (values_.size() < most || values_.contains(key)) add_one(key, value);
   }
 }
 

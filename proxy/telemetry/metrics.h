@@ -55,6 +55,9 @@ class MetricsPage {
   void gauge(std::string_view name, const Labels& labels, int64_t value);
   void histogram(std::string_view name, const Labels& labels, const Histogram& value);
   void add(const MetricsPage& other);
+  // As add(), without gauges: what must still be counted of something that has ended. Values that are
+  // new to this page are passed over once it holds `most`.
+  void add_totals(const MetricsPage& other, std::size_t most);
 
   // Text exposition format 0.0.4, sorted, one TYPE line a name.
   std::string prometheus() const;
@@ -73,10 +76,12 @@ class MetricsPage {
     Labels labels;
     Histogram histogram;
   };
-  Value& at(std::string_view name, const Labels& labels, Kind kind);
+  using Key = std::pair<std::string, std::string>;  // Name, and labels as Prometheus writes them.
 
-  // Key: name, then the labels as Prometheus writes them.
-  std::map<std::pair<std::string, std::string>, Value> values_;
+  Value& at(std::string_view name, const Labels& labels, Kind kind);
+  void add_one(const Key& key, const Value& value);
+
+  std::map<Key, Value> values_;
 };
 
 }  // namespace glia

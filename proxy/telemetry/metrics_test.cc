@@ -134,5 +134,19 @@ TEST(MetricsDeathTest, RefusesOneNameOfTwoKinds) {
   EXPECT_DEATH(page.gauge("x", {}, 1), "CHECK failed");
 }
 
+TEST(Metrics, TotalsOfWhatEndedAreKeptUpToALimitAndGaugesAreNot) {
+  const auto page = [](const char* name) {
+    MetricsPage one;
+    one.counter("requests", {{"listener", name}}, 2);
+    one.gauge("active", {{"listener", name}}, 1);
+    return one;
+  };
+  MetricsPage ended;
+  ended.add_totals(page("a"), 1);
+  ended.add_totals(page("b"), 1);
+  ended.add_totals(page("a"), 1);
+  EXPECT_EQ(ended.text(), "requests{listener=\"a\"}: 4\n");
+}
+
 }  // namespace
 }  // namespace glia

@@ -3,8 +3,8 @@
 #include <optional>
 
 #include "proxy/base/text.h"
-#include "proxy/http/client.h"
 #include "proxy/http/grpc.h"
+#include "proxy/xds/connected.h"
 
 namespace glia {
 
@@ -44,38 +44,6 @@ class OutgoingMessages final : public Body {
   WaitSlot waiting_;
 };
 
-// A connection with what must outlive it; it may end a little after the call that used it.
-class Connected final : public Reapable, private ClientConnection::Owner {
- public:
-  Connected(EventLoop& loop, std::unique_ptr<Stream> stream)
-      : loop_(loop), options_(ads_options()) {
-    connection_ = connect_http(loop, std::move(stream), options_, *this, stats_);
-  }
-  ClientConnection& connection() { return *connection_; }
-  bool ready() const { return ready_; }
-  const std::string& trouble() const { return trouble_; }
-  WaitSlot& changed() { return changed_; }
-
- private:
-  void on_connected(ClientConnection&) override {
-    ready_ = true;
-    changed_.wake(loop_.ready());
-  }
-  void on_capacity(ClientConnection&) override {}
-  void on_finished(ClientConnection&, const Error& error) override {
-    trouble_ = error.message();
-    changed_.wake(loop_.ready());
-  }
-
-  EventLoop& loop_;
-  ClientOptions options_;
-  HttpClientStats stats_;
-  WaitSlot changed_;
-  bool ready_ = false;
-  std::string trouble_;
-  std::unique_ptr<ClientConnection> connection_;
-};
-
 class HttpAdsCall final : public AdsCall {
  public:
   // `cluster` may be null: not drawn yet.
@@ -87,7 +55,7 @@ class HttpAdsCall final : public AdsCall {
         turn_(turn),
         watcher_(watcher),
         begin_(loop, [this] { begin(); }),
-        connecting_(loop, [this] { end("no connection within the cluster's connect_timeout"); }),
+        connecting_(loop, [this] { give_up(); }),
         arena_(ArenaRef::create()),
         request_(arena_) {
     auto messages = std::make_unique<OutgoingMessages>(loop);
@@ -101,14 +69,15 @@ class HttpAdsCall final : public AdsCall {
     request_.body = std::move(messages);
     begin_.start(Duration::zero());
   }
-  ~HttpAdsCall() override {
+  ~HttpAdsCall() override { drop(); }
+  void send(std::string message) override { outgoing_->push(message); }
+
+ private:
+  void drop() {
     task_.cancel();
     call_.reset();
     if (connected_) loop_.reap(std::move(connected_));
   }
-  void send(std::string message) override { outgoing_->push(message); }
-
- private:
   void begin() {
     if (cluster_ == nullptr)
       return end("the cluster for ADS is not ready, its certificate has not arrived");
@@ -119,6 +88,11 @@ class HttpAdsCall final : public AdsCall {
     connecting_.start(cluster_->connect_timeout);
     task_ = run(endpoints[turn_ % endpoints.size()]);
     task_.start();
+  }
+  // Too late is never: the answer may still be on its way, and must not be heard after the end.
+  void give_up() {
+    drop();
+    end("no connection within the cluster's connect_timeout");
   }
   // Told once.
   void end(std::string_view why) {
@@ -143,11 +117,9 @@ class HttpAdsCall final : public AdsCall {
     std::unique_ptr<Stream> stream = network_.connect(to);
     const bool secure = cluster_->tls != nullptr;
     if (secure) stream = cluster_->tls->wrap(loop_, std::move(stream), cluster_->connect_timeout);
-    connected_ = std::make_unique<Connected>(loop_, std::move(stream));
-    while (!connected_->ready() && connected_->trouble().empty())
-      co_await wait_in(connected_->changed());
-    if (!connected_->ready()) co_return connected_->trouble();
-    if (ended_) co_return std::string();
+    connected_ = std::make_unique<Connected>(loop_, std::move(stream), ads_options());
+    while (!connected_->decided()) co_await wait_in(connected_->changed());
+    if (connected_->error()) co_return *connected_->error();
     request_.scheme = secure ? "https" : "http";
     request_.authority = arena_->copy(endpoint.host.empty() ? to.text() : endpoint.host);
     call_ = connected_->connection().start(request_);

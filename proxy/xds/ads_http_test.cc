@@ -22,9 +22,11 @@ class SmallControlPlane final : public Service,
   std::vector<std::string> requests;  // Type and version.
   std::vector<std::string> paths;
   int answers_left = 1000;
+  Duration answers_after = Duration::zero();
 
   Task<void> serve(ServerStream& stream) override {
     paths.emplace_back(stream.request().path);
+    co_await sleep_for(world_.loop(), answers_after);
     Response response(stream.arena());
     response.status = 200;
     response.headers.add("content-type", "application/grpc");
@@ -201,6 +203,30 @@ TEST(AdsOverHttp, AHostThatDoesNotAnswerIsGivenUpInTime) {
   ASSERT_TRUE(world.run_until([&] { return !proxy.client.last_end().empty(); }, 3s));
   EXPECT_EQ(proxy.client.last_end(), "no connection within the cluster's connect_timeout");
   EXPECT_TRUE(world.run_until([&] { return proxy.client.settled(); }, 20s));
+}
+
+struct Ear final : AdsCall::Watcher {
+  void on_message(std::string_view) override { heard.emplace_back("message"); }
+  void on_end(std::string_view why) override { heard.emplace_back(why); }
+  std::vector<std::string> heard;
+};
+
+TEST(AdsOverHttp, NothingIsHeardAfterTheEnd) {
+  for_each_seed(20, [](SimWorld& world) {
+    SmallControlPlane server(world);
+    server.answers_after = 1100ms;  // The cluster's connect_timeout is 1 s.
+    Configuration configuration(world.loop(), *Proxy::bootstrap(), [](const SnapshotRef&) {});
+    ASSERT_TRUE(configuration.start().ok());
+    Message request(*MessageSchema::find("envoy.service.discovery.v3.DiscoveryRequest"));
+    request.add_text("type_url", "type.googleapis.com/envoy.config.cluster.v3.Cluster");
+    Ear ear;
+    const auto call = ads_over_http(world.loop(), world.host("10.0.0.2"), configuration)(ear);
+    call->send(encode_wire(request));
+    world.run_for(5s);
+    ASSERT_EQ(server.paths.size(), 1u);
+    EXPECT_EQ(ear.heard,
+              std::vector<std::string>{"no connection within the cluster's connect_timeout"});
+  });
 }
 
 }  // namespace

@@ -33,7 +33,9 @@ void decode_limits(const Reader& manager, HttpManager& http) {
   limits.header_time = decode_limit(manager, "request_headers_timeout", limits.header_time);
   http.stream_idle_timeout = manager.duration("stream_idle_timeout", http.stream_idle_timeout);
   http.request_timeout = manager.duration("request_timeout", http.request_timeout);
-  http.drain_timeout = manager.duration("drain_timeout", http.drain_timeout);
+  // Envoy waits so long between its first GOAWAY and its last; ours follows when a PING has come
+  // back, which tells as much.
+  manager.accept("drain_timeout");
 }
 
 void decode_client_cert(const Reader& manager, HttpManager& http) {
@@ -81,7 +83,7 @@ void decode_routes(const Reader& manager, HttpManager& http, ListenerResource::C
     if (!rds.has("config_source")) rds.fail("has no config_source");
     expect_ads(rds.message("config_source"));
   } else if (manager.has("route_config")) {
-    http.routes = decode_route_table(manager.message("route_config"), "");
+    http.routes = decode_route_table(manager.message("route_config"), "", http.filters);
   } else {
     manager.fail("needs route_config or rds");
   }

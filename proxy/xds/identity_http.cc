@@ -4,9 +4,9 @@
 #include <optional>
 
 #include "proxy/base/text.h"
-#include "proxy/http/client.h"
 #include "proxy/http/grpc.h"
 #include "proxy/net/tls.h"
+#include "proxy/xds/connected.h"
 
 namespace glia {
 namespace {
@@ -14,38 +14,6 @@ namespace {
 Error failed(ErrorKind kind, std::string message) {
   return Error(kind, Fault::kUpstream, std::move(message));
 }
-
-// A connection with what must outlive it; reaped, because it may not end inside its own callback.
-class Connected final : public Reapable, private ClientConnection::Owner {
- public:
-  Connected(EventLoop& loop, std::unique_ptr<Stream> stream)
-      : loop_(loop), options_{.codec = Codec::kHttp2, .limits = {}} {
-    connection_ = connect_http(loop, std::move(stream), options_, *this, stats_);
-  }
-  ClientConnection& connection() { return *connection_; }
-  bool decided() const { return ready_ || error_; }
-  const std::optional<Error>& error() const { return error_; }
-  WaitSlot& changed() { return changed_; }
-
- private:
-  void on_connected(ClientConnection&) override {
-    ready_ = true;
-    changed_.wake(loop_.ready());
-  }
-  void on_capacity(ClientConnection&) override {}
-  void on_finished(ClientConnection&, const Error& error) override {
-    error_ = error;
-    changed_.wake(loop_.ready());
-  }
-
-  EventLoop& loop_;
-  ClientOptions options_;
-  HttpClientStats stats_;
-  WaitSlot changed_;
-  bool ready_ = false;
-  std::optional<Error> error_;
-  std::unique_ptr<ClientConnection> connection_;
-};
 
 // One call within kSignLimit. The work is a task of its own, so that the timer can drop it wherever
 // it sleeps.
@@ -113,7 +81,8 @@ class Attempt {
     CO_TRY(const auto addresses, co_await network_.resolve(to_.host, to_.port));
     if (addresses.empty()) co_return invalid(cat(to_.host, " has no address"));
     connected_ = std::make_unique<Connected>(
-        loop_, context->wrap(loop_, network_.connect(addresses.front()), kSignLimit));
+        loop_, context->wrap(loop_, network_.connect(addresses.front()), kSignLimit),
+        ClientOptions{.codec = Codec::kHttp2, .limits = {}});
     while (!connected_->decided()) co_await wait_in(connected_->changed());
     if (connected_->error()) {
       Error error = *connected_->error();

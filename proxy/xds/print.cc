@@ -212,7 +212,6 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        unless("stream idle timeout", http.stream_idle_timeout, usual.stream_idle_timeout),
        unless("request timeout", http.request_timeout, usual.request_timeout),
        unless("longest stream", http.max_stream_duration, usual.max_stream_duration),
-       unless("drain timeout", http.drain_timeout, usual.drain_timeout),
        unless("server", http.server_name, usual.server_name),
        http.use_remote_address ? " remote address" : "",
        http.generate_request_id ? "" : " no request id", " client certificate ",
