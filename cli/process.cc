@@ -57,6 +57,7 @@ Result<Process> Process::start(const ProcessPlan& plan) {
                      ": ", std::strerror(errno)));
   }
   std::vector<char*> arguments;
+  arguments.reserve(plan.command.size() + 1);
   for (const std::string& word : plan.command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t pid = ::fork();

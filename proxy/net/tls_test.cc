@@ -204,6 +204,52 @@ TEST(Tls, RecordsThatSpanReadsSurviveAReaderThatReadsIntoTheLoopsBlocks) {
   });
 }
 
+// Keeps what it reads where it was read, so that every block of the loop is in use, and holds the
+// block that it reads into: the loop must not be the only one that looks at it, for the TLS stream
+// takes blocks of its own meanwhile (Wire::read_once).
+struct KeepingReader : Party {
+  KeepingReader(std::unique_ptr<Stream> made, EventLoop& loop)
+      : Party(std::move(made)), loop(loop) {}
+  void on_readable() override {
+    constexpr std::size_t kRead = 16 * 1024;
+    while (!broken && !ended) {
+      Block& block = loop.read_block(kRead);
+      const Slice held(&block, block.data(), 0);
+      const IoResult result = stream->read({block.data(), kRead});
+      if (result.state == IoResult::State::kWait) return;
+      if (result.state == IoResult::State::kEnd) ended = true;
+      if (result.state == IoResult::State::kError) broken = true;
+      kept.emplace_back(&block, block.data(), result.bytes);
+    }
+  }
+  std::string all() const {
+    std::string text;
+    for (const Slice& slice : kept) text += slice.view();
+    return text;
+  }
+  EventLoop& loop;
+  std::vector<Slice> kept;
+};
+
+TEST(Tls, WhatIsReadIntoBlocksStaysWholeWhenAllBlocksOfTheLoopAreInUse) {
+  const TlsOptions server_options = as(kServerId), client_options = as(kClientId);
+  for_each_seed(20, [&](SimWorld& world) {
+    Pair t(world, server_options, client_options);
+    t.settle();
+    KeepingReader reader(std::move(t.server->stream), world.loop());
+    std::string body;
+    while (body.size() < 300'000) {
+      const std::string piece = pattern(1 + world.random().below(20'000));
+      body += piece;
+      t.client->send(piece);
+    }
+    t.client->send("", /*then_finish=*/true);
+    ASSERT_TRUE(world.run_until([&] { return reader.ended || reader.broken; }, 600s));
+    ASSERT_FALSE(reader.broken) << reader.stream->error().message();
+    EXPECT_TRUE(reader.all() == body);
+  });
+}
+
 struct Refusal {
   const char* name;
   TlsOptions server, client;

@@ -143,6 +143,47 @@ TEST_F(Chains, EndTheirConnectionsWhenTheyBecomeSecure) {
   EXPECT_TRUE(world_.run_until([&] { return client.ended; }, 5s));
 }
 
+// A client may hold its connection for open and have sent a request that has not arrived yet.
+TEST_F(Chains, AnswerARequestThatWasOnItsWayWhenADrainBegan) {
+  Party client(connect());
+  world_.run_for(1s);
+  worker_.drain(30s);
+  client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+  EXPECT_TRUE(world_.run_until([&] { return client.ended; }, 5s));
+  EXPECT_TRUE(client.received.ends_with("\r\n\r\nclear")) << client.received;
+}
+
+TEST_F(Chains, EndAConnectionThatStaysSilentInADrain) {
+  publish({chain("any")});
+  Party client(connect());
+  world_.run_for(1s);
+  worker_.drain(30s);
+  EXPECT_TRUE(world_.run_until([&] { return worker_.drained(); }, 3s));
+}
+
+struct OneOfManyChains : Chains {
+  void TestBody() override {}
+  // Begins to drain so long after a TLS client began to connect. Was it open, and answered?
+  std::pair<bool, bool> drain_after(Duration delay) {
+    Party client(connect_tls("a.test"));
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    world_.run_for(delay);
+    worker_.drain(30s);
+    world_.run_until([&] { return client.ended || client.broken; }, 10s);
+    return {client.opened > 0, client.received.ends_with("\r\n\r\na.test")};
+  }
+};
+
+TEST(ChainsInADrain, NeverOpenAConnectionAndThenLeaveItsRequestUnanswered) {
+  int opened = 0;
+  for (Duration delay = 0us; delay < 3ms; delay += 50us) {
+    const auto [open, answered] = OneOfManyChains().drain_after(delay);
+    EXPECT_EQ(open, answered) << delay / 1us << " us";
+    opened += open;
+  }
+  EXPECT_GT(opened, 0);
+}
+
 // The connection gives up waiting for its peer in the turn in which the drain does.
 TEST_F(Chains, AreCutAtTheEndOfADrainThoughAClientDoesNotAnswer) {
   Party client(connect());

@@ -1,5 +1,7 @@
 #include "proxy/server/worker.h"
 
+#include <utility>
+
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -28,7 +30,7 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
     const bool moved = host != nullptr && host->config().socket_key != config->socket_key;
     if (moved) {
       host->drain(leave_within);
-      leaving_.push_back(std::move(host));
+      leaving_.push_back(std::exchange(host, nullptr));
     }
     if (host != nullptr) {
       host->update(snapshot, config, leave_within);
