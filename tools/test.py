@@ -24,6 +24,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BAZEL = "/usr/bin/bazel"
 OLDEST_GO = (1, 22)
 E2E_TIMEOUT_S = 300
+# What ./dev build builds.
+PROGRAMS = ("//proxy/server:glia-proxy", "//control_plane:glia-control",
+            "//control_plane/standalone:glia-translate", "//cli:glia")
 DEMO_LIMIT_S = 180  # Twice what ./dev demo may take: other things may run beside a test.
 FUZZ_SECONDS = 30  # for each target
 NOT_RUN = {"FAILED_TO_BUILD", "NO_STATUS", "INCOMPLETE"}
@@ -148,8 +151,25 @@ def recent_go():
     return go if version >= OLDEST_GO else None
 
 
-def end_to_end(tally, long):
-    environment = dict(os.environ, GLIA_BIN=str(ROOT / "bazel-bin"), PYTHONPATH=str(ROOT))
+def sanitized_end_to_end(tally):
+    """The same scripts with programs that are built with AddressSanitizer and UBSan. What they find
+    ends a program with status 1 or a signal, and is in its log."""
+    with tempfile.TemporaryDirectory(prefix="glia-asan-") as scratch:
+        command = [BAZEL, "build", "--noshow_progress", "--ui_event_filters=-info", "--config=asan",
+                   *PROGRAMS]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            tally.failures.append("the programs with AddressSanitizer: do not build, see above")
+            return
+        for label in PROGRAMS:  # The next build turns bazel-bin away from them.
+            path = label.removeprefix("//").replace(":", "/")
+            pathlib.Path(scratch, path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "bazel-bin" / path, pathlib.Path(scratch, path))
+        end_to_end(tally, False, scratch, GLIA_SANITIZED="1", ASAN_OPTIONS="detect_leaks=1",
+                   UBSAN_OPTIONS="print_stacktrace=1")
+
+
+def end_to_end(tally, long, programs=ROOT / "bazel-bin", **more):
+    environment = dict(os.environ, GLIA_BIN=str(programs), PYTHONPATH=str(ROOT), **more)
     go = recent_go()
     if go:
         environment["GLIA_GO"] = go
@@ -225,6 +245,9 @@ def main():
         tally.phase("ThreadSanitizer", lambda: bazel_test(
             tally, targets, ["--config=tsan", "--build_tests_only", *env], ours + ["tsan"],
             "tsan"))
+        if options.long and not options.targets:
+            tally.phase("end to end under AddressSanitizer and UBSan",
+                        lambda: sanitized_end_to_end(tally))
         if not options.targets:
             # bazel-bin pointed at the last configuration: make it the optimised one again.
             subprocess.run([BAZEL, "build", "--noshow_progress", "--ui_event_filters=-info",
