@@ -313,7 +313,7 @@ TEST_F(TcpProxyTest, CutsItsConnectionsSomeTimeAfterTheirChainIsGone) {
   FilterChain other = proxy_.chain;
   other.server_names = {"a.test"};
   proxy_.publish({other});
-  const Duration patience = proxy_.chain.http.drain_timeout;
+  const Duration patience = kDrainTime;
   EXPECT_FALSE(eventually([&] { return client.ended || client.broken; }, patience - 1s));
   EXPECT_TRUE(eventually([&] { return client.ended || client.broken; }, 2s));
 }
