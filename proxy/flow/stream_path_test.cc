@@ -453,6 +453,33 @@ TEST_F(Leaving, WhileItsBodyIsNotReadIsGone) {
       50ms));
 }
 
+// All of the answer was handed to the connection; the exchange is over.
+TEST(SlowReader, OfTheLastBytesIsGivenUp) {
+  for (const bool keep_alive : {true, false}) {
+    SimWorld world(41, {.pipe_capacity = 1024});
+    MeshWorld t(world);
+    t.upstream("10.0.1.1").replies(200, std::string(50'000, 'x'));
+    t.start();
+    Party client(world.host("10.0.0.7").connect(*Address::ip(kProxy, 80)));
+    client.stream->pause_reading(true);
+    client.send(
+        cat("GET / HTTP/1.1\r\nhost: x\r\n", keep_alive ? "" : "connection: close\r\n", "\r\n"));
+    const auto connections = [&](std::string_view count) {
+      return t.metrics().find(cat("downstream_cx_active{envoy_http_conn_manager_prefix=\"in\"} ",
+                                  count, "\n")) != std::string::npos;
+    };
+    ASSERT_TRUE(world.run_until([&] { return connections("1"); }, 1s));
+    char byte = 0;
+    int seconds = 0;
+    for (; seconds < 100 && !connections("0"); ++seconds) {
+      client.stream->read({&byte, 1});
+      t.advance(1s);
+    }
+    EXPECT_GE(seconds, 29) << keep_alive;
+    EXPECT_LE(seconds, 65) << keep_alive;
+  }
+}
+
 TEST_F(Leaving, WithAllThatItAskedForIsInOrder) {
   Party client(world_.host("10.0.0.7").connect(*Address::ip(kProxy, 80)));
   client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");

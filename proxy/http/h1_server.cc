@@ -122,11 +122,6 @@ void H1Server::produce() {
     return;
   }
   while (stream_ != nullptr && stream_->done()) end_exchange();
-  if (stream_ != nullptr && stream_->broken_off()) {
-    // From outside of its task, which sleeps: a time ran out. What is queued may never leave.
-    finish();
-    produce();
-  }
 }
 
 void H1Server::end_exchange() {
@@ -199,7 +194,20 @@ void H1Server::wire_broken(const Error&) {
 void H1Server::wire_flushed() {
   stats_.bytes_sent += bytes_written() - std::exchange(counted_sent_, bytes_written());
   if (stream_ != nullptr && out().size() < options_.limits.write_buffer) stream_->wake_writer();
-  if (closing_ && Wire::finished() && peer_ended_) finish();
+  if (closing_ && Wire::finished() && peer_ended_) return finish();
+  if (closing_ || finished_) return;
+  const bool rest = stream_ == nullptr && incoming_ == nullptr && out().size() > 0;
+  if (!rest) return flush_by_.reset();
+  if (!flush_by_ && takes_the_rest(loop().now())) Timer::start(kFlushTime);
+}
+
+// A client that takes single bytes of what is queued would hold its connection for hours.
+bool H1Server::takes_the_rest(TimePoint now) {
+  if (flush_by_ && now < *flush_by_) return true;
+  const bool enough = !flush_by_ || bytes_written() - flushed_ >= kFlushLeast;
+  flushed_ = bytes_written();
+  flush_by_ = now + kFlushTime;
+  return enough;
 }
 
 // One timer for everything, checked late instead of being set again at each step.
@@ -207,7 +215,7 @@ void H1Server::fire() {
   const TimePoint now = loop().now();
   const HttpLimits& limits = options_.limits;
   if (closing_) {
-    if (!Wire::finished() && now - last_activity() < kFlushTime) return Timer::start(kLingerTime);
+    if (!Wire::finished() && takes_the_rest(now)) return Timer::start(kLingerTime);
     return finish();
   }
   if (incoming_ != nullptr) {
@@ -216,6 +224,8 @@ void H1Server::fire() {
     return refuse({408, "the head of the request took longer than the limit"});
   }
   if (stream_ != nullptr) return Timer::start(limits.idle_time);
+  if (flush_by_ && takes_the_rest(now)) return Timer::start(kFlushTime);
+  if (flush_by_) return finish();
   if (!decoder_.ended()) return close_when_flushed();
   const Duration idle = now - last_activity();
   if (!draining_ && idle < limits.idle_time) return Timer::start(limits.idle_time - idle);

@@ -46,8 +46,6 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   bool done() const { return done_; }
   bool head_written() const { return head_written_; }
   bool response_ended() const { return response_ended_; }
-  // abort() was called; unless done(), the task is to be destroyed.
-  bool broken_off() const { return broken_off_; }
   bool closes() const { return close_after_; }
   bool awaits_continue() const { return expects_continue_; }
   // The head is complete and a body follows.
@@ -120,7 +118,10 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   // What is read and dropped of a request whose answer is already sent.
   static constexpr std::size_t kLongestDrain = 64 * 1024;  // bytes
   static constexpr Duration kLingerTime = 2s;              // For the peer to end after us.
-  static constexpr Duration kFlushTime = 30s;              // Without progress of the last bytes.
+  // Of what is queued when no request is served any more, a client takes so much in so long: 240
+  // bytes a second.
+  static constexpr Duration kFlushTime = 30s;
+  static constexpr std::size_t kFlushLeast = 7200;  // bytes
 
  private:
   friend class H1ServerStream;
@@ -145,6 +146,7 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   void close_when_flushed();
   void finish();
   void update_reading();
+  bool takes_the_rest(TimePoint now);
   // Whether the connection must end after the response whose head is about to be written.
   AfterThis after_response(const H1ServerStream& stream);
   std::string_view scheme();
@@ -160,7 +162,9 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   Slice pending_;                             // The next request's bytes; reading is paused.
   std::size_t dropped_ = 0;  // bytes read and dropped: of an unread body, or while lingering
   uint64_t requests_ = 0;
-  uint64_t counted_sent_ = 0;  // bytes_written() that stats_ knows of
+  uint64_t counted_sent_ = 0;          // bytes_written() that stats_ knows of
+  uint64_t flushed_ = 0;               // bytes_written() when flush_by_ was set
+  std::optional<TimePoint> flush_by_;  // Unset: nothing is queued behind the last request.
   bool keep_alive_ = true;
   bool draining_ = false;
   bool closing_ = false;  // Our side ends when all is flushed.

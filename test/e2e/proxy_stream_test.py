@@ -1,5 +1,6 @@
 """Bodies of a GiB through glia-proxy: they flow, and its memory stays where it was."""
 
+import contextlib
 import os
 import queue
 import socket
@@ -160,6 +161,20 @@ class Tokens(Scene):
                         prepare(caller)
                         caller.close()
                         self.assertTrue(ended(origin))
+
+    def test_a_caller_that_breaks_off_while_nobody_reads_is_missed(self):
+        caller = socket.create_connection(("127.0.0.1", self.proxy.ports["in"]), timeout=WITHIN_S)
+        caller.sendall(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % GIB)
+        origin = self.origin.asked.get(timeout=WITHIN_S)
+        with origin:
+            caller.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                while True:  # Until everything on the way is full.
+                    caller.sendall(bytes(1 << 20))
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.close()
+            eventually(lambda: self.proxy.metric("envoy_http_downstream_rq_active") == 0,
+                       "the request has ended")
 
 
 def ended(connection):
