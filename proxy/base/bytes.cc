@@ -30,6 +30,7 @@ ByteQueue::ByteQueue(ByteQueue&& other) noexcept { *this = std::move(other); }
 
 ByteQueue& ByteQueue::operator=(ByteQueue&& other) noexcept {
   std::swap(slices_, other.slices_);
+  std::swap(first_, other.first_);
   std::swap(tail_, other.tail_);
   std::swap(tail_used_, other.tail_used_);
   std::swap(size_, other.size_);
@@ -67,7 +68,7 @@ void ByteQueue::commit(std::size_t bytes) {
   const char* start = tail_->data() + tail_used_;
   tail_used_ += bytes;
   size_ += bytes;
-  if (!slices_.empty() && slices_.back().data() + slices_.back().size() == start) {
+  if (first_ < slices_.size() && slices_.back().data() + slices_.back().size() == start) {
     Slice& last = slices_.back();
     last = Slice(tail_, last.data(), last.size() + bytes);  // One longer piece of the same block.
     return;
@@ -77,9 +78,8 @@ void ByteQueue::commit(std::size_t bytes) {
 
 std::size_t ByteQueue::front(std::span<std::string_view> pieces) const {
   std::size_t count = 0;
-  for (const Slice& slice : slices_) {
-    if (count == pieces.size()) break;
-    pieces[count++] = slice.view();
+  for (std::size_t i = first_; i < slices_.size() && count < pieces.size(); ++i) {
+    pieces[count++] = slices_[i].view();
   }
   return count;
 }
@@ -88,24 +88,34 @@ void ByteQueue::drop_front(std::size_t count) {
   CHECK(count <= size_);
   size_ -= count;
   while (count > 0) {
-    Slice& first = slices_.front();
+    Slice& first = slices_[first_];
     if (first.size() > count) return first.drop_front(count);
     count -= first.size();
-    slices_.pop_front();
+    pop_front();
   }
   if (size_ == 0) clear();
 }
 
 Slice ByteQueue::pop_slice() {
-  if (slices_.empty()) return {};
-  Slice slice = std::move(slices_.front());
-  slices_.pop_front();
+  if (first_ == slices_.size()) return {};
+  Slice slice = std::move(slices_[first_]);
+  pop_front();
   size_ -= slice.size();
   return slice;
 }
 
+// A queue that never runs empty moves its slices to the front once half of them are gone.
+void ByteQueue::pop_front() {
+  slices_[first_++] = Slice();
+  if (first_ < slices_.size() && first_ < slices_.capacity() / 2) return;
+  slices_.erase(slices_.begin(), slices_.begin() + static_cast<std::ptrdiff_t>(first_));
+  first_ = 0;
+}
+
 void ByteQueue::clear() {
   slices_.clear();
+  if (slices_.capacity() > kIdleSlices) decltype(slices_)().swap(slices_);
+  first_ = 0;
   size_ = 0;
   // An idle connection holds no block.
   if (tail_ != nullptr) std::exchange(tail_, nullptr)->release();

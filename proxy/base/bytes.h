@@ -9,13 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "proxy/base/check.h"
+#include "proxy/base/pool.h"
 
 namespace glia {
 
@@ -126,7 +127,14 @@ class ByteQueue {
   static constexpr std::size_t kGatherBlock = 4096;  // bytes, payload of a gathering block
 
  private:
-  std::deque<Slice> slices_;
+  // An idle connection keeps room for no more slices than this. Not a deque: that would hold 576 bytes
+  // for each queue of each connection before the first byte.
+  static constexpr std::size_t kIdleSlices = 4;
+
+  void pop_front();
+
+  std::vector<Slice, PoolAllocator<Slice>> slices_;
+  std::size_t first_ = 0;      // Those before it were taken.
   Block* tail_ = nullptr;      // The block that small writes are gathered in; counted.
   std::size_t tail_used_ = 0;  // bytes of tail_ that slices look at
   std::size_t size_ = 0;

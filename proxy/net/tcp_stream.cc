@@ -130,6 +130,19 @@ IoResult TcpStream::read(std::span<char> into) {
   }
 }
 
+namespace {
+
+// One piece, which is the rule, goes by send(): the kernel has no message header to copy and check.
+ssize_t send_pieces(int fd, std::span<iovec> pieces) {
+  if (pieces.size() == 1) return ::send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+  msghdr message = {};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = pieces.size();
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+}  // namespace
+
 IoResult TcpStream::write(std::span<const std::string_view> pieces) {
   if (state_ == State::kBroken || write_failed_) return {IoResult::State::kError};
   if (state_ != State::kOpen || blocked_) return {IoResult::State::kWait};
@@ -142,10 +155,7 @@ IoResult TcpStream::write(std::span<const std::string_view> pieces) {
       vectors[i] = {const_cast<char*>(pieces[i].data()), pieces[i].size()};
       size += pieces[i].size();
     }
-    msghdr message = {};
-    message.msg_iov = vectors.data();
-    message.msg_iovlen = count;
-    const ssize_t sent = size == 0 ? 0 : sendmsg(fd_, &message, MSG_NOSIGNAL);
+    const ssize_t sent = size == 0 ? 0 : send_pieces(fd_, {vectors.data(), count});
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno != EAGAIN) return fail_writing(errno);
     moved += sent > 0 ? static_cast<std::size_t>(sent) : 0;
