@@ -37,8 +37,10 @@ std::string_view make_request_id(Random& random, Arena& arena) {
 }
 
 // Values with , ; = or quotes are quoted, inner quotes escaped.
+constexpr bool asks_for_quotes(char c) { return c == ',' || c == ';' || c == '=' || c == '"'; }
+
 void append_quoted(std::string& out, std::string_view value) {
-  if (value.find_first_of(",;=\"") == value.npos) {
+  if (std::ranges::none_of(value, asks_for_quotes)) {
     out += value;
     return;
   }
@@ -110,7 +112,8 @@ std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& det
   std::string element;
   const auto add = [&](std::string_view key, std::string_view value) {
     if (!element.empty()) element += ';';
-    element += cat(key, "=");
+    element += key;
+    element += '=';
     append_quoted(element, value);
   };
   if (!tls.local_uri_sans.empty()) add("By", tls.local_uri_sans.front());

@@ -8,8 +8,8 @@ namespace glia {
 namespace {
 
 TEST(Address, TextIsWhatParseTakes) {
-  for (const char* text : {"127.0.0.1:80", "0.0.0.0:0", "[::1]:65535", "[2001:db8::7]:443",
-                           "unix:/run/glia/admin.sock", "unix:relative"}) {
+  for (const char* text : {"127.0.0.1:80", "0.0.0.0:0", "255.254.99.100:1", "[::1]:65535",
+                           "[2001:db8::7]:443", "unix:/run/glia/admin.sock", "unix:relative"}) {
     const Result<Address> address = Address::parse(text);
     ASSERT_TRUE(address.ok()) << text;
     EXPECT_EQ(address->text(), text);
