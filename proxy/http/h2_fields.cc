@@ -12,6 +12,13 @@ namespace {
 constexpr std::size_t kPseudoFields = 4;
 constexpr std::size_t kAddedFields = 2;  // content-length, te
 
+// Never in the HPACK table: what is a secret, and what is another one in each request and would only
+// push out what comes again.
+bool stays_out_of_table(std::string_view name) {
+  return name == "authorization" || name == "traceparent" || name == "x-request-id" ||
+         name == "grpc-timeout";
+}
+
 // Room for a field list of known size, filled from the front.
 class NvList {
  public:
@@ -28,8 +35,7 @@ class NvList {
   }
   void add(const Headers& headers) {
     for (const Field& field : headers.fields()) {
-      // Never in the table: what is a secret, and what is never the same twice.
-      const bool kept_out = field.unique || field.name == "authorization";
+      const bool kept_out = field.unique || stays_out_of_table(field.name);
       add(field.name, field.value, kept_out ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE);
     }
   }
@@ -59,7 +65,7 @@ bool FieldBudget::take(std::string_view name, std::string_view value) {
   return true;
 }
 
-void RequestDecoder::add(std::string_view name, std::string_view value) {
+void RequestDecoder::add(std::string_view name, std::string_view value, bool unique) {
   if (!budget_.take(name, value)) return;
   if (name.front() == ':') return add_pseudo(name, value);
   Headers& headers = request_.headers;
@@ -75,7 +81,7 @@ void RequestDecoder::add(std::string_view name, std::string_view value) {
     // On HTTP/1 an origin may read x_y as x-y (checklist A20).
     if (name.find('_') != std::string_view::npos && imitates_protected(name)) malformed_ = true;
     cookies_ += name == "cookie";
-    headers.add(name, value);
+    headers.add_kept(headers.arena().copy(name), headers.arena().copy(value), unique);
   }
 }
 
@@ -123,14 +129,15 @@ void RequestDecoder::join_cookies() {
   headers.add_kept("cookie", {joined.data(), used});
 }
 
-void ResponseDecoder::add(std::string_view name, std::string_view value) {
+void ResponseDecoder::add(std::string_view name, std::string_view value, bool unique) {
   if (!budget_.take(name, value)) return;
   if (name == ":status") {
     response_.status = static_cast<int>(parse_decimal(value).value_or(0));
   } else if (name == "content-length") {
     content_length_ = parse_decimal(value);
   } else if (name.front() != ':' && name != "te") {
-    response_.headers.add(name, value);
+    Headers& headers = response_.headers;
+    headers.add_kept(headers.arena().copy(name), headers.arena().copy(value), unique);
   }
 }
 

@@ -48,7 +48,8 @@ class FieldBudget {
 class RequestDecoder {
  public:
   RequestDecoder(Request& request, const HttpLimits& limits) : request_(request), budget_(limits) {}
-  void add(std::string_view name, std::string_view value);
+  // `unique`: see Field.
+  void add(std::string_view name, std::string_view value, bool unique = false);
   // After the last field: completes the request or says why it is refused.
   FieldFault finish();
   std::optional<uint64_t> content_length() const { return content_length_; }
@@ -72,7 +73,8 @@ class ResponseDecoder {
  public:
   ResponseDecoder(Response& response, const HttpLimits& limits)
       : response_(response), budget_(limits) {}
-  void add(std::string_view name, std::string_view value);
+  // `unique`: see Field.
+  void add(std::string_view name, std::string_view value, bool unique = false);
   FieldFault finish() const;
   std::optional<uint64_t> content_length() const { return content_length_; }
 

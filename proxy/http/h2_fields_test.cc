@@ -163,13 +163,29 @@ TEST(Http2Fields, KeepsSecretsAndPassingValuesOutOfTheTable) {
   request.method = "GET";
   request.headers.add("authorization", "Bearer x");
   request.headers.add("x-plain", "1");
-  request.headers.add_kept("x-request-id", "abc", true);
+  request.headers.add("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  request.headers.add_kept("x-unique", "abc", true);
   for (const nghttp2_nv& nv : encode(request, request.headers.arena())) {
     const std::string_view name(reinterpret_cast<const char*>(nv.name), nv.namelen);
     EXPECT_EQ((nv.flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0,
-              name == "authorization" || name == "x-request-id")
+              name == "authorization" || name == "traceparent" || name == "x-unique")
         << name;
   }
+}
+
+// RFC 7541 section 6.2.3: the next hop must not index it either.
+TEST(Http2Fields, WhatThePeerNeverIndexesIsNeverIndexedFurtherOn) {
+  Request request(ArenaRef::create());
+  RequestDecoder asked(request, HttpLimits{});
+  asked.add("x-secret", "1", true);
+  asked.add("x-plain", "2");
+  ASSERT_EQ(request.headers.size(), 2u);
+  EXPECT_TRUE(request.headers.fields()[0].unique);
+  EXPECT_FALSE(request.headers.fields()[1].unique);
+  Response response(ArenaRef::create());
+  ResponseDecoder answered(response, HttpLimits{});
+  answered.add("x-secret", "1", true);
+  EXPECT_TRUE(response.headers.fields()[0].unique);
 }
 
 TEST(Http2Fields, DropsTrailersThatWouldBeReadAsHead) {

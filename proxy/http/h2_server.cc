@@ -156,10 +156,12 @@ void H2Server::head_began(const nghttp2_frame& frame) {
   nghttp2_session_set_stream_user_data(nghttp2(), frame.hd.stream_id, stream);
 }
 
-void H2Server::field(H2Stream& any, std::string_view name, std::string_view value) {
+void H2Server::field(H2Stream& any, const Field& field) {
   auto& stream = static_cast<H2ServerStream&>(any);
-  if (!stream.head_complete_) return stream.decoder_.add(name, value);
-  if (!stream.receive_trailer(name, value)) stream.reset_as(NGHTTP2_ENHANCE_YOUR_CALM);
+  if (!stream.head_complete_) {
+    return stream.decoder_.add(field.name, field.value, field.unique);
+  }
+  if (!stream.receive_trailer(field.name, field.value)) stream.reset_as(NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 void H2Server::head_ended(H2Stream& any) {

@@ -75,7 +75,7 @@ class H2Server final : public ServerCodec, private H2Session {
   friend class H2ServerStream;
 
   void head_began(const nghttp2_frame& frame) override;
-  void field(H2Stream& stream, std::string_view name, std::string_view value) override;
+  void field(H2Stream& stream, const Field& field) override;
   void head_ended(H2Stream& stream) override;
   void end_was_sent(H2Stream& stream) override;
   void reset_was_sent() override { ++stats_.resets_sent; }

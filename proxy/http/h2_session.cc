@@ -30,11 +30,12 @@ struct H2Callbacks {
     return 0;
   }
   static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                    std::size_t name_size, const uint8_t* value, std::size_t value_size, uint8_t,
-                    void* user) {
+                    std::size_t name_size, const uint8_t* value, std::size_t value_size,
+                    uint8_t flags, void* user) {
     H2Stream* const stream = self(user).find(frame->hd.stream_id);
     if (stream != nullptr) {
-      self(user).field(*stream, text(name, name_size), text(value, value_size));
+      const bool never_indexed = (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
+      self(user).field(*stream, {text(name, name_size), text(value, value_size), never_indexed});
     }
     return 0;
   }

@@ -57,7 +57,9 @@ class H2Session : public Wire {
 
   // The side's part. Those up to ping_answered() are called from nghttp2.
   virtual void head_began(const nghttp2_frame& frame) = 0;
-  virtual void field(H2Stream& stream, std::string_view name, std::string_view value) = 0;
+  // `field.unique` if the peer had it never indexed, which then holds for every hop (RFC 7541
+  // section 6.2.3).
+  virtual void field(H2Stream& stream, const Field& field) = 0;
   virtual void head_ended(H2Stream& stream) = 0;
   virtual void end_was_sent(H2Stream& stream) = 0;
   virtual void input_complete(H2Stream&) {}
