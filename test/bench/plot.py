@@ -7,7 +7,7 @@ bar, left of it is met. A dot is the median, a line the range over the rounds.
 import math
 from xml.sax.saxutils import escape
 
-LEFT, WIDTH, LINE, TOP = 470, 420, 20, 46
+LEFT, WIDTH, LINE, TOP = 330, 420, 20, 46
 LEAST, MOST = 0.1, 4.0  # of the scale; what is beyond is drawn at its edge
 TICKS = (0.1, 0.25, 0.5, 1, 2, 4)
 MET, MISSED, GREY = "#2a7d4f", "#c0392b", "#8a8a8a"

@@ -11,6 +11,7 @@ are taken within a round. rows.py says what is measured and what the bars are, d
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -40,7 +41,7 @@ PAGE = ROOT / "docs" / "BENCHMARKS.md"
 PLOT = ROOT / "docs" / "benchmarks.svg"
 # A block is measured again if other processes took more than this share of the machine meanwhile.
 QUIET = 0.15
-# After so many blocks with errors a contestant is not asked again on that row.
+# After so many blocks that failed a contestant is not asked again on that row.
 MOST_STRIKES = 2
 
 
@@ -109,7 +110,8 @@ class Comparison:
         self.arguments = arguments
         self.scene = scene
         self.blocks = []
-        self.unmeasured = {}  # (row, contestant): why, the first time.
+        self.unmeasured = {}  # (row, contestant): why, the last time.
+        self.strikes = collections.Counter()  # (row, contestant): blocks that failed.
         self.rounds = 0
 
     def run(self):
@@ -132,7 +134,7 @@ class Comparison:
                   if contestant[0] in self.arguments.only]
         # Forward and backward in turn, so that nobody always comes after the same neighbour.
         for label, contestant in wanted if number % 2 == 0 else wanted[::-1]:
-            if (row.name, label) in self.unmeasured or self.strikes(row, label) >= MOST_STRIKES:
+            if self.strikes[row.name, label] >= MOST_STRIKES:
                 continue
             try:
                 block = measure_quietly(self.scene, row, contestant, self.arguments.tries)
@@ -144,15 +146,13 @@ class Comparison:
             else:
                 self.keep(row, label, number, block)
 
-    def strikes(self, row, label):
-        return sum(block["errors"] > 0 for block in self.blocks
-                   if (block["row"], block["label"]) == (row.name, label))
-
     def give_up(self, row, label, error):
         self.unmeasured[row.name, label] = str(error)
+        self.strikes[row.name, label] += 1
         say(f"bench: {row.name} with {label} cannot be measured: {error}")
 
     def keep(self, row, label, number, block):
+        self.strikes[row.name, label] += block.errors > 0
         self.blocks.append({"row": row.name, "label": label, "round": number, **vars(block)})
         figures = "  ".join(
             f"{figure.name} {block.figures[figure.name]:.{figure.digits}f}"
