@@ -181,6 +181,15 @@ void TcpSession::on_broken(Relay::Side side) {
          relay_->stream(side).error().message());
 }
 
+std::string TcpSession::describe() const {
+  std::string text = cat("TCP ", client().remote.text(), " to ",
+                         cluster_ == nullptr ? std::string("no cluster yet") : *cluster_);
+  if (relay_ == nullptr) return text + ", not connected yet";
+  return cat(text, " at ", endpoint_.text(), ", ", relay_->received(Relay::Side::kDownstream),
+             " bytes in, ", relay_->received(Relay::Side::kUpstream), " out, last ",
+             to_ms(loop_.now() - moved_), " ms ago");
+}
+
 // One timer for both limits; it looks at the time of the last byte when it fires, so that moving bytes
 // costs nothing.
 void TcpSession::set_timer() {

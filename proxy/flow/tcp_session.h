@@ -34,6 +34,8 @@ class TcpSession final : public ServerConnection,
   std::size_t active_requests() const override { return 1; }
   // Asks the gate, now that it is known who the client is, or once more because the gate is another.
   void judge();
+  // The connection in a few words, for /exchanges.
+  std::string describe() const;
 
  private:
   class Opening;

@@ -34,6 +34,9 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   void judge_again() {
     if (tcp_ != nullptr) tcp_->judge();
   }
+  void describe_relayed(std::vector<std::string>& out) const {
+    if (tcp_ != nullptr) out.push_back(tcp_->describe());
+  }
   ServerConnection& served() { return *served_; }
   const Site& site() const { return site_; }
   // In the host's list; its end once this was given to the reaper.
@@ -312,6 +315,7 @@ void ListenerHost::reopen_logs(std::vector<std::string>& problems) {
 void ListenerHost::describe_exchanges(std::vector<std::string>& out) const {
   for (const auto& site : sites_) site->describe_exchanges(out);
   for (const OldSite& old : old_sites_) old.site->describe_exchanges(out);
+  for (const auto& connection : connections_) connection->describe_relayed(out);
 }
 
 }  // namespace glia

@@ -110,6 +110,10 @@ TEST_F(TcpProxyTest, CarriesBytesBothWaysAndAnEndInEachDirectionByItself) {
   EXPECT_EQ(db_.only().received, "ask");
   world_.run_for(60s);
   EXPECT_FALSE(client.ended);
+  const std::vector<std::string> shown = proxy_.worker().exchanges();
+  ASSERT_EQ(shown.size(), 1u);
+  EXPECT_TRUE(shown[0].starts_with("TCP 10.0.9.9:")) << shown[0];
+  EXPECT_NE(shown[0].find(" to db at 10.0.1.1:5432, 3 bytes in, 0 out, last "), std::string::npos);
   db_.only().send("answer after the end of the question", /*then_finish=*/true);
   ASSERT_TRUE(eventually([&] { return client.ended; }));
   EXPECT_EQ(client.received, "answer after the end of the question");
