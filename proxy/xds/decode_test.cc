@@ -215,6 +215,44 @@ FilterConfig rbac_filter(std::string name) {
   return {.name = std::move(name), .rbac = std::make_shared<const RbacConfig>()};
 }
 
+TEST(DecodeRoute, ALeastRateHoldsForWhatStandsBelowIt) {
+  constexpr std::string_view kRoutes = R"(
+name: r
+typed_per_filter_config:
+  rate: {"@type": type.googleapis.com/glia.v1.MinimumRate, bytes_per_second: 1000}
+virtual_hosts:
+- name: v
+  domains: ["*"]
+  typed_per_filter_config:
+    rate: {"@type": type.googleapis.com/glia.v1.MinimumRate, window: @window@}
+  routes:
+  - match: {prefix: "/a"}
+    route: {cluster: c}
+    typed_per_filter_config:
+      rate: {"@type": type.googleapis.com/glia.v1.MinimumRate, bytes_per_second: 0}
+  - match: {prefix: "/b"}
+    route: {cluster: c}
+- name: w
+  domains: [w]
+  routes: [{match: {prefix: "/"}, route: {cluster: c}}]
+)";
+  const auto with = [&](std::string_view window) {
+    std::string text(kRoutes);
+    return text.replace(text.find("@window@"), 8, window);
+  };
+  Errors errors;
+  const ResourceRef decoded = decode(ResourceKind::kRoutes, with("30s"), errors);
+  ASSERT_EQ(errors.joined(), "");
+  const auto& hosts = std::get<std::shared_ptr<const RouteTable>>(decoded->value)->hosts();
+  EXPECT_EQ(hosts[0].routes[0].rate.bytes_per_second, 0u);
+  EXPECT_EQ(hosts[0].routes[1].rate.bytes_per_second, 240u);
+  EXPECT_EQ(hosts[0].routes[1].rate.window, 30s);
+  EXPECT_EQ(hosts[1].routes[0].rate.bytes_per_second, 1000u);
+  Errors wrong;
+  decode(ResourceKind::kRoutes, with("0.5s"), wrong);
+  EXPECT_NE(wrong.joined().find("window: is below 1s"), std::string::npos) << wrong.joined();
+}
+
 TEST(DecodeRoute, ConfigurationForAFilterThatIsNotThereIsAnError) {
   constexpr std::string_view kRoutes = R"(
 name: r
