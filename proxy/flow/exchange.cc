@@ -4,6 +4,7 @@
 #include "proxy/flow/forwarded.h"
 #include "proxy/flow/grpc_answer.h"
 #include "proxy/flow/rescue.h"
+#include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/route.h"
 
@@ -50,14 +51,30 @@ Exchange::~Exchange() {
   log();
 }
 
-namespace {
-
-Error ambiguous_path() {
-  return Error(
-      ErrorKind::kInvalid, Fault::kDownstream,
-      "the path has a segment \".\" or \"..\", which applications read in different ways; send "
-      "the path that is meant");
+std::optional<Reply> Exchange::check_request() {
+  Request& wanted = request();
+  wanted.authority = canonical_authority(wanted.authority, wanted.scheme, *arena());
+  if (wanted.path != "*") {
+    const CanonicalPath canonical = canonical_path(wanted.path, manager().path_rules, *arena());
+    if (!canonical.fault.empty()) return refused({400, canonical.fault});
+    wanted.path = canonical.path;
+    if (canonical.redirect) {
+      Response response(arena());
+      response.status = 307;
+      response.headers.add_kept("location", canonical.path);
+      sign(response, "redirect");
+      return response;
+    }
+  }
+  if (const Refusal loop = write_via(*this); loop.status != 0) return refused(loop);
+  if (forwards_left(wanted)) return {};
+  Response response(arena());
+  response.status = 204;
+  sign(response, "max_forwards");
+  return response;
 }
+
+namespace {
 
 Error out_of_memory() {
   return Error(ErrorKind::kOverflow, Fault::kDownstream,
@@ -77,10 +94,11 @@ Task<void> Exchange::run() {
     co_return co_await answer(out_of_memory());
   }
   // Before the route is chosen: a policy may belong to a route.
-  if (has_dot_segment(path_of(request()))) co_return co_await answer(ambiguous_path());
+  if (auto early = check_request()) co_return co_await answer(std::move(*early));
   if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
   if (Result<void> set = set_deadline(); !set) co_return co_await answer(std::move(set).error());
-  watch_.begin(limits(), request().body == nullptr);
+  // What follows an upgrade is not the request.
+  watch_.begin(limits(), request().body == nullptr || !request().upgrade.empty());
   if (request().body != nullptr) {
     request().body = std::make_unique<WatchedBody>(*this, std::move(request().body));
   }
@@ -213,6 +231,8 @@ Task<void> Exchange::answer(Reply reply) {
   if (reply && grpc_) response = answer_for_grpc(*this, std::move(response));
   status_ = response.status;
   watch_.answering();
+  if (status_ == 101) watch_.tunnel();
+  append_via(manager(), response);
   if (watch_.rang() != Watch::Rang::kNotYet) {
     // Out of time before there was an answer: ours does not wait for ever for a client to take it.
     last_words_ = true;
@@ -225,51 +245,83 @@ Task<void> Exchange::answer(Reply reply) {
   if (sent.error) details_ = sent.error->message();
 }
 
-// A response of our own: it names the reason, the hop, the route or policy and the configuration.
-Response Exchange::refuse(const Error& error) {
-  const Rescue rescue = rescue_for(error);
-  if (rescue.flag && flags_.empty()) flag(*rescue.flag);
-  details_ = error.message();
-  Response response(arena());
-  Headers& headers = response.headers;
-  if (grpc_) {
-    response.status = 200;
-    upstream_.grpc_status = cat(static_cast<int>(grpc_status_of(error)));
-    headers.add_kept("content-type", "application/grpc");
-    headers.add("grpc-status", upstream_.grpc_status);
-    headers.add("grpc-message", encode_grpc_message(error.message()));
-  } else {
-    response.status = rescue.status;
-    headers.add_kept("content-type", "text/plain; charset=utf-8");
+namespace {
+
+// Names come from configuration and may hold any byte; what may not stand in a field is escaped, so
+// that no name can add a field of its own.
+std::string field_text(std::string_view name) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string text;
+  for (const char c : trim(name)) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (find_control(&c, &c + 1) != &c) {
+      text += c;
+    } else {
+      text += '%';
+      text += kHex[byte >> 4];
+      text += kHex[byte & 15];
+    }
   }
-  headers.add("server", manager().server_name);  // The drawing may go before the head leaves.
-  headers.add_kept("x-glia-reason", rescue.reason);
-  if (rescue.retry_after > 0) headers.add("retry-after", cat(rescue.retry_after));
-  describe_refusal(error.message(), response);
-  return response;
+  return text;
 }
 
-void Exchange::sign(Response& response, std::string_view reason) {
-  response.headers.add_kept("x-glia-reason", reason);
-  describe_refusal({}, response);
-}
+}  // namespace
 
-void Exchange::describe_refusal(std::string_view sentence, Response& response) {
-  Headers& headers = response.headers;
-  std::string body = cat(sentence, "\n");
+void Exchange::sign(Response& response, std::string_view reason, std::string* text) const {
   const auto say = [&](std::string_view field, std::string_view word, std::string_view value) {
     if (value.empty()) return;
-    headers.add(field, value);
-    body += cat(word, ": ", value, "\n");
+    if (is_value(value) && trim(value).size() == value.size()) {
+      response.headers.add(field, value);
+    } else {
+      response.headers.add(field, field_text(value));
+    }
+    if (text != nullptr && !word.empty()) *text += cat(word, ": ", value, "\n");
   };
+  say("x-glia-reason", "", reason);
   say("x-glia-hop", "hop", snapshot().node_id);
   say("x-glia-listener", "listener", state_->listener->name);
   if (route_ != nullptr) say("x-glia-route", "route", route_->name);
   say("x-glia-policy", "policy", policy_);
   say("x-glia-cluster", "cluster", upstream_.cluster);
   say("x-glia-config", "configuration", snapshot().version);
-  if (!request_id_.empty()) body += cat("request id: ", request_id_, "\n");
-  if (response.status != 200) response.body = std::make_unique<TextBody>(Slice::copy(body));
+  if (text != nullptr && !request_id_.empty()) *text += cat("request id: ", request_id_, "\n");
+}
+
+Response Exchange::own_answer(int status, std::string_view reason,
+                              std::string_view sentence) const {
+  Response response(arena());
+  response.status = status;
+  response.headers.add_kept("content-type", "text/plain; charset=utf-8");
+  response.headers.add("server", manager().server_name);  // The drawing may go before it leaves.
+  std::string text = cat(sentence, "\n");
+  sign(response, reason, &text);
+  response.body = std::make_unique<TextBody>(Slice::copy(text));
+  return response;
+}
+
+Response Exchange::refuse(const Error& error) {
+  const Rescue rescue = rescue_for(error);
+  if (rescue.flag && flags_.empty()) flag(*rescue.flag);
+  details_ = error.message();
+  Response response = own_answer(rescue.status, rescue.reason, details_);
+  if (grpc_) {
+    // The sentence is in the head, in the way of gRPC.
+    response.status = 200;
+    response.body = nullptr;
+    upstream_.grpc_status = cat(static_cast<int>(grpc_status_of(error)));
+    response.headers.set("content-type", "application/grpc");
+    response.headers.add("grpc-status", upstream_.grpc_status);
+    response.headers.add("grpc-message", encode_grpc_message(details_));
+  }
+  if (rescue.retry_after > 0) response.headers.add("retry-after", cat(rescue.retry_after));
+  return response;
+}
+
+Response Exchange::refused(const Refusal& refusal) {
+  flag(refusal.status == 408 ? ResponseFlag::kIdleTimeout : ResponseFlag::kDownstreamProtocol);
+  details_ = refusal.reason;
+  status_ = refusal.status;
+  return own_answer(refusal.status, refusal_word(refusal.status), refusal.reason);
 }
 
 std::string_view Exchange::peer_identity() const {

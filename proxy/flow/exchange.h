@@ -66,6 +66,15 @@ class Exchange final : private Watch::Owner {
   // The request in a few words, for /exchanges: "GET classify/v2/… at filter 2 of 3".
   std::string describe() const;
 
+  // Whose request it is.
+  const ServerStream& stream() const { return stream_; }
+  // The answer to a request that was refused by its codec: this exchange ends by it.
+  Response refused(const Refusal& refusal);
+  // What every answer of the proxy's own says: the reason in a word, the hop, the listener, the route,
+  // the policy, the cluster and the configuration, in x-glia-* fields and, if there is a `text`, in
+  // lines of it. The one place that writes them.
+  void sign(Response& response, std::string_view reason, std::string* text = nullptr) const;
+
   void flag(ResponseFlag flag) { flags_.set(flag); }
   // The policy that decided (a refusal, or a shadow verdict), for the log and the refusal.
   void policy(std::string name) { policy_ = std::move(name); }
@@ -77,10 +86,6 @@ class Exchange final : private Watch::Owner {
   void explain(std::string details) { details_ = std::move(details); }
   // The upstream's answer broke off; returns the gRPC status that says so.
   GrpcStatus broke_off(const Error& error);
-  // Adds the fields that name the reason and this proxy to an answer with status 200 that is ours.
-  // `reason` lives for ever.
-  void sign(Response& response, std::string_view reason);
-
   // Out of time: so long a client may take for the answer, or the trailers, that say so.
   static constexpr Duration kLastWords = 2s;
 
@@ -89,6 +94,8 @@ class Exchange final : private Watch::Owner {
   friend class Site;
   class WatchedBody;
 
+  // Writes path and authority as all will see them, and looks for loops; an answer ends the exchange.
+  std::optional<Reply> check_request();
   Result<void> set_deadline();
   WatchLimits limits() const;
   void on_late(Watch::Rang rang) override;
@@ -96,7 +103,8 @@ class Exchange final : private Watch::Owner {
   Task<void> answer(Reply reply);
   Response refuse(const Error& error);
   GrpcStatus grpc_status_of(const Error& error) const;
-  void describe_refusal(std::string_view sentence, Response& response);
+  // With status, type and server; the body is `sentence` and the lines of sign().
+  Response own_answer(int status, std::string_view reason, std::string_view sentence) const;
   void log();
 
   ServerStream& stream_;

@@ -5,6 +5,7 @@
 
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
 
 namespace glia {
 namespace {
@@ -19,6 +20,7 @@ constexpr std::array<std::array<char, 2>, 256> kHexPairs = [] {
   return pairs;
 }();
 constexpr std::string_view kForwardedFor = "x-forwarded-for";
+constexpr std::string_view kVia = "via";
 
 // A version 4 UUID; unique, not secret.
 std::string_view make_request_id(Random& random, Arena& arena) {
@@ -34,6 +36,20 @@ std::string_view make_request_id(Random& random, Arena& arena) {
     at = std::copy_n(kHexPairs[byte].data(), 2, at);
   }
   return {text, kLength};
+}
+
+// A name in a certificate may hold any byte; one that may not stand in a field is written as "%0A".
+std::string field_text(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    if (find_control(&c, &c + 1) != &c) {
+      text += c;
+    } else {
+      text += '%';
+      text.append(kHexPairs[static_cast<uint8_t>(c)].data(), 2);
+    }
+  }
+  return text;
 }
 
 // Values with , ; = or quotes are quoted, inner quotes escaped.
@@ -114,18 +130,64 @@ std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& det
     if (!element.empty()) element += ';';
     element += key;
     element += '=';
-    append_quoted(element, value);
+    append_quoted(element, is_value(value) ? value : std::string_view(field_text(value)));
   };
   if (!tls.local_uri_sans.empty()) add("By", tls.local_uri_sans.front());
   add("Hash", tls.peer_certificate_sha256);
   // Quoted as Envoy does, though nothing in it asks for that.
   if (details.cert) element += cat(";Cert=\"", tls.peer_certificate_pem_url_encoded(), "\"");
-  if (details.subject) element += cat(";Subject=\"", tls.peer_subject, "\"");
+  if (details.subject) element += cat(";Subject=\"", field_text(tls.peer_subject), "\"");
   if (details.uri && !tls.peer_uri_sans.empty()) add("URI", tls.peer_uri_sans.front());
   if (details.dns) {
     for (const std::string& name : tls.peer_dns_sans) add("DNS", name);
   }
   return element;
+}
+
+namespace {
+
+// How often `list` has the member `wanted`.
+int count_members(std::string_view list, std::string_view wanted) {
+  int count = 0;
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    count += trim(list.substr(0, comma)) == wanted;
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return count;
+}
+
+void append_to_via(Headers& headers, std::string_view via) {
+  const std::string before = joined_values(headers, kVia);
+  headers.set(kVia, before.empty() ? std::string(via) : cat(before, ", ", via));
+}
+
+}  // namespace
+
+Refusal write_via(Exchange& exchange) {
+  const std::string& via = exchange.manager().via;
+  if (via.empty()) return {};
+  Headers& headers = exchange.request().headers;
+  if (count_members(joined_values(headers, kVia), via) >= kMostPasses) {
+    return {508, "the request came through here before, again and again; its routes form a circle"};
+  }
+  append_to_via(headers, via);
+  return {};
+}
+
+void append_via(const HttpManager& manager, Response& response) {
+  if (!manager.via.empty()) append_to_via(response.headers, manager.via);
+}
+
+bool forwards_left(Request& request) {
+  if (request.method != "OPTIONS") return true;
+  const auto field = request.headers.get("max-forwards");
+  if (!field) return true;
+  const auto left = parse_decimal(*field);
+  if (!left) return true;
+  if (*left == 0) return false;
+  request.headers.set("max-forwards", cat(*left - 1));
+  return true;
 }
 
 std::string_view write_forwarded_fields(Exchange& exchange) {

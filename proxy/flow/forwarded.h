@@ -3,11 +3,22 @@
 #pragma once
 
 #include "proxy/flow/exchange.h"
+#include "proxy/http/server.h"
 
 namespace glia {
 
 // Writes them into the request as the connection manager asks. Returns the request's id.
 std::string_view write_forwarded_fields(Exchange& exchange);
+
+// Appends what the connection manager is called to `via` (RFC 9110 section 7.6.3). A request that went
+// through it kMostPasses times already is refused: it goes in circles.
+Refusal write_via(Exchange& exchange);
+void append_via(const HttpManager& manager, Response& response);
+inline constexpr int kMostPasses = 2;
+
+// Counts down Max-Forwards of OPTIONS (RFC 9110 section 7.6.2); false: it was 0, and the request goes no
+// further.
+bool forwards_left(Request& request);
 
 // One element of x-forwarded-client-cert: "By=<our URI SAN>;Hash=<sha256>;URI=<their URI SAN>".
 std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& details);

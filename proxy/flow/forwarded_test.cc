@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "proxy/base/text.h"
+#include "proxy/flow/forwarded.h"
 #include "proxy/net/x509.h"
 #include "test/harness/mesh_world.h"
 #include "test/sim/party.h"
@@ -92,6 +93,18 @@ TEST_F(Forwarded, AppendsThePeerToEveryAddressBefore) {
   t_.manager().use_remote_address = true;
   const Seen seen = send("x-forwarded-for: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2\r\n");
   EXPECT_EQ(seen.header("x-forwarded-for"), "1.1.1.1,2.2.2.2,10.0.0.7");
+}
+
+// A certificate may name its owner with any byte; none of them ends the field.
+TEST(ClientCertElement, HoldsNoControlByte) {
+  TlsInfo tls;
+  tls.peer_subject = "CN=a\r\nx-evil: 1";
+  tls.peer_uri_sans = {"spiffe://m.test/a\r\n\r\nGET / HTTP/1.1"};
+  tls.peer_dns_sans = {std::string("a\0b", 3), "plain"};
+  const std::string said = client_cert_element(tls, {.subject = true, .dns = true, .uri = true});
+  EXPECT_EQ(said,
+            "Hash=;Subject=\"CN=a%0d%0ax-evil: 1\";URI=spiffe://m.test/a%0d%0a%0d%0aGET / HTTP/1.1;"
+            "DNS=a%00b;DNS=plain");
 }
 
 // Over HTTP/2 a client writes the scheme itself.

@@ -39,4 +39,20 @@ Rescue rescue_for(const Error& error) {
   CHECK(!"unknown kind of error");
 }
 
+std::string_view refusal_word(int status) {
+  switch (status) {
+    case 405: return "method_not_allowed";
+    case 408: return "downstream_timeout";
+    case 413:
+    case 414:
+    case 431: return "too_large";
+    case 417: return "expectation_failed";
+    case 500: return "internal";
+    case 501: return "not_implemented";
+    case 505: return "version_not_supported";
+    case 508: return "loop";
+    default: return "bad_request";
+  }
+}
+
 }  // namespace glia

@@ -20,4 +20,7 @@ struct Rescue {
 
 Rescue rescue_for(const Error& error);
 
+// The word for a request that a codec, or the exchange before any route, refuses with `status`.
+std::string_view refusal_word(int status);
+
 }  // namespace glia

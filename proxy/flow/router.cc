@@ -5,6 +5,7 @@
 #include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
 
 namespace glia {
@@ -96,35 +97,28 @@ void report_endpoint(Exchange& exchange, const Lease& lease) {
   if (tls != nullptr && !tls->peer_uri_sans.empty()) upstream.identity = tls->peer_uri_sans.front();
 }
 
-void rewrite(const ForwardAction& action, const Route& route, Exchange& exchange) {
+Result<void> rewrite(const ForwardAction& action, const Route& route, Exchange& exchange) {
   Request& request = exchange.request();
   if (!action.host_rewrite.empty()) {
     request.headers.set("x-envoy-original-host", request.authority);
     request.authority = exchange.arena()->copy(action.host_rewrite);
   }
-  if (action.prefix_rewrite.empty()) return;
+  if (action.prefix_rewrite.empty()) return {};
   request.headers.set("x-envoy-original-path", request.path);
   const std::size_t matched = route.match.path.kind == PathMatch::Kind::kExact
                                   ? path_of(request).size()
                                   : route.match.path.text.pattern().size();
   request.path = exchange.arena()->copy(cat(action.prefix_rewrite, request.path.substr(matched)));
-}
-
-// An answer that the configuration asks for names its route, as our refusals do.
-void name_origin(Response& response, std::string_view reason, const Exchange& exchange) {
-  const auto add = [&](std::string_view name, std::string_view value) {
-    if (!value.empty()) response.headers.add(name, value);
-  };
-  add("x-glia-reason", reason);
-  add("x-glia-hop", exchange.snapshot().node_id);
-  add("x-glia-route", exchange.route()->name);
-  add("x-glia-config", exchange.snapshot().version);
+  // "/a.." behind "/a" is no dot segment until the prefix is gone.
+  if (!has_dot_segment(path_of(request))) return {};
+  return Error(ErrorKind::kInvalid, Fault::kDownstream,
+               cat("route ", route.name, " makes of the path one with a segment \".\" or \"..\""));
 }
 
 Response direct(const DirectAction& action, Exchange& exchange) {
   Response response(exchange.arena());
   response.status = action.status;
-  name_origin(response, "direct_response", exchange);
+  exchange.sign(response, "direct_response");
   if (!action.body.empty()) {
     response.headers.add_kept("content-type", "text/plain");
     response.body = std::make_unique<TextBody>(Slice::copy(action.body));
@@ -168,6 +162,7 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
   response.status = action.status;
   response.headers.add("location", cat(scheme, "://", redirect_host(action, request),
                                        redirect_path(action, route, request)));
+  exchange.sign(response, "redirect");
   return response;
 }
 
@@ -183,6 +178,12 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
   }
   report_endpoint(exchange, *lease);
   exchange.forward_deadline();
+  const std::string_view upgrade = exchange.request().upgrade;
+  if (!upgrade.empty() && lease->connection().protocol() != Protocol::kHttp1) {
+    co_return Error(ErrorKind::kProtocol, Fault::kUpstream,
+                    cat("cluster ", exchange.upstream().cluster,
+                        " speaks HTTP/2, and the upgrade to ", upgrade, " needs HTTP/1.1"));
+  }
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
   Reply response = co_await head_of(*call);
   if (!response) {
@@ -191,7 +192,8 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
     ++lease->endpoint().stats().requests_failed;
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
     // A body that was begun is gone; only a request without one can be sent again.
-    if (exchange.request().body == nullptr) co_return response;
+    const Request& request = exchange.request();
+    if (request.body == nullptr || !request.upgrade.empty()) co_return response;
     const Error& error = response.error();
     co_return Error(error.kind(), error.fault(), error.message(), Retry::kNo);
   }
@@ -207,7 +209,7 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
 Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   const WeightedCluster& chosen = choose(action, exchange.site().context().random);
   exchange.upstream().cluster = chosen.cluster;
-  rewrite(action, *exchange.route(), exchange);
+  CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
   for (const HeaderMutation& mutation : exchange.route()->request_headers) {
     apply_additions(mutation, exchange.request().headers);
   }

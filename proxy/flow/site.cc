@@ -10,6 +10,15 @@ Task<void> Site::serve(ServerStream& stream) {
   co_await exchange.run();
 }
 
+Response Site::refuse(const Refusal& refusal, ServerStream& stream) {
+  for (Exchange* exchange = newest_; exchange != nullptr; exchange = exchange->next_) {
+    if (&exchange->stream() == &stream) return exchange->refused(refusal);
+  }
+  // Never served: it lives for its count and its line in the log.
+  Exchange exchange(stream, *this);
+  return exchange.refused(refusal);
+}
+
 void Site::enter(Exchange& exchange) {
   ++stats_.requests_active;
   exchange.next_ = newest_;

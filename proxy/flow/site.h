@@ -75,6 +75,7 @@ class Site final : public Service, public Reapable {
   void shed(bool shedding) { shedding_ = shedding; }
 
   Task<void> serve(ServerStream& stream) override;
+  Response refuse(const Refusal& refusal, ServerStream& stream) override;
 
   const std::shared_ptr<const SiteState>& state() const { return state_; }
   MeshContext& context() { return context_; }

@@ -62,6 +62,12 @@ class Watch final : public Alarm {
   void response_polled(Body::State state) { client_holds_ = state == Body::State::kData; }
   // It has rung, and the owner has said what there was to say: rings again after this time.
   void ring_again(Duration after) { start(after); }
+  // The connection goes on with another protocol: only standing still, and the deadline, end it.
+  void tunnel() {
+    request_by_.reset();
+    response_by_.reset();
+    limits_.response = 0s;
+  }
   Rang rang() const { return rang_; }
   bool request_over() const { return request_over_; }
   const WatchLimits& limits() const { return limits_; }

@@ -32,7 +32,7 @@ void H1Client::wire_opened() {
 }
 
 std::size_t H1Client::capacity() const {
-  return opened_ && call_ == nullptr && !draining_ && !error_ ? 1 : 0;
+  return opened_ && call_ == nullptr && !draining_ && !switched_ && !error_ ? 1 : 0;
 }
 
 std::unique_ptr<Call> H1Client::start(Request& request) {
@@ -43,7 +43,7 @@ std::unique_ptr<Call> H1Client::start(Request& request) {
   ++stats_.requests;
   interim_ = 0;
   in_body_ = answer_begun_ = tell_capacity_ = false;
-  parser_.begin(call->response(), request.method);
+  parser_.begin(call->response(), request.method, request.upgrade);
   mark();
   call->start();
   return call;
@@ -51,7 +51,7 @@ std::unique_ptr<Call> H1Client::start(Request& request) {
 
 void H1Client::drain() {
   draining_ = true;
-  if (call_ == nullptr) {
+  if (call_ == nullptr && !switched_) {  // A switched one is about to end by itself.
     finish(Error(ErrorKind::kClosed, Fault::kSelf, "the upstream connection was drained"));
   }
 }
@@ -59,6 +59,7 @@ void H1Client::drain() {
 void H1Client::wire_input(Slice input) {
   stats_.bytes_received += input.size();
   if (error_) return;
+  if (call_ == nullptr && switched_) return;  // Both sides have said all.
   if (call_ == nullptr) return refuse("bytes that no request asked for");
   answer_begun_ = true;
   while (!input.empty()) {
@@ -83,10 +84,11 @@ bool H1Client::take_head(Slice& input) {
       return false;
     }
     response.headers.clear();
-    parser_.begin(response, call_->request().method);
+    parser_.begin(response, call_->request().method, call_->request().upgrade);
     return true;
   }
   in_body_ = true;
+  switched_ = parser_.switched();
   const H1Framing framing = parser_.framing();
   decoder_.begin(framing, response.headers.arena_ref());
   call_->head_complete(framing);
@@ -133,13 +135,15 @@ void H1Client::break_off(const Error& error) {
   const Request& request = call_->request();
   // The race between our request and the peer's idle timeout; a fresh connection has none.
   const bool unanswered = calls_ > 1 && !answer_begun_;
-  const bool safe = request.body == nullptr && is_safe_method(request.method);
+  const bool safe =
+      (request.body == nullptr || !request.upgrade.empty()) && is_safe_method(request.method);
   finish(Error(ErrorKind::kReset, Fault::kUpstream, error.message(),
                unanswered && safe ? Retry::kSafe : Retry::kNo));
 }
 
 void H1Client::wire_ended() {
   if (error_) return;
+  if (switched_ && call_ != nullptr) return call_->response_over();
   if (call_ != nullptr && in_body_ && decoder_.end_of_input() == H1BodyDecoder::State::kEnd) {
     std::exchange(call_, nullptr)->complete(decoder_.take_trailers());
   }
@@ -160,6 +164,9 @@ void H1Client::wire_broken(const Error& error) {
 void H1Client::wire_flushed() {
   stats_.bytes_sent += bytes_written() - std::exchange(counted_sent_, bytes_written());
   if (call_ != nullptr && out().size() < options_.limits.write_buffer) call_->wake_writer();
+  if (call_ == nullptr && switched_ && Wire::finished()) {
+    finish(Error(ErrorKind::kClosed, Fault::kSelf, "the switched connection is over"));
+  }
 }
 
 void H1Client::finish(const Error& error) {
@@ -181,6 +188,10 @@ void H1Client::produce() {
 
 void H1Client::fire() {
   const Duration idle = loop().now() - last_activity();
+  if (switched_ && call_ == nullptr) {
+    if (idle < kFlushTime) return Timer::start(kFlushTime - idle);
+    return finish(Error(ErrorKind::kClosed, Fault::kUpstream, "the last bytes were not taken"));
+  }
   const Duration limit = options_.limits.idle_time;
   if (call_ != nullptr) return Timer::start(limit);
   if (idle < limit) return Timer::start(limit - idle);
@@ -190,7 +201,9 @@ void H1Client::fire() {
 void H1Client::abandon(H1Call& call) {
   CHECK(call_ == &call);
   call_ = nullptr;
-  ++stats_.resets_sent;
+  // Both sides of a switched connection have ended: what is queued still leaves.
+  if (switched_ && call.over() && !Wire::finished()) return Timer::start(kFlushTime);
+  if (!(switched_ && call.over())) ++stats_.resets_sent;
   finish(Error(ErrorKind::kClosed, Fault::kSelf, "a call was given up before its end"));
 }
 
@@ -216,7 +229,7 @@ H1Call::~H1Call() {
 void H1Call::start() {
   request_framing_ = framing_of(request_);
   write_head(connection_->out(), request_, request_framing_);
-  if (request_.body == nullptr) {
+  if (request_.body == nullptr || !request_.upgrade.empty()) {
     request_sent_ = true;
     return;
   }
@@ -226,6 +239,14 @@ void H1Call::start() {
 
 Result<Response> H1Call::take_head() {
   if (!head_complete_) return *error_;
+  // Only now may bytes follow the request: before, they would have been read as another one.
+  if (response_.status == 101 && connection_ != nullptr) {
+    switched_ = true;
+    request_sent_ = false;
+    request_framing_ = {H1Framing::Kind::kUntilClose, 0};
+    pump_ = pump(*request_.body, *this);
+    pump_.start();
+  }
   return std::move(response_);
 }
 
@@ -262,6 +283,11 @@ void H1Call::head_complete(const H1Framing& framing) {
   response_framing_ = framing;
   head_complete_ = true;
   head_waiter_.wake(loop_.ready());
+}
+
+void H1Call::response_over() {
+  ended_ = true;
+  reader_.wake(loop_.ready());
 }
 
 void H1Call::received_more() { reader_.wake(loop_.ready()); }
@@ -311,6 +337,10 @@ void H1Call::end(const Headers* trailers) {
   }
   if (request_framing_.kind == H1Framing::Kind::kChunked) {
     write_last_chunk(connection_->out(), trailers);
+    connection_->mark();
+  }
+  if (switched_) {
+    connection_->finish_writing_when_flushed();
     connection_->mark();
   }
   request_sent_ = true;

@@ -42,7 +42,11 @@ class H1Call final : public Call, private Sink {
   Request& request() { return request_; }
   SliceQueue& received() { return received_; }
   bool request_sent() const { return request_sent_; }
+  // Both sides of a switched connection have said all.
+  bool over() const { return ended_ && request_sent_; }
   void head_complete(const H1Framing& framing);
+  // The upstream ended its side of a connection that was switched; ours may go on.
+  void response_over();
   void received_more();
   // The response is complete, or broke off: the connection forgets this call.
   void complete(std::optional<Headers> trailers);
@@ -73,6 +77,7 @@ class H1Call final : public Call, private Sink {
   bool head_complete_ = false;
   bool ended_ = false;
   bool request_sent_ = false;
+  bool switched_ = false;    // Both sides go on with the protocol that the request asked for.
   Task<Result<void>> pump_;  // Last: destroyed first.
 };
 
@@ -94,6 +99,7 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
   // A response that waits undelivered pauses reading above this.
   static constexpr std::size_t kUndelivered = 64 * 1024;  // bytes
   static constexpr int kInterimResponses = 8;             // of one call (checklist A41)
+  static constexpr Duration kFlushTime = 30s;  // Without progress of a tunnel's last bytes.
 
  private:
   friend class H1Call;
@@ -130,6 +136,7 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
   bool opened_ = false;
   bool in_body_ = false;       // The head of the call's response is complete.
   bool answer_begun_ = false;  // A byte of the answer has arrived.
+  bool switched_ = false;      // The connection speaks another protocol now.
   bool draining_ = false;
   bool told_ = false;           // The owner knows that the connection finished.
   bool tell_capacity_ = false;  // The owner is told at the end of the turn.

@@ -31,7 +31,7 @@ void H1HeadParser::begin(Headers& headers, Stage stage) {
   bytes_ = fields_ = 0;
   stage_ = stage;
   length_ = 0;
-  has_length_ = chunked_ = close_ = keep_alive_ = nominates_ = false;
+  has_length_ = chunked_ = close_ = keep_alive_ = upgrade_ = nominates_ = false;
 }
 
 H1HeadParser::State H1HeadParser::feed(std::string_view& input) {
@@ -178,6 +178,8 @@ bool H1HeadParser::connection_field(std::string_view value) {
     keep_alive_ = true;
   } else if (equal_no_case(value, "close")) {
     close_ = true;
+  } else if (equal_no_case(value, "upgrade")) {
+    upgrade_ = true;
   } else {
     nominates_ = true;  // Kept until all fields are there.
     headers_->add_kept("connection", headers_->arena().copy(value));
@@ -194,6 +196,7 @@ void H1HeadParser::apply_connection() {
       if (member.empty() || equal_no_case(member, "connection")) return true;
       if (equal_no_case(member, "close")) return close_ = true;
       if (equal_no_case(member, "keep-alive")) return keep_alive_ = true;
+      if (equal_no_case(member, "upgrade")) return upgrade_ = true;
       const std::string name = to_lower(member);
       if (!is_token(name)) return refuse(400, "connection names something that is no field"), false;
       if (is_protected(name)) return refuse(400, "connection names a protected field"), false;

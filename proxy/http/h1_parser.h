@@ -16,12 +16,6 @@
 
 namespace glia {
 
-// The answer to a message that broke a rule. `reason` is a sentence that lives for ever.
-struct H1Refusal {
-  int status = 0;  // 0: nothing was refused.
-  std::string_view reason;
-};
-
 // Where a message's body ends (RFC 9112 section 6.3).
 struct H1Framing {
   enum class Kind : uint8_t { kNone, kLength, kChunked, kUntilClose };
@@ -40,7 +34,7 @@ class H1HeadParser {
   // Takes the bytes of the head off the front of `input`. After kDone the rest is body; after
   // kRefused nothing of the connection may be trusted any more.
   State feed(std::string_view& input);
-  const H1Refusal& refusal() const { return refusal_; }
+  const Refusal& refusal() const { return refusal_; }
   // The peer will not use the connection for another message.
   bool close() const { return close_; }
 
@@ -79,6 +73,7 @@ class H1HeadParser {
   bool chunked_ = false;
   bool close_ = false;
   bool keep_alive_ = false;  // "connection: keep-alive" was said.
+  bool upgrade_ = false;     // "connection: upgrade" was said.
 
  private:
   const char* line(const char* at, const char* end);
@@ -91,7 +86,7 @@ class H1HeadParser {
 
   Headers* headers_ = nullptr;
   std::string partial_;  // A line that a read cut off.
-  H1Refusal refusal_;
+  Refusal refusal_;
   std::size_t bytes_ = 0;
   std::size_t fields_ = 0;
   Stage stage_ = Stage::kDone;
@@ -100,14 +95,18 @@ class H1HeadParser {
 
 class H1RequestParser final : public H1HeadParser {
  public:
-  // `limits` outlives the parser.
-  explicit H1RequestParser(const HttpLimits& limits) : H1HeadParser(limits) {}
+  // `limits` and `options` outlive the parser.
+  H1RequestParser(const HttpLimits& limits, const Http1Options& options)
+      : H1HeadParser(limits), options_(options) {}
+  // Nothing but plain HTTP/1.1.
+  explicit H1RequestParser(const HttpLimits& limits);
   // The next head goes to `request`, whose scheme is set: absolute targets must agree with it.
   void begin(Request& request);
 
-  // After kDone.
+  // After kDone. A request that asks for an upgrade is followed by no other: kUntilClose.
   H1Framing framing() const;
   bool expects_continue() const { return expects_continue_; }
+  bool old_version() const { return old_version_; }  // HTTP/1.0
 
  private:
   const char* start_line(const char* at, const char* end) override;
@@ -119,24 +118,32 @@ class H1RequestParser final : public H1HeadParser {
   bool special_field(std::string_view name, std::string_view value) override;
   bool host_field(std::string_view value);
   bool expect_field(std::string_view value);
+  void upgrade_field(std::string_view value);
   void finish() override;
+  void finish_old_version();
 
+  const Http1Options& options_;
   Request* request_ = nullptr;
   int empty_lines_ = 0;
+  int upgrades_ = 0;  // Upgrade fields.
   bool has_host_ = false;
   bool absolute_ = false;
   bool expects_continue_ = false;
+  bool old_version_ = false;
 };
 
 class H1ResponseParser final : public H1HeadParser {
  public:
   explicit H1ResponseParser(const HttpLimits& limits) : H1HeadParser(limits) {}
-  // The next head goes to `response`; it answers a request with `method`, which lives as long.
-  void begin(Response& response, std::string_view method);
+  // The next head goes to `response`; it answers a request with `method` that asked to go on with
+  // `upgrade`, if that is not "". Both views live as long.
+  void begin(Response& response, std::string_view method, std::string_view upgrade = {});
 
   // After kDone.
   H1Framing framing() const;
-  bool interim() const { return response_->status < 200; }
+  bool interim() const { return response_->status < 200 && !switched(); }
+  // The upstream goes on with the protocol that the request asked for.
+  bool switched() const { return response_->status == 101; }
 
  private:
   const char* start_line(const char* at, const char* end) override;
@@ -145,7 +152,9 @@ class H1ResponseParser final : public H1HeadParser {
 
   Response* response_ = nullptr;
   std::string_view method_;
+  std::string_view upgrade_asked_;
   bool old_version_ = false;  // HTTP/1.0
+  bool names_asked_ = false;  // Upgrade says what the request asked for.
 };
 
 class H1TrailerParser final : public H1HeadParser {

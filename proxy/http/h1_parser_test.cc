@@ -25,6 +25,85 @@ TEST(H1Parser, RefusesEveryHostileRequestHoweverItIsCutAndServesNothingBehindIt)
   }
 }
 
+// Checklist A7, the two of 640 that are white space.
+TEST(H1Parser, TakesTabsAroundACodingForTheWhiteSpaceThatTheyAre) {
+  for (const std::string& line : hostile_detail::kTabsAroundCoding) {
+    const H1Outcome outcome = outcome_of(hostile_detail::head(line) + "2\r\nhi\r\n0\r\n\r\n");
+    EXPECT_EQ(outcome.served, 1) << outcome.reason;
+    EXPECT_EQ(outcome.bodies, "hi");
+  }
+}
+
+// Checklist A19; HTTP/1.0 is refused as such unless it is configured.
+TEST(H1Parser, ReadsOldRequestsOnlyWhereThatIsConfigured) {
+  const Http1Options plain;
+  const Http1Options old{.accept_http_10 = true, .default_host = "here.test"};
+  const Http1Options nameless{.accept_http_10 = true};
+  const struct {
+    const Http1Options& options;
+    const char* bytes;
+    int status;  // 0: taken.
+    const char* authority;
+  } table[] = {
+      {plain, "GET / HTTP/1.0\r\nHost: a\r\n\r\n", 505, ""},
+      {old, "GET / HTTP/1.0\r\nHost: a\r\n\r\n", 0, "a"},
+      {old, "GET / HTTP/1.0\r\n\r\n", 0, "here.test"},
+      {old, "GET http://b/ HTTP/1.0\r\n\r\n", 0, "b"},
+      {nameless, "GET / HTTP/1.0\r\n\r\n", 400, ""},
+      {old, "GET / HTTP/1.1\r\n\r\n", 400, ""},
+      {old, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, ""},
+      {old, "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, ""},
+      {old, "GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, ""},
+  };
+  for (const auto& row : table) {
+    const HttpLimits limits;
+    H1RequestParser parser(limits, row.options);
+    Request request(ArenaRef::create());
+    request.scheme = "http";
+    parser.begin(request);
+    std::string_view bytes = row.bytes;
+    const auto state = parser.feed(bytes);
+    EXPECT_EQ(parser.refusal().status, row.status) << row.bytes << parser.refusal().reason;
+    if (row.status != 0) continue;
+    EXPECT_EQ(state, H1HeadParser::State::kDone) << row.bytes;
+    EXPECT_EQ(request.authority, row.authority) << row.bytes;
+    EXPECT_TRUE(parser.close()) << row.bytes;
+    EXPECT_TRUE(parser.old_version());
+  }
+}
+
+// Checklist B17.
+TEST(H1Parser, TakesAnUpgradeOnlyWhereItIsConfiguredAndClear) {
+  const Http1Options options{.upgrades = {"websocket"}};
+  const struct {
+    const char *method, *fields;
+    bool taken;
+  } table[] = {
+      {"GET", "Connection: Upgrade\r\nUpgrade: WebSocket\r\n", true},
+      {"GET", "Upgrade: websocket\r\nConnection: keep-alive, upgrade\r\n", true},
+      {"GET", "Upgrade: websocket\r\n", false},
+      {"GET", "Connection: Upgrade\r\nUpgrade: h2c\r\n", false},
+      {"GET", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", false},
+      {"GET", "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n", false},
+      {"POST", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false},
+      {"GET", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n", false},
+      {"GET", "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n", false},
+  };
+  for (const auto& row : table) {
+    const HttpLimits limits;
+    H1RequestParser parser(limits, options);
+    Request request(ArenaRef::create());
+    request.scheme = "http";
+    parser.begin(request);
+    const std::string text = cat(row.method, " / HTTP/1.1\r\nHost: a\r\n", row.fields, "\r\n");
+    std::string_view bytes = text;
+    ASSERT_EQ(parser.feed(bytes), H1HeadParser::State::kDone) << row.fields;
+    EXPECT_EQ(request.upgrade, row.taken ? "websocket" : "") << row.fields;
+    EXPECT_EQ(parser.framing().kind == H1Framing::Kind::kUntilClose, row.taken) << row.fields;
+    EXPECT_TRUE(request.headers.empty()) << row.fields;
+  }
+}
+
 struct Accepted {
   const char* bytes;
   const char* head;
@@ -112,6 +191,34 @@ TEST(H1Parser, ReadsALongLineByteByByteInLinearTime) {
   for (int i = 0; i < 4 * 1024 * 1024; ++i) {
     std::string_view view = byte;
     ASSERT_EQ(parser.feed(view), H1HeadParser::State::kMore);
+  }
+}
+
+TEST(H1ResponseParser, TakesASwitchOnlyToWhatWasAskedFor) {
+  const struct {
+    const char *asked, *bytes;
+    bool taken;
+  } table[] = {
+      {"websocket", "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", true},
+      {"", "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false},
+      {"websocket", "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", false},
+      {"websocket", "HTTP/1.1 101 S\r\nConnection: Upgrade\r\n\r\n", false},
+      {"websocket", "HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n", false},
+      {"websocket",
+       "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n",
+       false},
+      {"websocket", "HTTP/1.0 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false},
+  };
+  for (const auto& row : table) {
+    const HttpLimits limits;
+    H1ResponseParser parser(limits);
+    Response response(ArenaRef::create());
+    parser.begin(response, "GET", row.asked);
+    std::string_view bytes = row.bytes;
+    const auto state = parser.feed(bytes);
+    EXPECT_EQ(state == H1HeadParser::State::kDone, row.taken) << row.bytes;
+    if (row.taken) EXPECT_FALSE(parser.interim());
+    if (row.taken) EXPECT_EQ(parser.framing().kind, H1Framing::Kind::kUntilClose);
   }
 }
 

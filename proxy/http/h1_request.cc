@@ -11,6 +11,7 @@ namespace glia {
 namespace {
 
 constexpr std::string_view kVersion = "HTTP/1.1\r\n";
+constexpr std::string_view kOldVersion = "HTTP/1.0\r\n";
 
 bool in_class(char c, uint8_t byte_class) {
   return (syntax_detail::kByteClasses[static_cast<uint8_t>(c)] & byte_class) != 0;
@@ -26,12 +27,20 @@ bool takes_trailers(std::string_view value) {
   return false;
 }
 
+const Http1Options& plain_options() {
+  static const Http1Options plain;
+  return plain;
+}
+
 }  // namespace
+
+H1RequestParser::H1RequestParser(const HttpLimits& limits)
+    : H1RequestParser(limits, plain_options()) {}
 
 void H1RequestParser::begin(Request& request) {
   request_ = &request;
-  empty_lines_ = 0;
-  has_host_ = absolute_ = expects_continue_ = false;
+  empty_lines_ = upgrades_ = 0;
+  has_host_ = absolute_ = expects_continue_ = old_version_ = false;
   H1HeadParser::begin(request.headers, Stage::kStartLine);
 }
 
@@ -91,6 +100,10 @@ const char* H1RequestParser::version(const char* at, const char* end) {
   const std::size_t have = std::min(static_cast<std::size_t>(end - at), kVersion.size());
   if (std::memcmp(at, kVersion.data(), have) == 0) {
     return have == kVersion.size() ? at + have : nullptr;
+  }
+  if (options_.accept_http_10 && std::memcmp(at, kOldVersion.data(), have) == 0) {
+    old_version_ = have == kOldVersion.size();
+    return old_version_ ? at + have : nullptr;
   }
   const std::string_view line(at, have);
   if (line.size() > 7 && line.starts_with("HTTP/") && syntax_detail::is_digit(line[5]) &&
@@ -159,7 +172,10 @@ bool H1RequestParser::special_field(std::string_view name, std::string_view valu
       return true;
     case 4: return name == "host" && host_field(value);
     case 6: return name == "expect" && expect_field(value);
-    case 7: return name == "upgrade";  // Not followed; h2c is deprecated (RFC 9113 section 3.1).
+    case 7:
+      if (name != "upgrade") return false;
+      upgrade_field(value);
+      return true;
     case 10:
       if (name == "connection") return connection_field(value);
       return name == "keep-alive";
@@ -189,12 +205,39 @@ bool H1RequestParser::expect_field(std::string_view value) {
   return true;
 }
 
+// What is not configured is not followed and not passed on (RFC 9110 section 7.8); "h2c" never is,
+// since it is deprecated (RFC 9113 section 3.1).
+void H1RequestParser::upgrade_field(std::string_view value) {
+  ++upgrades_;
+  for (const std::string& taken : options_.upgrades) {
+    if (equal_no_case(value, taken)) request_->upgrade = headers().arena().copy(taken);
+  }
+}
+
 void H1RequestParser::finish() {
-  if (!has_host_) refuse(400, "no host field");
   if (has_length_ && chunked_) refuse(400, "both content-length and transfer-encoding");
+  if (old_version_) finish_old_version();
+  if (!has_host_) refuse(400, "no host field");
+  // Only where no other request can be meant: a GET without a body that says it in one way.
+  const bool clear = upgrade_ && upgrades_ == 1 && request_->method == "GET" && !chunked_ &&
+                     !has_length_ && !old_version_;
+  if (!clear) request_->upgrade = {};
+}
+
+// HTTP/1.0 has no chunks (RFC 9112 section 6.1), no 100 and no connection that is kept here.
+void H1RequestParser::finish_old_version() {
+  if (chunked_) refuse(400, "transfer-encoding in HTTP/1.0");
+  if (!has_host_ && !absolute_ && !options_.default_host.empty()) {
+    request_->authority = headers().arena().copy(options_.default_host);
+    has_host_ = true;
+  }
+  has_host_ = has_host_ || absolute_;
+  expects_continue_ = false;
+  close_ = true;
 }
 
 H1Framing H1RequestParser::framing() const {
+  if (!request_->upgrade.empty()) return {H1Framing::Kind::kUntilClose, 0};
   if (chunked_) return {H1Framing::Kind::kChunked, 0};
   if (has_length_ && length_ > 0) return {H1Framing::Kind::kLength, length_};
   return {};

@@ -2,15 +2,18 @@
 // requests: a bad upstream must not desynchronise the connection it is on, nor one downstream.
 #include <cstring>
 
+#include "proxy/base/text.h"
 #include "proxy/http/h1_parser.h"
 #include "proxy/http/syntax.h"
 
 namespace glia {
 
-void H1ResponseParser::begin(Response& response, std::string_view method) {
+void H1ResponseParser::begin(Response& response, std::string_view method,
+                             std::string_view upgrade) {
   response_ = &response;
   method_ = method;
-  old_version_ = false;
+  upgrade_asked_ = upgrade;
+  old_version_ = names_asked_ = false;
   H1HeadParser::begin(response.headers, Stage::kStartLine);
 }
 
@@ -40,13 +43,17 @@ const char* H1ResponseParser::start_line(const char* at, const char* end) {
   if (response_->status < 100 || response_->status > 599) {
     return refuse(502, "the status is not between 100 and 599");
   }
-  if (response_->status == 101) return refuse(502, "a switch of protocols that nobody asked for");
+  if (response_->status == 101 && (upgrade_asked_.empty() || old_version_)) {
+    return refuse(502, "a switch of protocols that nobody asked for");
+  }
   return stop + 2;
 }
 
 bool H1ResponseParser::special_field(std::string_view name, std::string_view value) {
   switch (name.size()) {
-    case 7: return name == "upgrade";
+    case 7:
+      if (name == "upgrade") names_asked_ = equal_no_case(value, upgrade_asked_);
+      return name == "upgrade";
     case 10:
       if (name == "connection") return connection_field(value);
       return name == "keep-alive";
@@ -65,11 +72,15 @@ void H1ResponseParser::finish() {
   if (chunked_ && old_version_) refuse(502, "transfer-encoding in HTTP/1.0");
   // Many servers say "content-length: 0" with 204; it misleads nobody.
   if (has_length_ && length_ > 0 && empty) refuse(502, "content-length without a body");
+  if (switched() && !(names_asked_ && upgrade_)) {
+    refuse(502, "a switch to another protocol than was asked for");
+  }
   if (old_version_ && !keep_alive_) close_ = true;
 }
 
 H1Framing H1ResponseParser::framing() const {
   const int status = response_->status;
+  if (switched()) return {H1Framing::Kind::kUntilClose, 0};
   if (status < 200 || status == 204) return {};
   if (status == 304 || method_ == "HEAD") return {H1Framing::Kind::kNone, length_};
   if (chunked_) return {H1Framing::Kind::kChunked, 0};

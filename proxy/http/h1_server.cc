@@ -12,7 +12,7 @@ H1Server::H1Server(EventLoop& loop, std::unique_ptr<Stream> stream, const Server
       service_(service),
       owner_(owner),
       stats_(stats),
-      parser_(options.limits),
+      parser_(options.limits, options.http1),
       decoder_(options.limits) {
   ++stats_.connections;
   ++stats_.connections_active;
@@ -84,6 +84,9 @@ void H1Server::head_complete() {
   ++stats_.requests;
   const uint32_t limit = options_.limits.requests_per_connection;
   if (parser_.close() || (limit != 0 && requests_ >= limit)) keep_alive_ = false;
+  // Nobody could tell where bytes of the new protocol end, also if the switch is refused.
+  if (!stream_->request().upgrade.empty()) keep_alive_ = false;
+  if (parser_.old_version()) stream_->expect_no_chunks();
   dropped_ = 0;
   decoder_.begin(parser_.framing(), stream_->arena());
   stream_->expect_body(parser_.framing(), parser_.expects_continue());
@@ -134,13 +137,28 @@ void H1Server::end_exchange() {
   process(std::exchange(pending_, {}));
 }
 
-void H1Server::refuse(const H1Refusal& refusal) {
+void H1Server::refuse(const Refusal& refusal) {
   ++stats_.protocol_errors;
-  const bool answered = stream_ != nullptr && stream_->head_written();
+  if (incoming_ != nullptr) ++stats_.requests;
+  H1ServerStream* const stream = incoming_ != nullptr ? incoming_.get() : stream_.get();
+  // A request that has its answer gets no second one, which would be read as that to the next.
+  if (stream != nullptr && !stream->head_written()) write_refusal(refusal, *stream);
   incoming_.reset();
   reap_stream();
-  if (!answered) write_refusal(out(), refusal);
   close_when_flushed();
+}
+
+void H1Server::write_refusal(const Refusal& refusal, H1ServerStream& stream) {
+  const Response response = service_.refuse(refusal, stream);
+  const std::string_view method = stream.request().method;
+  const H1Framing framing = framing_of(response, method);
+  write_head(out(), response, framing, method, AfterThis::kClose);
+  if (framing.kind != H1Framing::Kind::kLength || response.body == nullptr) return;
+  for (;;) {
+    Body::Piece piece = response.body->poll();
+    if (piece.state != Body::State::kData) return;
+    out().append(std::move(piece.data));
+  }
 }
 
 void H1Server::reap_stream() {
@@ -154,6 +172,7 @@ void H1Server::close_when_flushed() {
   closing_ = true;
   dropped_ = 0;
   pending_ = {};
+  if (peer_ended_ && Wire::finished()) return finish();  // The end of a tunnel.
   pause_reading(false);
   finish_writing_when_flushed();
   Timer::start(kLingerTime);
@@ -177,6 +196,10 @@ void H1Server::update_reading() {
 void H1Server::wire_ended() {
   peer_ended_ = true;
   if (finished_) return;
+  if (stream_ != nullptr && stream_->switched()) {
+    decoder_.end_of_input();
+    return stream_->received_all({});
+  }
   if (stream_ != nullptr && !stream_->response_ended()) {
     ++stats_.resets_received;
     return finish();

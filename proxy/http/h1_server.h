@@ -48,8 +48,11 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   bool response_ended() const { return response_ended_; }
   bool closes() const { return close_after_; }
   bool awaits_continue() const { return expects_continue_; }
+  // Both sides go on with another protocol.
+  bool switched() const { return switched_; }
   // The head is complete and a body follows.
   void expect_body(const H1Framing& framing, bool expects_continue);
+  void expect_no_chunks() { chunks_ = Chunks::kUnknown; }
   SliceQueue& received() { return received_; }
   // Data, or the end, was added to received().
   void received_more(std::size_t bytes);
@@ -66,6 +69,8 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
 
   Task<void> run(Service& service);
   void write_response_head(const Response& response);
+  // The bytes of a connection that was switched, each way until its end.
+  Task<Sent> tunnel(Response response);
   Body::Piece poll_body();
   void abandon_body();
 
@@ -86,12 +91,15 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   std::optional<Headers> trailers_;
   WaitSlot reader_;
   WaitSlot writer_;
+  WaitSlot input_over_;
   H1Framing request_framing_;
   H1Framing response_framing_;
   uint64_t request_bytes_ = 0;
   uint64_t response_bytes_ = 0;
   bool counted_ = false;  // In requests_active.
+  Chunks chunks_ = Chunks::kUnderstood;
   bool body_ended_ = false;
+  bool body_delivered_ = false;  // Whoever pulls it knows that it ended.
   bool body_abandoned_ = false;
   bool expects_continue_ = false;  // The client waits for 100 before it sends the body.
   bool responded_ = false;
@@ -99,6 +107,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   bool response_ended_ = false;
   bool close_after_ = false;
   bool broken_off_ = false;  // The response broke off; nothing more is written.
+  bool switched_ = false;
   bool done_ = false;
   Task<void> root_;  // Last: destroyed first.
 };
@@ -141,7 +150,8 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   bool take_linger(Slice& input);
   void head_complete();
   void end_exchange();
-  void refuse(const H1Refusal& refusal);
+  void refuse(const Refusal& refusal);
+  void write_refusal(const Refusal& refusal, H1ServerStream& stream);
   void reap_stream();
   void close_when_flushed();
   void finish();

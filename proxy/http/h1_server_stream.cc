@@ -26,7 +26,7 @@ class H1ServerStream::RequestBody final : public Body {
     return stream_.trailers_ ? &*stream_.trailers_ : nullptr;
   }
   std::optional<uint64_t> length() const override {
-    if (stream_.request_framing_.kind == H1Framing::Kind::kChunked) return {};
+    if (stream_.request_framing_.kind != H1Framing::Kind::kLength) return {};
     return stream_.request_framing_.length;
   }
   Error error() const override { return client_gone(); }
@@ -68,14 +68,7 @@ void H1ServerStream::start(Service& service) {
 
 Task<void> H1ServerStream::run(Service& service) {
   co_await service.serve(*this);
-  if (!responded_) {
-    Response response(arena());
-    response.status = 500;
-    response.headers.add_kept("content-type", "text/plain");
-    response.headers.add_kept("x-glia-reason", kNoAnswer);
-    response.body = std::make_unique<TextBody>(Slice::literal(kNoAnswer));
-    co_await respond(std::move(response));
-  }
+  if (!responded_) co_await respond(service.refuse({500, kNoAnswer}, *this));
   done_ = true;
   if (connection_ != nullptr) connection_->mark();
 }
@@ -89,6 +82,7 @@ Task<Sent> H1ServerStream::respond(Response response) {
     co_return sent;
   }
   write_response_head(response);
+  if (switched_) co_return co_await tunnel(std::move(response));
   if (response_framing_.kind == H1Framing::Kind::kNone || response.body == nullptr) {
     end(nullptr);
   } else if (Result<void> pumped = co_await pump(*response.body, *this); !pumped) {
@@ -103,9 +97,30 @@ Task<Sent> H1ServerStream::respond(Response response) {
   co_return sent;
 }
 
+// Each direction ends on its own; the exchange is over when both have.
+Task<Sent> H1ServerStream::tunnel(Response response) {
+  Sent sent;
+  CHECK(response.body != nullptr);
+  if (Result<void> pumped = co_await pump(*response.body, *this); !pumped) {
+    sent.error = std::move(pumped).error();
+  } else {
+    if (connection_ != nullptr) connection_->finish_writing_when_flushed();
+    while (!body_delivered_ && !body_abandoned_) co_await wait_in(input_over_);
+  }
+  sent.bytes = response_bytes_;
+  sent.complete = response_ended_;
+  co_return sent;
+}
+
 void H1ServerStream::write_response_head(const Response& response) {
-  response_framing_ = framing_of(response, request_.method);
+  response_framing_ = framing_of(response, request_.method, chunks_);
   head_written_ = true;
+  if (response.status == 101) {
+    switched_ = true;
+    write_switch(connection_->out(), response, request_.upgrade);
+    connection_->mark();
+    return;
+  }
   write_head(connection_->out(), response, response_framing_, request_.method,
              connection_->after_response(*this));
   connection_->mark();
@@ -167,7 +182,10 @@ Body::Piece H1ServerStream::poll_body() {
     if (connection_ != nullptr) connection_->update_reading();
     return {Body::State::kData, std::move(data)};
   }
-  if (body_ended_) return {Body::State::kEnd, {}};
+  if (body_ended_) {
+    if (!std::exchange(body_delivered_, true)) input_over_.wake(loop_.ready());
+    return {Body::State::kEnd, {}};
+  }
   if (connection_ == nullptr) return {Body::State::kError, {}};
   if (expects_continue_ && !head_written_) {
     expects_continue_ = false;
@@ -181,6 +199,7 @@ Body::Piece H1ServerStream::poll_body() {
 void H1ServerStream::abandon_body() {
   if (body_ended_) return;
   body_abandoned_ = true;
+  input_over_.wake(loop_.ready());
   received_.clear();
   if (connection_ != nullptr) connection_->update_reading();
 }

@@ -12,7 +12,7 @@ constexpr std::string_view kEnd = "\r\n";
 constexpr std::string_view kColon = ": ";
 constexpr std::size_t kLongestNumber = 20;  // digits of a uint64_t
 // Room for the lines that are ours: status or version, framing, connection.
-constexpr std::size_t kOwnLines = 160;  // bytes
+constexpr std::size_t kOwnLines = 192;  // bytes
 
 // Writes into room that was reserved for all of it.
 class Cursor {
@@ -69,6 +69,10 @@ void put_framing(Cursor& to, const H1Framing& framing) {
   }
 }
 
+void put_upgrade(Cursor& to, std::string_view upgrade) {
+  to.put("connection: upgrade\r\nupgrade: ").put(upgrade).put(kEnd);
+}
+
 void commit(ByteQueue& out, const char* start, const Cursor& cursor) {
   out.commit(static_cast<std::size_t>(cursor.at() - start));
 }
@@ -77,6 +81,7 @@ void commit(ByteQueue& out, const char* start, const Cursor& cursor) {
 
 std::string_view reason_phrase(int status) {
   switch (status) {
+    case 101: return "Switching Protocols";
     case 200: return "OK";
     case 201: return "Created";
     case 202: return "Accepted";
@@ -109,6 +114,7 @@ std::string_view reason_phrase(int status) {
     case 503: return "Service Unavailable";
     case 504: return "Gateway Timeout";
     case 505: return "HTTP Version Not Supported";
+    case 508: return "Loop Detected";
     default: return "";
   }
 }
@@ -117,17 +123,20 @@ bool response_has_body(std::string_view method, int status) {
   return status != 204 && status != 304 && method != "HEAD";
 }
 
-H1Framing framing_of(const Response& response, std::string_view method) {
+H1Framing framing_of(const Response& response, std::string_view method, Chunks chunks) {
+  if (response.status == 101) return {H1Framing::Kind::kUntilClose, 0};
   const auto length = response.body != nullptr ? response.body->length() : std::nullopt;
   if (!response_has_body(method, response.status)) {
     return {H1Framing::Kind::kNone, length.value_or(0)};
   }
   if (response.body == nullptr) return {H1Framing::Kind::kLength, 0};
   if (length) return {H1Framing::Kind::kLength, *length};
+  if (chunks == Chunks::kUnknown) return {H1Framing::Kind::kUntilClose, 0};
   return {H1Framing::Kind::kChunked, 0};
 }
 
 H1Framing framing_of(const Request& request) {
+  if (!request.upgrade.empty()) return {};
   if (request.body != nullptr) {
     const auto length = request.body->length();
     if (length) return {H1Framing::Kind::kLength, *length};
@@ -157,24 +166,32 @@ void write_head(ByteQueue& out, const Response& response, const H1Framing& frami
   commit(out, start, to);
 }
 
+void write_switch(ByteQueue& out, const Response& response, std::string_view upgrade) {
+  char* const start = out.reserve(kOwnLines + upgrade.size() + size_of(response.headers));
+  Cursor to(start);
+  to.put("HTTP/1.1 101 Switching Protocols\r\n");
+  put_fields(to, response.headers);
+  put_upgrade(to, upgrade);
+  to.put(kEnd);
+  commit(out, start, to);
+}
+
 void write_head(ByteQueue& out, const Request& request, const H1Framing& framing) {
-  char* const start = out.reserve(kOwnLines + request.method.size() + request.path.size() +
-                                  request.authority.size() + size_of(request.headers));
+  char* const start =
+      out.reserve(kOwnLines + request.method.size() + request.path.size() +
+                  request.authority.size() + request.upgrade.size() + size_of(request.headers));
   Cursor to(start);
   to.put(request.method).put(" ").put(request.path).put(" HTTP/1.1\r\nhost: ");
   to.put(request.authority).put(kEnd);
   put_fields(to, request.headers);
   put_framing(to, framing);
-  if (request.trailers_accepted) to.put("te: trailers\r\nconnection: te\r\n");
+  if (!request.upgrade.empty()) {
+    put_upgrade(to, request.upgrade);
+  } else if (request.trailers_accepted) {
+    to.put("te: trailers\r\nconnection: te\r\n");
+  }
   to.put(kEnd);
   commit(out, start, to);
-}
-
-void write_refusal(ByteQueue& out, const H1Refusal& refusal) {
-  out.append_copy(cat("HTTP/1.1 ", refusal.status, ' ', reason_phrase(refusal.status),
-                      "\r\ncontent-type: text/plain\r\ncontent-length: ", refusal.reason.size() + 1,
-                      "\r\nx-glia-reason: ", refusal.reason, "\r\nconnection: close\r\n\r\n",
-                      refusal.reason, '\n'));
 }
 
 void write_chunk(ByteQueue& out, Slice data) {

@@ -16,18 +16,22 @@ std::string_view reason_phrase(int status);
 bool response_has_body(std::string_view method, int status);
 
 enum class AfterThis : uint8_t { kKeepAlive, kClose };
+// Whether the receiver can read chunks: an HTTP/1.0 client cannot.
+enum class Chunks : uint8_t { kUnderstood, kUnknown };
 
-// How the body of `response` to `method` is framed: by its length if it is known, else in chunks.
-H1Framing framing_of(const Response& response, std::string_view method);
+// How the body of `response` to `method` is framed: by its length if it is known, else in chunks, or
+// by the end of the connection.
+H1Framing framing_of(const Response& response, std::string_view method,
+                     Chunks chunks = Chunks::kUnderstood);
+// The body of a request that asks for an upgrade does not belong to it.
 H1Framing framing_of(const Request& request);
 
 void write_head(ByteQueue& out, const Response& response, const H1Framing& framing,
                 std::string_view method, AfterThis after);
+// The 101 that answers a request for `upgrade`.
+void write_switch(ByteQueue& out, const Response& response, std::string_view upgrade);
 // Host first, as RFC 9110 section 7.2 asks.
 void write_head(ByteQueue& out, const Request& request, const H1Framing& framing);
-
-// A response of ours to a message that broke a rule: the reason as header and as text.
-void write_refusal(ByteQueue& out, const H1Refusal& refusal);
 
 void write_chunk(ByteQueue& out, Slice data);
 // The last chunk; `trailers` may be null.

@@ -95,7 +95,7 @@ void RequestDecoder::add_pseudo(std::string_view name, std::string_view value) {
 
 FieldFault RequestDecoder::finish() {
   if (budget_.spent()) return FieldFault::kTooLarge;
-  if (request_.method == "CONNECT") return FieldFault::kNotAllowed;
+  if (request_.method == "CONNECT" || request_.method == "TRACE") return FieldFault::kNotAllowed;
   if (request_.scheme != "http" && request_.scheme != "https") return FieldFault::kMalformed;
   if (malformed_ || !is_method(request_.method)) return FieldFault::kMalformed;
   const bool asterisk = request_.path == "*" && request_.method == "OPTIONS";

@@ -93,10 +93,17 @@ void H2ServerStream::submit_head(const Response& response, bool ends) {
   server_.mark_output();
 }
 
-void H2ServerStream::refuse(int status) {
-  Response response(arena());
-  response.status = status;
-  submit_head(response, true);
+void H2ServerStream::refuse(const Refusal& refusal) {
+  ++server_.stats_.requests;
+  const Response response = server_.service_.refuse(refusal, *this);
+  const bool ends = request_.method == "HEAD" || response.body == nullptr;
+  submit_head(response, ends);
+  if (ends) return;
+  for (;;) {
+    Body::Piece piece = response.body->poll();
+    if (piece.state != Body::State::kData) return end(nullptr);
+    write(std::move(piece.data));
+  }
 }
 
 void H2ServerStream::say_continue() {
@@ -172,8 +179,8 @@ void H2Server::head_ended(H2Stream& any) {
   if (fault != FieldFault::kNone) broken_by_peer();
   switch (fault) {
     case FieldFault::kNone: break;
-    case FieldFault::kTooLarge: return stream.refuse(431);
-    case FieldFault::kNotAllowed: return stream.refuse(405);
+    case FieldFault::kTooLarge: return stream.refuse({431, "the head is larger than the limit"});
+    case FieldFault::kNotAllowed: return stream.refuse({405, "the method is not allowed"});
     case FieldFault::kMalformed: return stream.reset_as(NGHTTP2_PROTOCOL_ERROR);
   }
   if (!stream.input_complete()) {

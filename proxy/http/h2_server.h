@@ -41,8 +41,8 @@ class H2ServerStream final : public H2Stream, public ServerStream {
   // The root: serves, then gives itself to the server to be destroyed.
   Task<void> run();
   void submit_head(const Response& response, bool ends);
-  // A response of the codec's own, without a body.
-  void refuse(int status);
+  // A response that the codec asks for by itself.
+  void refuse(const Refusal& refusal);
   void reset_as(uint32_t code) { reset(code, {}); }
   bool input_complete() const { return input_ended_; }
   void say_continue();

@@ -33,6 +33,10 @@ struct Request {
   std::string_view scheme;     // "http" or "https".
   std::string_view authority;  // Host and optional port.
   std::string_view path;       // With query; begins with '/', or is "*" for OPTIONS.
+  // The protocol that an HTTP/1.1 client asks to go on with ("websocket", lower case), if the
+  // connection manager takes it; "" for a plain request. The body is then what the client sends after
+  // the switch: it goes up only once the upstream has answered 101, and ends when the client ends.
+  std::string_view upgrade;
   Headers headers;
   std::unique_ptr<Body> body;      // Null: no body.
   bool trailers_accepted = false;  // The client sent "te: trailers".
@@ -45,7 +49,8 @@ struct Request {
 
 struct Response {
   explicit Response(ArenaRef arena) : headers(std::move(arena)) {}
-  int status = 0;  // 200 to 599; interim responses do not get here.
+  // 200 to 599, or 101 with a body of the new protocol's bytes; interim responses do not get here.
+  int status = 0;
   Headers headers;
   std::unique_ptr<Body> body;  // Null: no body. HTTP/2 sends END_STREAM with the headers.
 };

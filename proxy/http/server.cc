@@ -114,6 +114,15 @@ class DetectingServer final : public ServerConnection,
 
 }  // namespace
 
+Response Service::refuse(const Refusal& refusal, ServerStream& stream) {
+  Response response(stream.arena());
+  response.status = refusal.status;
+  response.headers.add_kept("content-type", "text/plain");
+  response.headers.add_kept("x-glia-reason", refusal.reason);
+  response.body = std::make_unique<TextBody>(Slice::literal(refusal.reason));
+  return response;
+}
+
 std::unique_ptr<ServerConnection> serve_http(EventLoop& loop, std::unique_ptr<Stream> stream,
                                              const ServerOptions& options, Service& service,
                                              ServerConnection::Owner& owner,

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "proxy/http/message.h"
 #include "proxy/net/loop.h"
@@ -66,12 +68,22 @@ class ServerStream {
   virtual void close_after() = 0;
 };
 
+// Why a codec refuses a request by itself: it broke a rule or a limit.
+struct Refusal {
+  int status = 0;           // 0: nothing was refused.
+  std::string_view reason;  // A sentence that lives for ever.
+};
+
 // What serves requests. A request's task is destroyed, wherever it sleeps, when the client resets the
 // stream or the connection dies.
 class Service {
  public:
   virtual ~Service() = default;
   virtual Task<void> serve(ServerStream& stream) = 0;
+  // The answer to a request that the codec refuses, and the chance to note it. `stream` was perhaps
+  // never served: then its request holds what was read of it. The body is all there at once. Here:
+  // the sentence, and nothing about who says it.
+  virtual Response refuse(const Refusal& refusal, ServerStream& stream);
 };
 
 // Counts that the owner of the connections shows; plain numbers of one worker.
@@ -97,9 +109,17 @@ class ServerConnection : public Reapable {
   virtual std::size_t active_requests() const = 0;
 };
 
+// What HTTP/1 connections take besides plain HTTP/1.1 requests: nothing, unless it is configured.
+struct Http1Options {
+  bool accept_http_10 = false;
+  std::string default_host;  // Of an HTTP/1.0 request without Host; "": such a one is refused.
+  std::vector<std::string> upgrades;  // Protocols that may be switched to, lower case: "websocket".
+};
+
 struct ServerOptions {
   Codec codec = Codec::kAuto;
   HttpLimits limits;
+  Http1Options http1;
 };
 
 // Serves `stream`. `service`, `owner`, `stats` and `options` outlive the connection.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/base/text.h"
+#include "proxy/http/canonical.h"
 #include "proxy/http/message.h"
 
 namespace glia {
@@ -43,7 +44,7 @@ void sort_by_length(std::vector<std::pair<std::string, const VirtualHost*>>& wil
             [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
 }
 
-constexpr std::size_t kAuthorityMax = 261;  // A DNS name and ":65535".
+constexpr std::size_t kAuthorityMax = 266;  // A DNS name, ":65535" and ":443".
 
 }  // namespace
 
@@ -72,11 +73,22 @@ RouteTable::RouteTable(std::string name, std::string version, std::vector<Virtua
   sort_by_length(prefixes_);
 }
 
-const VirtualHost* RouteTable::host_for(std::string_view authority) const {
-  if (authority.empty() || authority.size() > kAuthorityMax) return any_;
+const VirtualHost* RouteTable::host_for(std::string_view authority,
+                                        std::string_view usual_port) const {
+  if (authority.empty() || authority.size() > kAuthorityMax - usual_port.size()) return any_;
   char lower[kAuthorityMax];
-  std::ranges::transform(authority, lower, [](char c) { return to_lower(c); });
+  const auto end = std::ranges::transform(authority, lower, [](char c) { return to_lower(c); }).out;
   const std::string_view host(lower, authority.size());
+  if (const VirtualHost* named = named_host(host)) return named;
+  const std::size_t bracket = host.rfind(']');
+  const bool has_port = host.find(':', bracket == host.npos ? 0 : bracket) != host.npos;
+  if (has_port || usual_port.empty()) return any_;
+  std::ranges::copy(usual_port, end);
+  const VirtualHost* named = named_host({lower, authority.size() + usual_port.size()});
+  return named != nullptr ? named : any_;
+}
+
+const VirtualHost* RouteTable::named_host(std::string_view host) const {
   if (const auto found = exact_.find(host); found != exact_.end()) return found->second;
   // A wildcard stands for at least one character.
   for (const auto& [suffix, target] : suffixes_) {
@@ -85,11 +97,11 @@ const VirtualHost* RouteTable::host_for(std::string_view authority) const {
   for (const auto& [prefix, target] : prefixes_) {
     if (host.size() > prefix.size() && host.starts_with(prefix)) return target;
   }
-  return any_;
+  return nullptr;
 }
 
 const Route* RouteTable::route_for(const Request& request) const {
-  const VirtualHost* host = host_for(request.authority);
+  const VirtualHost* host = host_for(request.authority, usual_port(request.scheme));
   if (host == nullptr) return nullptr;
   for (const Route& route : host->routes) {
     if (matches(route.match, request)) return &route;

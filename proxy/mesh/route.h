@@ -118,8 +118,8 @@ class RouteTable {
   RouteTable(const RouteTable&) = delete;  // The look-up points into hosts_.
   RouteTable& operator=(const RouteTable&) = delete;
   // Exact domain, then longest suffix wildcard, longest prefix wildcard, "*". A port in `authority`
-  // is part of the domain, as in Envoy.
-  const VirtualHost* host_for(std::string_view authority) const;
+  // is part of the domain, as in Envoy; without one, a domain with `usual_port` (":80") is meant too.
+  const VirtualHost* host_for(std::string_view authority, std::string_view usual_port = {}) const;
   // The first route whose match holds; null if none.
   const Route* route_for(const Request& request) const;
   const std::string& name() const { return name_; }
@@ -127,6 +127,9 @@ class RouteTable {
   const std::vector<VirtualHost>& hosts() const { return hosts_; }
 
  private:
+  // Null if only "*" would take it.
+  const VirtualHost* named_host(std::string_view host) const;
+
   std::string name_;
   std::string version_;  // Of the resource that it came from; "" if static.
   std::vector<VirtualHost> hosts_;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/http/canonical.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster_config.h"
 #include "proxy/mesh/rbac.h"
@@ -58,6 +59,9 @@ struct HttpManager {
   bool use_remote_address = false;  // Append the peer to x-forwarded-for.
   bool generate_request_id = true;
   std::string server_name = "glia";  // Value of `server` on responses the proxy makes.
+  PathRules path_rules;
+  std::string
+      via;  // Appended to `via` of requests and responses, and known again; "": no such field.
   std::vector<FilterConfig> filters;
   std::vector<AccessLogConfig> access_logs;
   std::shared_ptr<const RouteTable> routes;  // Null while RDS has not answered.

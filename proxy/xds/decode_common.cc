@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
 
 namespace glia {
 
@@ -241,6 +242,28 @@ HeaderMutation decode_header_mutation(const Reader& owner, std::string_view dire
     }
   }
   return mutation;
+}
+
+std::string decode_field_text(const Reader& owner, std::string_view field) {
+  std::string text = owner.text(field);
+  if (!is_value(text)) owner.fail(field, "holds a control byte, which no header field may hold");
+  return text;
+}
+
+std::string decode_authority(const Reader& owner, std::string_view field) {
+  std::string text = owner.text(field);
+  if (!text.empty() && !is_authority(text)) {
+    owner.fail(field, "is not a host name or address with or without a port");
+  }
+  return text;
+}
+
+std::string decode_path_text(const Reader& owner, std::string_view field) {
+  std::string text = owner.text(field);
+  if (!text.empty() && !is_path(text[0] == '/' ? text : cat('/', text))) {
+    owner.fail(field, "holds a byte that may not stand in a path");
+  }
+  return text;
 }
 
 Duration decode_limit(const Reader& owner, std::string_view field, Duration otherwise) {

@@ -31,6 +31,12 @@ void expect_ads(const Reader& config_source);
 // Lower-case name of a header field; refuses what is none.
 std::string decode_field_name(const Reader& owner, std::string_view field);
 bool is_field_name(std::string_view name);
+// A text that is sent in a header field: refuses what may not stand there.
+std::string decode_field_text(const Reader& owner, std::string_view field);
+// A host with or without a port, as a request names it, or "".
+std::string decode_authority(const Reader& owner, std::string_view field);
+// A path, or what stands in place of the beginning of one; "" is neither.
+std::string decode_path_text(const Reader& owner, std::string_view field);
 // A time limit that Envoy switches off by 0s; ours is then a year.
 Duration decode_limit(const Reader& owner, std::string_view field, Duration otherwise);
 // Limits in Http2ProtocolOptions and HttpProtocolOptions (envoy.config.core.v3).

@@ -1,6 +1,7 @@
 #include "proxy/xds/decode_listener.h"
 
 #include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
 #include "proxy/xds/decode_accesslog.h"
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_rbac.h"
@@ -53,6 +54,36 @@ void decode_client_cert(const Reader& manager, HttpManager& http) {
   details.only("chain", false);
 }
 
+// Only WebSocket, or another protocol that takes an HTTP/1.1 connection over whole.
+void decode_upgrades(const Reader& manager, Http1Options& http1) {
+  manager.each("upgrade_configs", [&](const Reader& config, std::size_t) {
+    std::string type = to_lower(config.text("upgrade_type"));
+    if (type == "connect" || type == "h2c" || !is_token(type)) {
+      config.fail("upgrade_type", cat("\"", type, "\" is not supported by glia-proxy"));
+    }
+    if (config.flag("enabled", true)) http1.upgrades.push_back(std::move(type));
+  });
+}
+
+void decode_http1_options(const Reader& options, Http1Options& http1) {
+  http1.accept_http_10 = options.flag("accept_http_10");
+  http1.default_host = decode_authority(options, "default_host_for_http_10");
+  options.only("enable_trailers", true);  // They pass by an allow list.
+}
+
+PathRules decode_path_rules(const Reader& manager) {
+  PathRules rules;
+  rules.resolve_dots = manager.flag("normalize_path");
+  rules.merge_slashes = manager.flag("merge_slashes");
+  const std::string action = manager.choice("path_with_escaped_slashes_action");
+  rules.escaped_slashes = action == "REJECT_REQUEST"          ? EscapedSlashes::kReject
+                          : action == "UNESCAPE_AND_REDIRECT" ? EscapedSlashes::kRedirect
+                          : action == "UNESCAPE_AND_FORWARD"  ? EscapedSlashes::kForward
+                                                              : EscapedSlashes::kKeep;
+  manager.accept("strip_trailing_host_dot");  // Always done.
+  return rules;
+}
+
 void decode_filters(const Reader& manager, HttpManager& http) {
   bool routed = false;
   manager.each("http_filters", [&](const Reader& filter, std::size_t) {
@@ -99,7 +130,11 @@ void decode_manager(const Reader& manager, HttpManager& http, ListenerResource::
   decode_routes(manager, http, chain);
   http.use_remote_address = manager.flag("use_remote_address");
   http.generate_request_id = manager.flag("generate_request_id", true);
-  if (manager.has("server_name")) http.server_name = manager.text("server_name");
+  if (manager.has("server_name")) http.server_name = decode_field_text(manager, "server_name");
+  http.via = decode_field_text(manager, "via");
+  http.path_rules = decode_path_rules(manager);
+  decode_upgrades(manager, http.server.http1);
+  decode_http1_options(manager.message("http_protocol_options"), http.server.http1);
   manager.each("access_log", [&](const Reader& log, std::size_t) {
     if (auto decoded = decode_access_log(log)) http.access_logs.push_back(*std::move(decoded));
   });

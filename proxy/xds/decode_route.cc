@@ -4,6 +4,7 @@
 #include <set>
 
 #include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_rbac.h"
 
@@ -122,8 +123,8 @@ ForwardAction decode_forward(const Reader& action) {
   forward.timeout = action.duration("timeout", forward.timeout);
   decode_max_duration(action, forward);
   forward.idle_timeout = action.duration("idle_timeout");
-  forward.prefix_rewrite = action.text("prefix_rewrite");
-  forward.host_rewrite = action.text("host_rewrite_literal");
+  forward.prefix_rewrite = decode_path_text(action, "prefix_rewrite");
+  forward.host_rewrite = decode_authority(action, "host_rewrite_literal");
   return forward;
 }
 
@@ -143,9 +144,12 @@ RedirectAction decode_redirect(const Reader& action) {
                     : code == "PERMANENT_REDIRECT" ? 308
                                                    : 301;
   redirect.scheme = action.flag("https_redirect") ? "https" : action.text("scheme_redirect");
-  redirect.host = action.text("host_redirect");
-  redirect.path = action.text("path_redirect");
-  redirect.prefix = action.text("prefix_rewrite");
+  if (!redirect.scheme.empty() && !is_token(redirect.scheme)) {
+    action.fail("scheme_redirect", "is no scheme; write http or https");
+  }
+  redirect.host = decode_authority(action, "host_redirect");
+  redirect.path = decode_path_text(action, "path_redirect");
+  redirect.prefix = decode_path_text(action, "prefix_rewrite");
   if (action.has("port_redirect")) {
     redirect.port = static_cast<uint16_t>(action.number("port_redirect", 0, 65535));
   }

@@ -195,6 +195,31 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
        "a safe_regex has no prefix\n"},
       {route("{match: {prefix: /a}, route: {cluster: c, prefix_rewrite: b}}"),
        "route.virtual_hosts[0].routes[0].route.prefix_rewrite: \"b\" does not begin with /\n"},
+      // What is sent in a field or a request line can add no line of its own.
+      {route("{match: {prefix: /}, route: {cluster: c, host_rewrite_literal: \"a\\r\\nx: y\", "
+             "prefix_rewrite: \"/a\\r\\nx: y\"}}"),
+       "route.virtual_hosts[0].routes[0].route.prefix_rewrite: holds a byte that may not stand in "
+       "a "
+       "path\n"
+       "route.virtual_hosts[0].routes[0].route.host_rewrite_literal: is not a host name or address "
+       "with or without a port\n"},
+      {route("{match: {prefix: /}, redirect: {scheme_redirect: \"a\\n\", host_redirect: \"a\\nb\", "
+             "path_redirect: \"/\\n\"}}"),
+       "route.virtual_hosts[0].routes[0].redirect.scheme_redirect: is no scheme; write http or "
+       "https\n"
+       "route.virtual_hosts[0].routes[0].redirect.host_redirect: is not a host name or address "
+       "with "
+       "or without a port\n"
+       "route.virtual_hosts[0].routes[0].redirect.path_redirect: holds a byte that may not stand "
+       "in "
+       "a path\n"},
+      {route("{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: "
+             "\"x\\n\", value: y}}, {header: {key: x, value: \"a\\r\\nb: c\"}}]}"),
+       "route.virtual_hosts[0].routes[0].request_headers_to_add[0].header.key: \"x\n\" is no name "
+       "of "
+       "a header field\n"
+       "route.virtual_hosts[0].routes[0].request_headers_to_add[1].header.value: has a control "
+       "character\n"},
       {route("{match: {prefix: /}, direct_response: {status: 100}}"),
        "route.virtual_hosts[0].routes[0].direct_response.status: 100 is below 200\n"},
       {route("{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: x, "
@@ -393,6 +418,35 @@ TEST(DecodeListener, RefusesWithThePathOfTheField) {
        "glia-proxy\n"
        "listener.filter_chains[0].filters[0].typed_config.request_timeout: is negative or broken\n"
        "listener.filter_chains[0].filters[0].typed_config.tracing: not supported by glia-proxy\n"},
+      {listener("{filters: [" + hcm + router + ", server_name: \"a\\r\\nb: c\", via: \"\\n\"}}]}"),
+       "listener.filter_chains[0].filters[0].typed_config.server_name: holds a control byte, which "
+       "no header field may hold\n"
+       "listener.filter_chains[0].filters[0].typed_config.via: holds a control byte, which no "
+       "header "
+       "field may hold\n"},
+      {listener(
+           "{filters: [" + hcm + router +
+           ", upgrade_configs: [{upgrade_type: CONNECT}, {upgrade_type: h2c}, {filters: [{}]}], "
+           "http_protocol_options: {enable_trailers: false, default_host_for_http_10: \"a "
+           "b\"}}}]}"),
+       "listener.filter_chains[0].filters[0].typed_config.upgrade_configs[0].upgrade_type: "
+       "\"connect\" "
+       "is not supported by glia-proxy\n"
+       "listener.filter_chains[0].filters[0].typed_config.upgrade_configs[1].upgrade_type: \"h2c\" "
+       "is "
+       "not supported by glia-proxy\n"
+       "listener.filter_chains[0].filters[0].typed_config.upgrade_configs[2].upgrade_type: \"\" is "
+       "not "
+       "supported by glia-proxy\n"
+       "listener.filter_chains[0].filters[0].typed_config.http_protocol_options.default_host_for_"
+       "http_"
+       "10: is not a host name or address with or without a port\n"
+       "listener.filter_chains[0].filters[0].typed_config.http_protocol_options.enable_trailers: "
+       "only "
+       "true is supported by glia-proxy\n"
+       "listener.filter_chains[0].filters[0].typed_config.upgrade_configs[2].filters[0]: not "
+       "supported "
+       "by glia-proxy\n"},
       {listener("{filters: [" + hcm + router +
                 ", set_current_client_cert_details: {chain: true, uri: true}}}]}"),
        "listener.filter_chains[0].filters[0].typed_config.set_current_client_cert_details.chain: "

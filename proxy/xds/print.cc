@@ -188,6 +188,21 @@ std::string text_of(const HttpLimits& limits) {
                     usual.requests_per_connection));
 }
 
+std::string text_of(const Http1Options& http1) {
+  std::string text = http1.accept_http_10 ? " http/1.0" : "";
+  if (!http1.default_host.empty()) text += cat(" for host ", http1.default_host);
+  for (const std::string& upgrade : http1.upgrades) text += cat(" upgrade ", upgrade);
+  return text;
+}
+
+std::string text_of(const PathRules& rules) {
+  constexpr std::string_view kSlashes[] = {
+      "", " escaped slashes refused", " escaped slashes redirected", " escaped slashes decoded"};
+  return cat(rules.resolve_dots ? " dots resolved" : "",
+             rules.merge_slashes ? " slashes merged" : "",
+             kSlashes[static_cast<int>(rules.escaped_slashes)]);
+}
+
 std::string text_of(const TlsContext* tls) {
   if (tls == nullptr) return " clear text";
   std::string text = " tls";
@@ -212,7 +227,8 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        unless("stream idle timeout", http.stream_idle_timeout, usual.stream_idle_timeout),
        unless("request timeout", http.request_timeout, usual.request_timeout),
        unless("longest stream", http.max_stream_duration, usual.max_stream_duration),
-       unless("server", http.server_name, usual.server_name),
+       unless("server", http.server_name, usual.server_name), text_of(http.server.http1),
+       text_of(http.path_rules), unless("via", http.via, usual.via),
        http.use_remote_address ? " remote address" : "",
        http.generate_request_id ? "" : " no request id", " client certificate ",
        kForward[static_cast<int>(http.forward_client_cert)]);

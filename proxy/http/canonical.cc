@@ -1,0 +1,133 @@
+#include "proxy/http/canonical.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
+
+namespace glia {
+namespace {
+
+constexpr std::string_view kDotSegment =
+    "the path has a segment \".\" or \"..\", which applications read in different ways; send the "
+    "path that is meant";
+constexpr std::string_view kBrokenEscape =
+    "the path holds a '%' without two hexadecimal digits behind it; write \"%25\" for a percent "
+    "sign";
+constexpr std::string_view kNul = "the path holds \"%00\", where applications may end it";
+constexpr std::string_view kEscapedSlash =
+    "the path holds an escaped slash, which applications read in different ways "
+    "(path_with_escaped_slashes_action)";
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lowered = to_lower(c);
+  return lowered >= 'a' && lowered <= 'f' ? lowered - 'a' + 10 : -1;
+}
+
+bool is_unreserved(char c) {
+  using namespace syntax_detail;
+  return is_digit(c) || is_upper(c) || is_lower(c) || one_of(c, "-._~");
+}
+
+struct Decoded {
+  std::string path;
+  std::string_view fault;
+  bool slashes = false;  // Escaped ones were found.
+};
+
+// One pass over the escapes; '%' itself is never decoded, so nothing is decoded twice.
+Decoded decode_escapes(std::string_view path, EscapedSlashes action) {
+  Decoded decoded;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] != '%') {
+      decoded.path += path[i];
+      continue;
+    }
+    const int high = i + 2 < path.size() ? hex_value(path[i + 1]) : -1;
+    const int low = high >= 0 ? hex_value(path[i + 2]) : -1;
+    if (low < 0) return {.fault = kBrokenEscape};
+    const char byte = static_cast<char>(high * 16 + low);
+    if (byte == 0) return {.fault = kNul};
+    const bool slash = byte == '/' || byte == '\\';
+    decoded.slashes = decoded.slashes || slash;
+    if (slash && action == EscapedSlashes::kReject) return {.fault = kEscapedSlash};
+    if (is_unreserved(byte)) {
+      decoded.path += byte;
+    } else if (slash && action != EscapedSlashes::kKeep) {
+      decoded.path += '/';
+    } else {
+      constexpr std::string_view kHex = "0123456789ABCDEF";
+      decoded.path += '%';
+      decoded.path += kHex[static_cast<std::size_t>(high)];
+      decoded.path += kHex[static_cast<std::size_t>(low)];
+    }
+    i += 2;
+  }
+  return decoded;
+}
+
+// RFC 3986 section 5.2.4; above the root is the root.
+std::string without_dots(std::string_view path) {
+  std::string out;
+  for (std::size_t at = 1; at <= path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    const std::string_view segment = path.substr(at, end - at);
+    const bool last = end == path.size();
+    at = end + 1;
+    if (segment == "..") out.resize(std::min(out.rfind('/'), out.size()));
+    if (segment != "." && segment != "..") {
+      out += cat('/', segment);
+    } else if (last) {
+      out += '/';
+    }
+  }
+  return out;
+}
+
+std::string with_single_slashes(std::string_view path) {
+  std::string out;
+  for (const char c : path) {
+    if (c != '/' || !out.ends_with('/')) out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+CanonicalPath canonical_path(std::string_view target, const PathRules& rules, Arena& arena) {
+  const std::string_view path = target.substr(0, target.find('?'));
+  const bool escapes = path.find('%') != path.npos;
+  const bool dots = path.find("/.") != path.npos;
+  const bool slashes = rules.merge_slashes && path.find("//") != path.npos;
+  if (!escapes && !dots && !slashes) return {.path = target};
+  Decoded decoded = decode_escapes(path, rules.escaped_slashes);
+  if (!decoded.fault.empty()) return {.path = target, .fault = decoded.fault};
+  if (rules.resolve_dots) decoded.path = without_dots(decoded.path);
+  if (rules.merge_slashes) decoded.path = with_single_slashes(decoded.path);
+  // Also those that only some applications would see: "..;a=b", "..%2F".
+  if (has_dot_segment(decoded.path)) return {.path = target, .fault = kDotSegment};
+  if (decoded.path == path) return {.path = target};
+  return {.path = arena.copy(cat(decoded.path, target.substr(path.size()))),
+          .redirect = decoded.slashes && rules.escaped_slashes == EscapedSlashes::kRedirect};
+}
+
+std::string_view usual_port(std::string_view scheme) { return scheme == "https" ? ":443" : ":80"; }
+
+std::string_view canonical_authority(std::string_view authority, std::string_view scheme,
+                                     Arena& arena) {
+  const std::size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
+  const std::size_t colon = std::min(authority.find(':', bracket), authority.size());
+  std::string_view host = authority.substr(0, colon);
+  std::string_view port = authority.substr(colon);  // With its colon.
+  while (host.size() > 1 && host.ends_with('.')) host.remove_suffix(1);
+  while (port.size() > 2 && port[1] == '0') port = arena.copy(cat(':', port.substr(2)));
+  if (port == usual_port(scheme)) port = {};
+  const bool lower = std::ranges::none_of(host, syntax_detail::is_upper);
+  if (lower && host.size() + port.size() == authority.size()) return authority;
+  return arena.copy(cat(to_lower(host), port));
+}
+
+}  // namespace glia
