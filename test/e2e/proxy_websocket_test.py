@@ -32,6 +32,10 @@ async def chat(request):
     return socket
 
 
+async def plain(_):
+    return web.Response(text="plain")
+
+
 class WebSocketOrigin(contextlib.AbstractContextManager):
     """An aiohttp server on a thread of its own."""
 
@@ -45,7 +49,7 @@ class WebSocketOrigin(contextlib.AbstractContextManager):
     async def _start(self):
         app = web.Application()
         app.router.add_get("/chat", chat)
-        app.router.add_get("/plain", lambda request: web.Response(text="plain"))
+        app.router.add_get("/plain", plain)
         self.runner = web.AppRunner(app, shutdown_timeout=0)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", 0)
