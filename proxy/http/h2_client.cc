@@ -32,12 +32,12 @@ void H2ClientStream::break_off(ErrorKind kind, std::string_view what) {
   wake_all();
 }
 
-void H2ClientStream::head_field(const Field& field) {
+bool H2ClientStream::head_field(const Field& field) {
   if (!response_) {
     response_.emplace(arena());
     decoder_.emplace(*response_, client_.limits());
   }
-  decoder_->add(field.name, field.value, field.unique);
+  return decoder_->add(field.name, field.value, field.unique);
 }
 
 void H2ClientStream::head_ended() {
@@ -189,13 +189,18 @@ std::unique_ptr<Call> H2Client::start(Request& request) {
 
 void H2Client::head_began(const nghttp2_frame&) {}
 
-void H2Client::field(H2Stream& any, const Field& field) {
+// False: nghttp2 goes on only to keep its table; that costs little.
+bool H2Client::field(H2Stream& any, const Field& field) {
   auto& stream = static_cast<H2ClientStream&>(any);
-  if (stream.aborted_) return;
-  if (!stream.head_complete_) return stream.head_field(field);
-  if (!stream.receive_trailer(field.name, field.value)) {
-    stream.break_off(ErrorKind::kTooLarge, "sent trailers above the limit");
+  if (stream.aborted_) return false;
+  if (!stream.head_complete_) {
+    if (stream.head_field(field)) return true;
+    stream.break_off(ErrorKind::kTooLarge, "sent a response head above the limit");
+    return false;
   }
+  if (stream.receive_trailer(field.name, field.value) == H2Stream::Trailer::kTaken) return true;
+  stream.break_off(ErrorKind::kTooLarge, "sent trailers above the limit");
+  return false;
 }
 
 void H2Client::head_ended(H2Stream& any) {

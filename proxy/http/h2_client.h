@@ -35,7 +35,7 @@ class H2ClientStream final : public H2Stream {
   void fail_request(const Error& error);
   // The owner of the call is gone.
   void abandon();
-  void head_field(const Field& field);
+  bool head_field(const Field& field);
   void head_ended();
   void break_off(ErrorKind kind, std::string_view what);
 
@@ -103,7 +103,7 @@ class H2Client final : public ClientCodec, private H2Session {
   friend class H2ClientStream;
 
   void head_began(const nghttp2_frame& frame) override;
-  void field(H2Stream& stream, const Field& field) override;
+  bool field(H2Stream& stream, const Field& field) override;
   void head_ended(H2Stream& stream) override;
   void end_was_sent(H2Stream&) override {}
   void input_complete(H2Stream& stream) override;

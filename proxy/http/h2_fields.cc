@@ -56,8 +56,9 @@ class NvList {
 
 bool FieldBudget::take(std::string_view name, std::string_view value) {
   const std::size_t bytes = name.size() + value.size() + kFieldOverhead;
-  if (spent_ || fields_left_ == 0 || bytes > bytes_left_) {
+  if (spent_ || fields_left_ == 0 || bytes > bytes_left_ || name.size() > kLongestName) {
     spent_ = true;
+    beyond_ += bytes;
     return false;
   }
   --fields_left_;
@@ -65,8 +66,13 @@ bool FieldBudget::take(std::string_view name, std::string_view value) {
   return true;
 }
 
-void RequestDecoder::add(std::string_view name, std::string_view value, bool unique) {
-  if (!budget_.take(name, value)) return;
+bool RequestDecoder::add(std::string_view name, std::string_view value, bool unique) {
+  if (!budget_.take(name, value)) return !budget_.hopeless();
+  take(name, value, unique);
+  return true;
+}
+
+void RequestDecoder::take(std::string_view name, std::string_view value, bool unique) {
   if (name.front() == ':') return add_pseudo(name, value);
   Headers& headers = request_.headers;
   if (name == "host") {
@@ -75,8 +81,9 @@ void RequestDecoder::add(std::string_view name, std::string_view value, bool uni
     request_.trailers_accepted = true;  // nghttp2 lets no other value through.
   } else if (name == "content-length") {
     content_length_ = parse_decimal(value);
-  } else if (name == "expect" && equal_no_case(value, "100-continue")) {
-    expects_continue_ = true;
+  } else if (name == "expect") {
+    const bool known = equal_no_case(value, "100-continue");
+    (known ? expects_continue_ : expects_other_) = true;
   } else {
     // On HTTP/1 an origin may read x_y as x-y (checklist A20).
     if (name.find('_') != std::string_view::npos && imitates_protected(name)) malformed_ = true;
@@ -96,6 +103,7 @@ void RequestDecoder::add_pseudo(std::string_view name, std::string_view value) {
 FieldFault RequestDecoder::finish() {
   if (budget_.spent()) return FieldFault::kTooLarge;
   if (request_.method == "CONNECT" || request_.method == "TRACE") return FieldFault::kNotAllowed;
+  if (expects_other_) return FieldFault::kExpectation;
   if (request_.scheme != "http" && request_.scheme != "https") return FieldFault::kMalformed;
   if (malformed_ || !is_method(request_.method)) return FieldFault::kMalformed;
   const bool asterisk = request_.path == "*" && request_.method == "OPTIONS";
@@ -129,8 +137,8 @@ void RequestDecoder::join_cookies() {
   headers.add_kept("cookie", {joined.data(), used});
 }
 
-void ResponseDecoder::add(std::string_view name, std::string_view value, bool unique) {
-  if (!budget_.take(name, value)) return;
+bool ResponseDecoder::add(std::string_view name, std::string_view value, bool unique) {
+  if (!budget_.take(name, value)) return !budget_.hopeless();
   if (name == ":status") {
     response_.status = static_cast<int>(parse_decimal(value).value_or(0));
   } else if (name == "content-length") {
@@ -139,6 +147,7 @@ void ResponseDecoder::add(std::string_view name, std::string_view value, bool un
     Headers& headers = response_.headers;
     headers.add_kept(headers.arena().copy(name), headers.arena().copy(value), unique);
   }
+  return true;
 }
 
 FieldFault ResponseDecoder::finish() const {

@@ -21,9 +21,10 @@ namespace glia {
 // What is wrong with a message's fields, worst last.
 enum class FieldFault : uint8_t {
   kNone,
-  kTooLarge,    // A named limit was reached: 431.
-  kNotAllowed,  // A method that we do not serve: 405.
-  kMalformed,   // RFC 9113 section 8.1.1: the stream is reset.
+  kTooLarge,     // A named limit was reached: 431.
+  kExpectation,  // One that we cannot meet: 417.
+  kNotAllowed,   // A method that we do not serve: 405.
+  kMalformed,    // RFC 9113 section 8.1.1: the stream is reset.
 };
 
 // Counts names and values against the limits. Each field is charged 64 bytes on top, so that very
@@ -31,16 +32,23 @@ enum class FieldFault : uint8_t {
 class FieldBudget {
  public:
   explicit FieldBudget(const HttpLimits& limits)
-      : bytes_left_(limits.header_bytes), fields_left_(limits.header_fields) {}
+      : allowed_(limits.header_bytes),
+        bytes_left_(limits.header_bytes),
+        fields_left_(limits.header_fields) {}
   // False from the field on that does not fit.
   bool take(std::string_view name, std::string_view value);
   bool spent() const { return spent_; }
+  // Far beyond it: not even what it still says is worth to be decoded.
+  bool hopeless() const { return beyond_ > 2 * allowed_; }
 
   static constexpr std::size_t kFieldOverhead = 64;  // bytes
+  static constexpr std::size_t kLongestName = 256;   // bytes, as HTTP/1.1's parser
 
  private:
+  std::size_t allowed_;  // bytes
   std::size_t bytes_left_;
   std::size_t fields_left_;
+  std::size_t beyond_ = 0;  // bytes, from the first field on that did not fit
   bool spent_ = false;
 };
 
@@ -48,14 +56,15 @@ class FieldBudget {
 class RequestDecoder {
  public:
   RequestDecoder(Request& request, const HttpLimits& limits) : request_(request), budget_(limits) {}
-  // `unique`: see Field.
-  void add(std::string_view name, std::string_view value, bool unique = false);
+  // `unique`: see Field. False once there is no sense in adding more.
+  bool add(std::string_view name, std::string_view value, bool unique = false);
   // After the last field: completes the request or says why it is refused.
   FieldFault finish();
   std::optional<uint64_t> content_length() const { return content_length_; }
   bool expects_continue() const { return expects_continue_; }
 
  private:
+  void take(std::string_view name, std::string_view value, bool unique);
   void add_pseudo(std::string_view name, std::string_view value);
   void join_cookies();
 
@@ -65,6 +74,7 @@ class RequestDecoder {
   std::optional<uint64_t> content_length_;
   std::size_t cookies_ = 0;
   bool expects_continue_ = false;
+  bool expects_other_ = false;
   bool malformed_ = false;
 };
 
@@ -73,8 +83,8 @@ class ResponseDecoder {
  public:
   ResponseDecoder(Response& response, const HttpLimits& limits)
       : response_(response), budget_(limits) {}
-  // `unique`: see Field.
-  void add(std::string_view name, std::string_view value, bool unique = false);
+  // As RequestDecoder::add.
+  bool add(std::string_view name, std::string_view value, bool unique = false);
   FieldFault finish() const;
   std::optional<uint64_t> content_length() const { return content_length_; }
 

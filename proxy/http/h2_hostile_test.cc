@@ -173,35 +173,6 @@ TEST_F(BadClient, IsRefusedStreamsAboveTheLimit) {
   EXPECT_EQ(server.stats.requests_active, 3u);
 }
 
-TEST_F(BadClient, IsCutOffWhenItResetsWithoutEnd) {
-  connect();
-  int rounds = 0;
-  for (; rounds < 100 && !peer->ended(); ++rounds) {
-    for (int i = 0; i < 50; ++i) {
-      const int32_t id = peer->head(-1, kGet, true);
-      if (id > 0) peer->reset(id, NGHTTP2_CANCEL);
-    }
-    settle();
-  }
-  EXPECT_TRUE(peer->ended());
-  EXPECT_LT(rounds, 30);
-  EXPECT_EQ(served, 0);  // A head and its reset in one read start nothing.
-}
-
-TEST_F(BadClient, IsCutOffWhenItFloodsWithPings) {
-  connect();
-  pipe->hold(1, true);  // And reads nothing.
-  for (int i = 0; i < 200 && server.connection() != nullptr; ++i) {
-    for (int k = 0; k < 100; ++k) {
-      nghttp2_submit_ping(peer->session(), NGHTTP2_FLAG_NONE, nullptr);
-      peer->send();
-    }
-    settle();
-  }
-  EXPECT_TRUE(turn_until([&] { return server.connection() == nullptr; }, 100ms));
-  EXPECT_LE(pipe->bytes_from(1), 256u * 1024);
-}
-
 TEST_F(BadClient, IsCutOffWhenItsHeadNeverEnds) {
   server.options.limits.header_time = 10s;
   connect();

@@ -10,11 +10,9 @@
 #include <vector>
 
 #include "proxy/base/text.h"
-#include "proxy/http/h2_test_support.h"
+#include "proxy/http/h2_raw_test_support.h"
 
 namespace glia {
-
-using FieldList = std::vector<std::pair<std::string, std::string>>;
 
 class RawPeer final : private Stream::Watcher {
  public:

@@ -106,6 +106,13 @@ void H2ServerStream::refuse(const Refusal& refusal) {
   }
 }
 
+void H2ServerStream::blame(uint32_t code) {
+  if (!open() || aborted_) return;
+  server_.broken_by_peer();
+  server_.gate().count_reset(loop_.now());
+  reset_as(code);
+}
+
 void H2ServerStream::say_continue() {
   if (!open() || responded_) return;
   constexpr std::string_view kName = ":status";
@@ -163,12 +170,18 @@ void H2Server::head_began(const nghttp2_frame& frame) {
   nghttp2_session_set_stream_user_data(nghttp2(), frame.hd.stream_id, stream);
 }
 
-void H2Server::field(H2Stream& any, const Field& field) {
+bool H2Server::field(H2Stream& any, const Field& field) {
   auto& stream = static_cast<H2ServerStream&>(any);
   if (!stream.head_complete_) {
-    return stream.decoder_.add(field.name, field.value, field.unique);
+    if (stream.decoder_.add(field.name, field.value, field.unique)) return true;
+  } else {
+    const auto taken = stream.receive_trailer(field.name, field.value);
+    if (taken == H2Stream::Trailer::kTaken) return true;
+    if (taken == H2Stream::Trailer::kTooLarge) stream.blame(NGHTTP2_ENHANCE_YOUR_CALM);
+    if (taken == H2Stream::Trailer::kTooLarge) return true;
   }
-  if (!stream.receive_trailer(field.name, field.value)) stream.reset_as(NGHTTP2_ENHANCE_YOUR_CALM);
+  terminate_soon(NGHTTP2_ENHANCE_YOUR_CALM, "a header block far above the limit");
+  return false;
 }
 
 void H2Server::head_ended(H2Stream& any) {
@@ -176,12 +189,18 @@ void H2Server::head_ended(H2Stream& any) {
   if (stream.head_complete_) return;  // Trailers.
   stream.head_complete_ = true;
   const FieldFault fault = stream.decoder_.finish();
-  if (fault != FieldFault::kNone) broken_by_peer();
   switch (fault) {
     case FieldFault::kNone: break;
-    case FieldFault::kTooLarge: return stream.refuse({431, "the head is larger than the limit"});
-    case FieldFault::kNotAllowed: return stream.refuse({405, "the method is not allowed"});
-    case FieldFault::kMalformed: return stream.reset_as(NGHTTP2_PROTOCOL_ERROR);
+    case FieldFault::kTooLarge:
+      broken_by_peer();
+      return stream.refuse({431, "the head is larger than the limit"});
+    case FieldFault::kExpectation:
+      broken_by_peer();
+      return stream.refuse({417, "the expectation is not 100-continue"});
+    case FieldFault::kNotAllowed:
+      broken_by_peer();
+      return stream.refuse({405, "the method is not allowed"});
+    case FieldFault::kMalformed: return stream.blame(NGHTTP2_PROTOCOL_ERROR);
   }
   if (!stream.input_complete()) {
     stream.request_.body = std::make_unique<H2ServerStream::RequestBody>(
@@ -195,11 +214,17 @@ void H2Server::head_ended(H2Stream& any) {
   if (most != 0 && requests_ >= most) drain();
 }
 
-// Starts what nghttp2 has announced, when nghttp2 is no longer on the stack.
+// Starts what nghttp2 has announced, when nghttp2 is no longer on the stack. A stream keeps its place
+// until its work has ended, not only until the client has reset it: whoever opens and resets in turns
+// has no more work done at once than anyone else.
 Task<void> H2Server::start_streams() {
   for (;;) {
     co_await wait_in(begun_slot_);
-    for (H2ServerStream* stream : std::exchange(begun_, {})) {
+    std::size_t taken = 0;
+    while (taken < begun_.size()) {
+      H2ServerStream* const stream = begun_[taken];
+      if (stream->open() && active_ >= limits().streams) break;  // sweep() goes on.
+      ++taken;
       if (!stream->open()) {  // Reset in the same breath.
         stream->request_.body.reset();
         stream->release();
@@ -212,6 +237,7 @@ Task<void> H2Server::start_streams() {
       stream->root_ = stream->run();
       stream->root_.start();
     }
+    begun_.erase(begun_.begin(), begun_.begin() + static_cast<std::ptrdiff_t>(taken));
   }
 }
 
@@ -234,10 +260,12 @@ void H2Server::sweep() {
       stream->release();
     }
   }
+  if (!begun_.empty()) begun_slot_.wake(ready());
 }
 
 void H2Server::end_was_sent(H2Stream& any) {
   auto& stream = static_cast<H2ServerStream&>(any);
+  gate().request_finished();
   // RFC 9113 section 8.1: the rest of the request is not needed.
   if (!stream.input_complete()) stream.reset_as(NGHTTP2_NO_ERROR);
 }

@@ -44,6 +44,8 @@ class H2ServerStream final : public H2Stream, public ServerStream {
   // A response that the codec asks for by itself.
   void refuse(const Refusal& refusal);
   void reset_as(uint32_t code) { reset(code, {}); }
+  // The same for a mistake of the client, which pays for it.
+  void blame(uint32_t code);
   bool input_complete() const { return input_ended_; }
   void say_continue();
 
@@ -75,13 +77,14 @@ class H2Server final : public ServerCodec, private H2Session {
   friend class H2ServerStream;
 
   void head_began(const nghttp2_frame& frame) override;
-  void field(H2Stream& stream, const Field& field) override;
+  bool field(H2Stream& stream, const Field& field) override;
   void head_ended(H2Stream& stream) override;
   void end_was_sent(H2Stream& stream) override;
   void reset_was_sent() override { ++stats_.resets_sent; }
   void reset_was_received() override { ++stats_.resets_received; }
   void goaway_sent() override;
   void ping_answered() override { end_drain(); }
+  void worn_out() override { drain(); }
   void session_opened() override;
   void before_output() override;
   std::optional<TimePoint> check_deadline(TimePoint now) override;
@@ -97,7 +100,8 @@ class H2Server final : public ServerCodec, private H2Session {
   Service& service_;
   ServerConnection::Owner& owner_;
   HttpServerStats& stats_;
-  std::vector<H2ServerStream*> begun_;   // Heads that are complete; counted.
+  // Heads that are complete and wait for their turn; counted.
+  std::vector<H2ServerStream*> begun_;
   std::vector<H2ServerStream*> doomed_;  // Whose root is to be destroyed.
   WaitSlot begun_slot_;
   Task<void> starter_;

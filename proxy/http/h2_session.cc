@@ -1,6 +1,7 @@
 #include "proxy/http/h2_session.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -33,11 +34,11 @@ struct H2Callbacks {
                     std::size_t name_size, const uint8_t* value, std::size_t value_size,
                     uint8_t flags, void* user) {
     H2Stream* const stream = self(user).find(frame->hd.stream_id);
-    if (stream != nullptr) {
-      const bool never_indexed = (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
-      self(user).field(*stream, {text(name, name_size), text(value, value_size), never_indexed});
-    }
-    return 0;
+    if (stream == nullptr) return 0;
+    const bool never_indexed = (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
+    const bool go_on =
+        self(user).field(*stream, {text(name, name_size), text(value, value_size), never_indexed});
+    return go_on ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   }
   // A field that RFC 9113 section 8.2.1 forbids: the whole message is malformed.
   static int invalid_header(nghttp2_session*, const nghttp2_frame*, const uint8_t*, std::size_t,
@@ -101,16 +102,42 @@ namespace {
 
 constexpr std::size_t kFrameHead = 9;  // bytes, RFC 9113 section 4.1
 
-nghttp2_option* create_options() {
+// The gate counts resets and glitches, by our clock and with credit for useful work.
+constexpr uint64_t kUnlimited = UINT64_MAX;
+
+nghttp2_option* create_options(const HttpLimits& limits) {
   nghttp2_option* set = nullptr;
   CHECK(nghttp2_option_new(&set) == 0);
   nghttp2_option_set_no_auto_window_update(set, 1);
-  nghttp2_option_set_max_outbound_ack(set, H2Session::kUnsentAcks);
+  nghttp2_option_set_max_outbound_ack(set, limits.outbound_control_frames);
   nghttp2_option_set_max_settings(set, H2Session::kSettingsEntries);
-  nghttp2_option_set_max_continuations(set, H2Session::kContinuations);
-  nghttp2_option_set_stream_reset_rate_limit(set, H2Session::kResetBurst, H2Session::kResetRate);
-  nghttp2_option_set_glitch_rate_limit(set, H2Session::kGlitchBurst, H2Session::kGlitchRate);
+  nghttp2_option_set_stream_reset_rate_limit(set, kUnlimited, kUnlimited);
+  nghttp2_option_set_glitch_rate_limit(set, kUnlimited, kUnlimited);
   return set;
+}
+
+nghttp2_session* create_session(H2Session::Side side, H2Session* self, const HttpLimits& limits) {
+  nghttp2_session_callbacks* const callbacks = H2Callbacks::create();
+  nghttp2_option* const options = create_options(limits);
+  nghttp2_mem memory = h2_pool_memory();
+  nghttp2_session* session = nullptr;
+  const auto create =
+      side == H2Session::Side::kServer ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
+  CHECK(create(&session, callbacks, self, options, &memory) == 0);
+  nghttp2_option_del(options);
+  nghttp2_session_callbacks_del(callbacks);
+  return session;
+}
+
+// For when nghttp2 can say nothing any more: RFC 9113 section 6.8, by hand.
+std::array<char, kFrameHead + 8> goaway_frame(int32_t last_stream, uint32_t code) {
+  std::array<char, kFrameHead + 8> frame = {0, 0, 8, NGHTTP2_GOAWAY};
+  const auto put = [&](std::size_t at, uint32_t number) {
+    for (int shift = 24; shift >= 0; shift -= 8) frame[at++] = static_cast<char>(number >> shift);
+  };
+  put(kFrameHead, static_cast<uint32_t>(last_stream));
+  put(kFrameHead + 4, code);
+  return frame;
 }
 
 }  // namespace
@@ -121,17 +148,11 @@ H2Session::H2Session(Side side, EventLoop& loop, std::unique_ptr<Stream> stream,
       side_(side),
       limits_(limits),
       protocol_errors_(protocol_errors),
+      nghttp2_(create_session(side, this, limits)),
+      gate_(side == Side::kServer ? H2Gate::Peer::kClient : H2Gate::Peer::kServer, nghttp2_,
+            limits),
       idle_since_(loop.now()),
-      deadline_(*this) {
-  nghttp2_session_callbacks* const callbacks = H2Callbacks::create();
-  nghttp2_option* const options = create_options();
-  nghttp2_mem memory = h2_pool_memory();
-  const auto create =
-      side == Side::kServer ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
-  CHECK(create(&nghttp2_, callbacks, this, options, &memory) == 0);
-  nghttp2_option_del(options);
-  nghttp2_session_callbacks_del(callbacks);
-}
+      deadline_(*this) {}
 
 H2Session::~H2Session() {
   CHECK(streams_ == nullptr);  // The sides call die() while they are still whole.
@@ -158,6 +179,7 @@ void H2Session::opened(H2Stream& stream, int32_t id) {
   stream.id_ = id;
   stream.open_ = true;
   ++open_streams_;
+  if (side_ == Side::kClient) gate_.we_opened(id);
 }
 
 nghttp2_data_provider2 H2Session::provider(H2Stream& stream) {
@@ -165,6 +187,10 @@ nghttp2_data_provider2 H2Session::provider(H2Stream& stream) {
   provider.source.ptr = &stream;
   provider.read_callback = H2Callbacks::read;
   return provider;
+}
+
+bool H2Session::stuck(int32_t id, std::size_t bytes) const {
+  return queued() >= kOutputLimit || !fits_windows(id, bytes);
 }
 
 bool H2Session::fits_windows(int32_t id, std::size_t bytes) const {
@@ -206,22 +232,77 @@ void H2Session::wire_opened() {
 }
 
 void H2Session::wire_input(Slice input) {
-  if (dead_) return;
+  if (dead_ || terminated_) return;
   heard_at_ = loop().now();
   asked_at_.reset();
   trouble_ = 0;
-  input_ = &input;
-  const nghttp2_ssize read = nghttp2_session_mem_recv2(
-      nghttp2_, reinterpret_cast<const uint8_t*>(input.data()), input.size());
-  input_ = nullptr;
-  if (read < 0) {
-    broken_by_peer();
-    trouble_ = static_cast<int>(read);
-    die(lost("broke HTTP/2"));
-    return finish();
+  blamed_ = false;
+  while (!input.empty() && !terminated_) {
+    const H2Gate::Step step = gate_.look(input.view(), heard_at_);
+    input_ = &input;
+    const bool fed = feed(step.held) && feed(input.view().substr(0, step.pass));
+    input_ = nullptr;
+    if (!fed) return;
+    input.drop_front(step.pass + step.drop);
+    if (step.fault) mind(*step.fault);
+    check_limits();
   }
   if (head_began_) look_again_at(*head_began_ + limits_.header_time);
   mark();
+}
+
+// False if that was the end of the session.
+bool H2Session::feed(std::string_view bytes) {
+  if (bytes.empty()) return true;
+  const nghttp2_ssize read = nghttp2_session_mem_recv2(
+      nghttp2_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (read >= 0) return true;
+  break_off(static_cast<int>(read));
+  return false;
+}
+
+void H2Session::break_off(int error) {
+  connection_broken_by_peer();
+  trouble_ = error;
+  die(lost("broke HTTP/2"));
+  // Who does not speak HTTP/2 could not read it.
+  if (error == NGHTTP2_ERR_BAD_CLIENT_MAGIC) return finish();
+  const auto frame = goaway_frame(
+      nghttp2_session_get_last_proc_stream_id(nghttp2_),
+      error == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_INTERNAL_ERROR);
+  out().append_copy({frame.data(), frame.size()});
+  linger();
+}
+
+void H2Session::mind(const H2Gate::Fault& fault) {
+  if (terminated_) return;
+  if (fault.stream == 0) {
+    connection_broken_by_peer();
+    trouble_ = NGHTTP2_ERR_PROTO;
+    broke_ = fault.why;
+    return terminate(fault.code);
+  }
+  nghttp2_submit_rst_stream(nghttp2_, NGHTTP2_FLAG_NONE, fault.stream, fault.code);
+  broken_by_peer();
+  if (side_ == Side::kServer) gate_.count_reset(loop().now());
+  H2Stream* const stream = find(fault.stream);
+  if (stream == nullptr) return;
+  stream->fail(
+      Error(ErrorKind::kProtocol, peer_fault(), cat("the peer broke HTTP/2: ", fault.why)));
+}
+
+void H2Session::check_limits() {
+  if (fault_) mind(*std::exchange(fault_, {}));
+  if (terminated_) return;
+  // Every stream may have its answer's head there.
+  if (nghttp2_session_get_outbound_queue_size(nghttp2_) > limits_.outbound_frames + open_streams_) {
+    return mind({NGHTTP2_ENHANCE_YOUR_CALM, "more answers than it reads"});
+  }
+  if (!gate_.take_spent()) return;
+  if (gate_.overdrawn()) {
+    return mind({NGHTTP2_ENHANCE_YOUR_CALM, "more useless frames than the limits allow"});
+  }
+  if (gate_.worn()) worn_out();
 }
 
 void H2Session::wire_ended() {
@@ -239,6 +320,7 @@ void H2Session::wire_flushed() {
 }
 
 void H2Session::produce() {
+  if (!dead_) check_limits();
   before_output();
   if (over_) {
     if (told_ || !may_end()) return;
@@ -268,7 +350,11 @@ void H2Session::end_if_done() {
   if (dead_ || nghttp2_session_want_read(nghttp2_) || nghttp2_session_want_write(nghttp2_)) return;
   die(trouble_ != 0 ? lost("broke HTTP/2")
                     : Error(ErrorKind::kClosed, Fault::kSelf, "the HTTP/2 connection was ended"));
-  // The GOAWAY is still to be written, and to be read before the connection is torn down.
+  linger();
+}
+
+// The GOAWAY is still to be written, and to be read before the connection is torn down.
+void H2Session::linger() {
   finish_writing_when_flushed();
   linger_until_ = loop().now() + kLinger;
   look_again_at(*linger_until_);
@@ -310,8 +396,9 @@ void H2Session::finish() {
 Error H2Session::lost(std::string_view why) const {
   const std::string_view peer = side_ == Side::kServer ? "the client " : "the upstream ";
   const auto kind = trouble_ != 0 ? ErrorKind::kProtocol : ErrorKind::kReset;
-  return Error(kind, peer_fault(),
-               trouble_ != 0 ? cat(peer, why, ": ", nghttp2_strerror(trouble_)) : cat(peer, why));
+  if (trouble_ == 0) return Error(kind, peer_fault(), cat(peer, why));
+  const std::string_view what = broke_.empty() ? nghttp2_strerror(trouble_) : broke_;
+  return Error(kind, peer_fault(), cat(peer, why, ": ", what));
 }
 
 void H2Session::look_again_at(TimePoint when) {
@@ -390,7 +477,7 @@ void H2Session::frame_received(const nghttp2_frame& frame) {
       if (end) input_complete(*stream);
       return;
     }
-    case NGHTTP2_RST_STREAM: return reset_was_received();
+    case NGHTTP2_RST_STREAM: reset_received(frame.hd.stream_id); return reset_was_received();
     case NGHTTP2_SETTINGS: settings_seen_ = true; return settings_received();
     case NGHTTP2_PING:
       if ((frame.hd.flags & NGHTTP2_FLAG_ACK) == 0) return;
@@ -401,8 +488,19 @@ void H2Session::frame_received(const nghttp2_frame& frame) {
   }
 }
 
+// An answer that nobody waits for any more. An upstream may reset what it likes.
+void H2Session::reset_received(int32_t id) {
+  const H2Stream* const stream = find(id);
+  if (side_ == Side::kClient) return;
+  if (stream != nullptr && !stream->end_sent_) return gate_.count_reset(loop().now());
+  gate_.count_glitch(loop().now());
+}
+
 void H2Session::frame_invalid(const nghttp2_frame& frame, int code) {
+  // More streams than it may open, which it may not know yet.
+  if (code == NGHTTP2_ERR_REFUSED_STREAM) return gate_.count_glitch(loop().now());
   broken_by_peer();
+  if (side_ == Side::kServer) gate_.count_reset(loop().now());
   H2Stream* const stream = find(frame.hd.stream_id);
   if (stream == nullptr) return;
   stream->fail(Error(ErrorKind::kProtocol, peer_fault(),
@@ -410,11 +508,14 @@ void H2Session::frame_invalid(const nghttp2_frame& frame, int code) {
 }
 
 void H2Session::frame_sent(const nghttp2_frame& frame) {
-  if (frame.hd.type == NGHTTP2_RST_STREAM) return reset_was_sent();
+  if (frame.hd.type == NGHTTP2_RST_STREAM) {
+    gate_.closed(frame.hd.stream_id);
+    return reset_was_sent();
+  }
   if (frame.hd.type == NGHTTP2_GOAWAY) {
     // For some malformed messages nghttp2 says nothing before it ends the connection.
     const bool blamed = frame.goaway.error_code != NGHTTP2_NO_ERROR && !terminated_;
-    if (blamed) broken_by_peer();
+    if (blamed) connection_broken_by_peer();
     if (blamed && trouble_ == 0) trouble_ = NGHTTP2_ERR_PROTO;
     return goaway_sent();
   }
@@ -428,6 +529,7 @@ void H2Session::frame_sent(const nghttp2_frame& frame) {
 }
 
 void H2Session::stream_closed(int32_t id, uint32_t code) {
+  gate_.closed(id);
   H2Stream* const stream = find(id);
   if (stream == nullptr) return;
   if (--open_streams_ == 0) {
@@ -460,13 +562,19 @@ nghttp2_ssize H2Session::read_output(H2Stream& stream, std::size_t most, uint32_
 }
 
 int H2Session::send_output(H2Stream& stream, const uint8_t* frame_head, std::size_t bytes) {
+  const std::size_t sent = bytes;
+  const bool tiny = bytes < kTinyData && bytes < stream.output_.size();
+  if (tiny) gate_.count_glitch(loop().now());
+  gate_.sent_data(bytes >= kFairData);
   out().append_copy(H2Callbacks::text(frame_head, kFrameHead));
   while (bytes > 0) {
     Slice piece = stream.output_.take(bytes);
     bytes -= piece.size();
     out().append(std::move(piece));
   }
-  if (stream.output_.size() < limits_.write_buffer) stream.drained_.wake(ready());
+  // Who takes crumbs is not given a new piece for each.
+  const bool room = stream.output_.empty() || sent >= kFairData;
+  if (room && stream.output_.size() < limits_.write_buffer) stream.drained_.wake(ready());
   // nghttp2 goes on to the next frame by itself unless it is stopped.
   return out().size() < kOutputLimit ? 0 : NGHTTP2_ERR_PAUSE;
 }

@@ -79,7 +79,10 @@ H2Stream::~H2Stream() {
 }
 
 bool H2Stream::full() const {
-  return !open_ || output_ended_ || output_.size() >= session_->limits().write_buffer;
+  if (!open_ || output_ended_ || output_.size() >= session_->limits().write_buffer) return true;
+  // Where nothing moves, one piece is enough: many streams of one slow reader are not to fill a
+  // buffer each.
+  return !output_.empty() && session_->stuck(id_, output_.size());
 }
 
 void H2Stream::write(Slice data) {
@@ -175,14 +178,16 @@ void H2Stream::receive_end() {
   arrived_.wake(session_->ready());
 }
 
-bool H2Stream::receive_trailer(std::string_view name, std::string_view value) {
+H2Stream::Trailer H2Stream::receive_trailer(std::string_view name, std::string_view value) {
   if (!trailers_in_) {
     trailers_in_.emplace(arena_);
     trailers_budget_.emplace(session_->limits());
   }
-  if (!trailers_budget_->take(name, value)) return false;
+  if (!trailers_budget_->take(name, value)) {
+    return trailers_budget_->hopeless() ? Trailer::kHopeless : Trailer::kTooLarge;
+  }
   if (!is_forbidden_trailer(name)) trailers_in_->add(name, value);
-  return true;
+  return Trailer::kTaken;
 }
 
 void H2Stream::wake_all() {

@@ -49,6 +49,8 @@ class GatherQueue {
 
 class H2Stream : public Sink {
  public:
+  // What became of a field of the trailers.
+  enum class Trailer : uint8_t { kTaken, kTooLarge, kHopeless };
   H2Stream(H2Session& session, ArenaRef arena);
   H2Stream(const H2Stream&) = delete;
   H2Stream& operator=(const H2Stream&) = delete;
@@ -92,8 +94,8 @@ class H2Stream : public Sink {
   virtual void on_lost() = 0;
   void receive(Slice data);
   void receive_end();
-  // A field of the trailers; false once they are larger than a head may be.
-  bool receive_trailer(std::string_view name, std::string_view value);
+  // A field of the trailers, which may be as large as a head.
+  Trailer receive_trailer(std::string_view name, std::string_view value);
   void wake_all();
   void fail(Error error) {
     if (!error_) error_ = std::move(error);

@@ -32,6 +32,8 @@ class Pipe {
     if (!held) post(state_, 1 - side);
   }
   uint64_t bytes_from(int side) const { return state_->moved[side]; }
+  // What the pipe itself holds in memory.
+  std::size_t memory() const { return state_->bytes[0].capacity() + state_->bytes[1].capacity(); }
 
  private:
   class End;

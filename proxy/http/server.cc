@@ -14,6 +14,14 @@ namespace {
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
 
+// A first line of three words without HTTP among them: another protocol, or a broken preface of HTTP/2
+// (RFC 9113 section 3.4), whose sender would take an answer of HTTP/1 for frames.
+bool is_foreign(std::string_view input) {
+  const std::string_view line = input.substr(0, input.find("\r\n"));
+  return line.size() < input.size() && std::ranges::count(line, ' ') == 2 &&
+         line.find("HTTP/") == std::string_view::npos;
+}
+
 // Holds a stream until its protocol is known, then owns the codec that got the stream and only
 // passes on what the owner asks. What was read to find out goes to the codec as the slice it is.
 class DetectingServer final : public ServerConnection,
@@ -70,6 +78,7 @@ class DetectingServer final : public ServerConnection,
     }
     const std::size_t known = std::min(input.size(), kPreface.size());
     if (input.view().substr(0, known) != kPreface.substr(0, known)) {
+      if (is_foreign(input.view())) return finish();
       return hand_over(Protocol::kHttp1, std::move(input));
     }
     if (known == kPreface.size()) return hand_over(Protocol::kHttp2, std::move(input));

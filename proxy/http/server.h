@@ -25,9 +25,15 @@ struct HttpLimits {
   uint32_t stream_window = 256 * 1024;  // bytes, HTTP/2 receive window of a stream
   uint32_t connection_window = 1024 * 1024;  // bytes, of a connection; above stream_window
   uint32_t write_buffer = 64 * 1024;         // bytes queued for one stream before its pump sleeps
-  Duration header_time = 10s;                // From the first byte of a request head to its last.
-  Duration idle_time = 3600s;                // A connection without streams; kForever: no limit.
-  uint32_t requests_per_connection = 0;      // 0: no limit.
+  // HTTP/2 peers that flood, as Envoy counts them.
+  uint32_t outbound_frames = 10000;         // That wait to be written, of all kinds.
+  uint32_t outbound_control_frames = 1000;  // Answers to PING and SETTINGS among them.
+  uint32_t empty_frames = 1;  // In a row: DATA and heads without a byte that end nothing.
+  uint32_t priority_frames_per_stream = 100;
+  uint32_t window_updates_per_data_frame = 10;  // That we have sent.
+  Duration header_time = 10s;            // From the first byte of a request head to its last.
+  Duration idle_time = 3600s;            // A connection without streams; kForever: no limit.
+  uint32_t requests_per_connection = 0;  // 0: no limit.
   // HTTP/2: a peer that was silent for keepalive_interval is sent a PING, and given up when
   // it stays silent for keepalive_timeout more. Off unless set: an idle connection costs nothing.
   Duration keepalive_interval = kForever;

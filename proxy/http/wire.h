@@ -31,6 +31,7 @@ class Wire : public Flushable, private Stream::Watcher {
   void opened_before(Slice already_read);
 
   ByteQueue& out() { return out_; }
+  std::size_t queued() const { return out_.size(); }  // bytes
   Stream& stream() { return *stream_; }
   EventLoop& loop() const { return loop_; }
   const ConnectionInfo& connection_info() const { return stream_->info(); }

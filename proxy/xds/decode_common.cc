@@ -287,6 +287,15 @@ void decode_http2_options(const Reader& options, HttpLimits& limits) {
       "initial_stream_window_size", limits.stream_window, kWindowMost, kWindowLeast));
   limits.connection_window = static_cast<uint32_t>(options.number(
       "initial_connection_window_size", limits.connection_window, kWindowMost, kWindowLeast));
+  const auto limit = [&](std::string_view field, uint32_t& value, uint64_t least) {
+    value = static_cast<uint32_t>(options.number(field, value, kWindowMost, least));
+  };
+  limit("max_outbound_frames", limits.outbound_frames, 1);
+  limit("max_outbound_control_frames", limits.outbound_control_frames, 1);
+  limit("max_consecutive_inbound_frames_with_empty_payload", limits.empty_frames, 0);
+  limit("max_inbound_priority_frames_per_stream", limits.priority_frames_per_stream, 0);
+  limit("max_inbound_window_update_frames_per_data_frame_sent",
+        limits.window_updates_per_data_frame, 1);
 }
 
 void decode_common_http_options(const Reader& options, HttpLimits& limits) {
