@@ -1,4 +1,5 @@
-# Brings a Debian 12 machine to where Glia builds: packages, cargo, maven, a Python environment.
+# Brings a Debian 12 machine to where Glia builds: packages, cargo, maven, a Python environment, the
+# programs in Go that tests talk to.
 #
 # Sourced by ./dev. Works with bash, coreutils and apt alone, because a fresh machine has nothing
 # else. Every step first looks whether its work is done, so a run with nothing to do costs a
@@ -8,6 +9,7 @@ GLIA_CACHE=${GLIA_CACHE:-${HOME:-/root}/.cache/glia}
 BAZEL=/usr/bin/bazel  # Debian's, whatever else is on the PATH: the WORKSPACE is written for it.
 APT_PACKAGES=third_party/apt-packages.txt
 OLDEST_CARGO=70  # 1.70: the first that fetches crates without a copy of the whole index.
+OLDEST_GO=19     # 1.19: Debian 12's, which builds the peers at the versions of third_party/go.
 
 say() { printf '\033[2m[dev]\033[0m %s\n' "$*" >&2; }
 
@@ -17,13 +19,14 @@ die() {
 }
 
 # setup PART...: each part is build, test, bench, lint (groups of Debian packages), python or
-# python-test (requirement files, in one environment). Sets GLIA_PYTHON.
+# python-test (requirement files, in one environment), or go. Sets GLIA_PYTHON and GLIA_GO_PEERS.
 setup() {
   mkdir -p "$GLIA_CACHE"
-  local groups=() requirements=() part
+  local groups=() requirements=() go= part
   for part in "$@"; do
     case $part in
       python) requirements+=(third_party/python/requirements.txt) ;;
+      go) go=1 ;;
       python-*) requirements+=("third_party/python/requirements-${part#python-}.txt") ;;
       *) groups+=("$part") ;;
     esac
@@ -32,6 +35,7 @@ setup() {
   setup_debian "${groups[@]}"
   setup_cargo
   [ ${#requirements[@]} -eq 0 ] || setup_python "${requirements[@]}"
+  [ -z "$go" ] || setup_go
 }
 
 # --- Debian packages -------------------------------------------------------------------------
@@ -50,6 +54,15 @@ has_cargo() {
   [ "${version%%.*}" -ge "$OLDEST_CARGO" ] 2>/dev/null
 }
 
+# Is a go that can build the peers on the PATH?
+has_go() {
+  local version
+  version=$(go env GOVERSION 2>/dev/null) || return 1
+  version=${version#go1.}
+  version=${version%%[!0-9]*}
+  [ "${version:-0}" -ge "$OLDEST_GO" ]
+}
+
 # Lines "package version rule" of the pinned packages of these groups that this machine lacks.
 missing_packages() {
   local group package version rule have installed
@@ -63,10 +76,11 @@ missing_packages() {
     have=${installed[$package]:-}
     case $rule in
       cargo) [ -z "$have" ] && ! has_cargo || continue ;;
+      go) [ -z "$have" ] && ! has_go || continue ;;
       mvn) [ -z "$have" ] && ! command -v mvn >/dev/null || continue ;;
       any) [ -z "$have" ] || continue ;;
       exact) [ -z "$have" ] || [ "$(upstream "$have")" != "$(upstream "$version")" ] || continue ;;
-      *) die "$APT_PACKAGES: $package has the rule '$rule'; use exact, any, cargo or mvn" ;;
+      *) die "$APT_PACKAGES: $package has the rule '$rule'; use exact, any, cargo, go or mvn" ;;
     esac
     echo "$package $version $rule"
   done < <(sed 's/#.*//; /^ *$/d' "$APT_PACKAGES")
@@ -157,7 +171,7 @@ setup_python() {
   exec {lock}>&-
 }
 
-content_hash() { sha256sum <"$1" | cut -c1-12; }
+content_hash() { sha256sum <"${1:-/dev/stdin}" | cut -c1-12; }
 
 install_requirements() {
   local directory=$1 file=$2
@@ -178,6 +192,25 @@ forget_old_environments() {
     [ -n "$(find "$mark" -mtime +30 2>/dev/null)" ] || continue
     rm -rf "${mark%/.has-*}" "${mark%/.has-*}.lock"
   done
+}
+
+# --- Peers in Go -----------------------------------------------------------------------------
+
+GO_PEERS=(github.com/summerwind/h2spec/cmd/h2spec github.com/summerwind/h2spec/cmd/h2specd)
+
+# One directory for each state of the pins. go.sum holds the checksum of every module; each is looked
+# up in Go's checksum database, too, when it is fetched for the first time.
+setup_go() {
+  GLIA_GO_PEERS=$GLIA_CACHE/go-peers-$(cat third_party/go/go.mod third_party/go/go.sum | content_hash)
+  export GLIA_GO_PEERS
+  [ ! -e "$GLIA_GO_PEERS/.complete" ] || return 0
+  local go=go
+  has_go || go=/usr/lib/go-1.$OLDEST_GO/bin/go
+  say "building programs in Go that tests talk to: ${GO_PEERS[*]##*/}"
+  (cd third_party/go && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-mod=readonly -modcacherw" GOPATH=$GLIA_CACHE/go \
+    GOCACHE=$GLIA_CACHE/go/build "$go" build -trimpath -o "$GLIA_GO_PEERS/" "${GO_PEERS[@]}") ||
+    die "the programs in Go could not be built (see above): check the network and run this again"
+  touch "$GLIA_GO_PEERS/.complete"
 }
 
 # --- Bazel -----------------------------------------------------------------------------------

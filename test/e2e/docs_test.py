@@ -44,6 +44,10 @@ def pinned_python():
         yield from re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.M)
 
 
+def pinned_go():
+    return re.findall(r"^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)", (PINS / "go" / "go.mod").read_text(), re.M)
+
+
 class Dependencies(unittest.TestCase):
     page = read("docs/DEPENDENCIES.md")
 
@@ -62,6 +66,12 @@ class Dependencies(unittest.TestCase):
 
     def test_every_python_package_is_named(self):
         self.assertEqual(self.lacking(pinned_python()), [])
+
+    def test_every_go_module_is_named_and_has_a_checksum(self):
+        self.assertEqual(self.lacking(pinned_go()), [])
+        sums = (PINS / "go" / "go.sum").read_text()
+        self.assertEqual([f"{name} {version}" for name, version in pinned_go()
+                          if f"{name} {version} h1:" not in sums], [])
 
     def test_what_the_workspace_pins_is_explained(self):
         workspace = read("WORKSPACE")
