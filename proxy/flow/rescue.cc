@@ -33,7 +33,9 @@ Rescue rescue_for(const Error& error) {
     case ErrorKind::kProtocol:
       if (upstream) return {502, kUnavailable, kUpstreamProtocol, "upstream_protocol"};
       return {400, kInternal, kDownstreamProtocol, "bad_request"};
-    case ErrorKind::kClosed: return {503, kUnavailable, kLocalReset, "shutting_down"};
+    case ErrorKind::kClosed:
+      if (upstream) return {503, kUnavailable, kUpstreamReset, "upstream_reset"};
+      return {503, kUnavailable, kLocalReset, "shutting_down"};
     case ErrorKind::kInternal: return {500, kInternal, kLocalReset, "internal"};
   }
   CHECK(!"unknown kind of error");

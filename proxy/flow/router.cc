@@ -5,6 +5,7 @@
 #include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/kept_body.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
 
@@ -166,14 +167,14 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
   return response;
 }
 
-// Sends the request to one endpoint of `cluster`; one that does not answer is added to `failed`.
-Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& failed) {
+// Sends the request to one endpoint of `cluster`; one that does not answer is added to `tried`.
+Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
   ++exchange.upstream().attempts;
   exchange.upstream().reset_code.reset();
   const TimePoint began = exchange.loop().now();
-  Result<Lease> lease = co_await cluster.lease(failed, &exchange.connection());
+  Result<Lease> lease = co_await cluster.lease(tried, &exchange.connection());
   if (!lease) {
-    if (!failed.empty()) exchange.upstream().address = failed.back();
+    if (!tried.failed.empty()) exchange.upstream().address = tried.failed.back();
     co_return std::move(lease).error();
   }
   report_endpoint(exchange, *lease);
@@ -184,18 +185,18 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
                     cat("cluster ", exchange.upstream().cluster,
                         " speaks HTTP/2, and the upgrade to ", upgrade, " needs HTTP/1.1"));
   }
+  const bool alone = lease->connection().protocol() == Protocol::kHttp1;
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
   Reply response = co_await head_of(*call);
   if (!response) {
     exchange.upstream().reset_code = call->reset_code();
-    failed.push_back(lease->endpoint().config().address);
+    tried.failed.push_back(lease->endpoint().config().address);
+    // Other idle connections may be as dead as this one was.
+    if (alone) tried.needs_fresh = true;
+    if (response.error().kind() == ErrorKind::kClosed) ++tried.turned_away;
     ++lease->endpoint().stats().requests_failed;
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
-    // A body that was begun is gone; only a request without one can be sent again.
-    const Request& request = exchange.request();
-    if (request.body == nullptr || !request.upgrade.empty()) co_return response;
-    const Error& error = response.error();
-    co_return Error(error.kind(), error.fault(), error.message(), Retry::kNo);
+    co_return response;
   }
   exchange.upstream().head_after = exchange.loop().now() - began;
   // A gRPC answer without a message has its status in the head ("trailers-only").
@@ -206,6 +207,32 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, std::vector<Address>& 
   co_return response;
 }
 
+// What may still be tried for one request.
+class Chances {
+ public:
+  explicit Chances(Request& request) {
+    if (request.body == nullptr) return;
+    auto kept = std::make_unique<KeptBody>(std::move(request.body));
+    kept_ = kept.get();
+    request.body = std::move(kept);
+  }
+  // Takes one for another attempt after `error`.
+  bool take(const Error& error) {
+    if (error.retry() != Retry::kSafe || (kept_ != nullptr && !kept_->rewind())) return false;
+    // An endpoint or a connection that was leaving says nothing about the next one.
+    if (error.kind() == ErrorKind::kClosed) return ++moves_ < Router::kMoves;
+    return ++failures_ < Router::kAttempts;
+  }
+  void answered() {
+    if (kept_ != nullptr) kept_->forget();
+  }
+
+ private:
+  KeptBody* kept_ = nullptr;  // In the request.
+  int failures_ = 0;
+  int moves_ = 0;
+};
+
 Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   const WeightedCluster& chosen = choose(action, exchange.site().context().random);
   exchange.upstream().cluster = chosen.cluster;
@@ -214,8 +241,8 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
     apply_additions(mutation, exchange.request().headers);
   }
   apply_additions(chosen.request_headers, exchange.request().headers);
-  std::vector<Address> failed;
-  int failures = 0;
+  Chances chances(exchange.request());
+  Tried tried;
   for (;;) {
     // Looked up each time: the cluster may have been replaced while an attempt waited.
     Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
@@ -224,15 +251,14 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
                       cat("route ", exchange.route()->name, " names cluster ", chosen.cluster,
                           ", which is not configured"));
     }
-    Reply reply = co_await attempt(exchange, *cluster, failed);
-    // An endpoint that was removed while the request waited for it says nothing about the next one.
-    if (!reply && reply.error().kind() != ErrorKind::kClosed) ++failures;
-    const bool again =
-        !reply && reply.error().retry() == Retry::kSafe && failures < Router::kAttempts;
-    if (!again) {
-      if (reply) apply_additions(chosen.response_headers, reply->headers);
+    if (exchange.upstream().attempts > 0) ++cluster->stats().retries;
+    Reply reply = co_await attempt(exchange, *cluster, tried);
+    if (reply) {
+      chances.answered();
+      apply_additions(chosen.response_headers, reply->headers);
       co_return reply;
     }
+    if (!chances.take(reply.error())) co_return reply;
   }
 }
 

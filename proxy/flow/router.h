@@ -7,9 +7,13 @@ namespace glia {
 
 class Router final : public Filter {
  public:
-  // Connections that cannot be made and requests that were certainly not looked at are tried on
-  // another endpoint, this many times in all; nothing that may have had an effect is sent twice.
+  // Requests whose connection could not be made, that were certainly not looked at, or that raced with
+  // the end of an idle connection (Call::take_head) are sent to another endpoint if there is one, this
+  // many times in all, as long as their body is there (KeptBody). Nothing else is sent twice.
   static constexpr int kAttempts = 3;
+  // Times that a request may meet an endpoint or a connection that is just leaving: a peer that says
+  // GOAWAY after each few requests turns away all that were under way.
+  static constexpr int kMoves = 16;
 
   Task<Reply> handle(Exchange& exchange, Next next) override;
 };

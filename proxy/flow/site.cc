@@ -38,6 +38,16 @@ void Site::describe_exchanges(std::vector<std::string>& out) const {
   }
 }
 
+namespace {
+
+void collect_tls(MetricsPage& page, const Labels& labels, const TlsStats& tls) {
+  page.counter("envoy_listener_ssl_handshake", labels, tls.handshakes);
+  page.counter("envoy_listener_ssl_session_reused", labels, tls.resumed);
+  page.counter("envoy_listener_ssl_connection_error", labels, tls.failed);
+}
+
+}  // namespace
+
 void Site::collect_tcp(MetricsPage& page, const std::string& prefix) const {
   const Labels labels = {{"envoy_tcp_prefix", prefix}};
   const auto counter = [&](std::string_view name, uint64_t value) {
@@ -53,6 +63,7 @@ void Site::collect_tcp(MetricsPage& page, const std::string& prefix) const {
   counter("max_downstream_connection_duration", tcp_stats_.duration_timeouts);
   page.gauge("envoy_tcp_downstream_cx_active", labels,
              static_cast<int64_t>(tcp_stats_.connections_active));
+  if (state_->chain->tls != nullptr) collect_tls(page, labels, stats_.tls);
   if (gate_ != nullptr) gate_->collect(page, labels);
   if (log_ != nullptr) log_->collect(page);
 }
@@ -67,6 +78,7 @@ void Site::collect(MetricsPage& page) const {
   counter("cx_total", server.connections);
   counter("cx_http1_total", server.http1_connections);
   counter("cx_http2_total", server.http2_connections);
+  counter("cx_max_duration_reached", stats_.max_duration);
   counter("cx_protocol_error", server.protocol_errors);
   counter("cx_rx_bytes_total", server.bytes_received);
   counter("cx_tx_bytes_total", server.bytes_sent);
@@ -78,6 +90,7 @@ void Site::collect(MetricsPage& page) const {
   counter("rq_idle_timeout", stats_.idle_timeouts);
   counter("rq_max_duration_reached", stats_.deadlines);
   counter("cx_destroy_remote_active_rq", stats_.downstream_gone);
+  if (state_->chain->tls != nullptr) collect_tls(page, labels, stats_.tls);
   page.gauge("envoy_http_downstream_cx_active", labels,
              static_cast<int64_t>(server.connections_active));
   page.gauge("envoy_http_downstream_rq_active", labels,

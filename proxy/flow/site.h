@@ -43,13 +43,15 @@ struct SiteState {
 // Counts of one HTTP connection manager on one worker.
 struct SiteStats {
   HttpServerStats server;
+  TlsStats tls;
   uint64_t requests_active = 0;
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none was sent.
   uint64_t downstream_gone = 0, timeouts = 0;
   uint64_t shed = 0;  // Refused because memory was short.
   // Of the timeouts: nothing moved; the deadline of the whole exchange; below the least rate.
   uint64_t idle_timeouts = 0, deadlines = 0, too_slow = 0;
-  Histogram time;  // From the first byte of the request to the last of the answer.
+  uint64_t max_duration = 0;  // Connections that became too old and were drained.
+  Histogram time;             // From the first byte of the request to the last of the answer.
 };
 
 // Counts of one tcp_proxy on one worker.

@@ -30,6 +30,7 @@ class DetectingClient final : public ClientConnection,
     return codec_ != nullptr ? codec_->info() : stream_->info();
   }
   std::size_t capacity() const override { return codec_ != nullptr ? codec_->capacity() : 0; }
+  std::size_t most_calls() const override { return codec_ != nullptr ? codec_->most_calls() : 1; }
   std::size_t active_calls() const override {
     return codec_ != nullptr ? codec_->active_calls() : 0;
   }

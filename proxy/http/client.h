@@ -30,9 +30,13 @@ class Call : public Body {
   virtual bool head_ready() const = 0;
   virtual void wait_head(Waiter& waiter) = 0;
   // Once head_ready(): the response, without its body (the caller puts this call there), or the
-  // error. Retry::kSafe if the peer certainly did not act on the request (REFUSED_STREAM, above
-  // GOAWAY's last stream, or a reused HTTP/1 connection that died before any byte of the answer
-  // and a request without body whose method is safe).
+  // error. Retry::kSafe if the request may be sent again by whoever still has all of its body:
+  //  - the peer certainly did not act on it: not a byte of it left, REFUSED_STREAM, or a stream above
+  //    the last of a GOAWAY (RFC 9113 sections 6.8, 8.7; the kind is then kClosed);
+  //  - HTTP/1: a connection that had served before ended without a byte of the answer, and the
+  //    method is idempotent (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1): the peer most likely
+  //    closed an idle connection as the request was under way. The next attempt has to be on a
+  //    connection that has not served yet, so that there is no third.
   virtual Result<Response> take_head() = 0;
   // The code of the upstream's RST_STREAM (RFC 9113 section 7), if that is how the call broke.
   virtual std::optional<uint32_t> reset_code() const { return {}; }
@@ -59,6 +63,8 @@ class ClientConnection : public Reapable {
   // Calls that may be started now: 0 or 1 on HTTP/1, up to the peer's limit on HTTP/2; 0 when
   // draining or not yet open.
   virtual std::size_t capacity() const = 0;
+  // Calls at once that the peer is known to allow, as far as it has said; needs on_connected().
+  virtual std::size_t most_calls() const = 0;
   virtual std::size_t active_calls() const = 0;
   virtual uint64_t calls_started() const = 0;
   // Sends `request` (which lives until the call is destroyed) and pumps its body.
@@ -89,6 +95,9 @@ struct ClientOptions {
   // kAuto: by ALPN, HTTP/1 without TLS.
   Codec codec = Codec::kHttp1;
   HttpLimits limits;
+  // Calls at once on HTTP/2 until the peer has said what it allows: the least that RFC 9113 section
+  // 6.5.2 recommends to allow, or what an earlier connection has taught.
+  uint32_t calls_before_settings = 100;
 };
 
 // Takes over a stream that is opening. `owner`, `stats` and `options` outlive the connection.

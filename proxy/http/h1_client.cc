@@ -41,6 +41,7 @@ std::unique_ptr<Call> H1Client::start(Request& request) {
   call_ = call.get();
   ++calls_;
   ++stats_.requests;
+  sent_before_ = bytes_written();
   interim_ = 0;
   in_body_ = answer_begun_ = tell_capacity_ = false;
   parser_.begin(call->response(), request.method, request.upgrade);
@@ -60,7 +61,8 @@ void H1Client::wire_input(Slice input) {
   stats_.bytes_received += input.size();
   if (error_) return;
   if (call_ == nullptr && switched_) return;  // Both sides have said all.
-  if (call_ == nullptr) return refuse("bytes that no request asked for");
+  // An answer that comes before its request is not the answer to that.
+  if (call_ == nullptr || unsent()) return refuse("bytes that no request asked for");
   answer_begun_ = true;
   while (!input.empty()) {
     if (!(in_body_ ? take_body(input) : take_head(input))) return;
@@ -89,6 +91,9 @@ bool H1Client::take_head(Slice& input) {
   }
   in_body_ = true;
   switched_ = parser_.switched();
+  // Whoever says no will not look at the rest (RFC 9112 section 9.5); it is not sent, and the
+  // connection is not used again.
+  if (response.status >= 400 && !call_->request_sent()) call_->stop_sending();
   const H1Framing framing = parser_.framing();
   decoder_.begin(framing, response.headers.arena_ref());
   call_->head_complete(framing);
@@ -128,17 +133,16 @@ void H1Client::refuse(std::string_view reason) {
                cat("the upstream's HTTP/1.1 answer was refused: ", reason)));
 }
 
-// The connection broke under its call.
+// The connection broke under its call. The request may be sent again (RFC 9110 section 9.2.2) if the
+// upstream cannot have seen it, or if sending it twice does no harm and it most likely met the
+// upstream's idle timeout: the connection had served before, and not a byte of an answer came. Never
+// twice for that reason (RFC 9112 section 9.3.1): the second connection has to be a fresh one.
 void H1Client::break_off(const Error& error) {
   if (call_ == nullptr) return finish(error);
   ++stats_.resets_received;
-  const Request& request = call_->request();
-  // The race between our request and the peer's idle timeout; a fresh connection has none.
-  const bool unanswered = calls_ > 1 && !answer_begun_;
-  const bool safe =
-      (request.body == nullptr || !request.upgrade.empty()) && is_safe_method(request.method);
+  const bool raced = calls_ > 1 && !answer_begun_ && is_idempotent_method(call_->request().method);
   finish(Error(ErrorKind::kReset, Fault::kUpstream, error.message(),
-               unanswered && safe ? Retry::kSafe : Retry::kNo));
+               unsent() || raced ? Retry::kSafe : Retry::kNo));
 }
 
 void H1Client::wire_ended() {
@@ -310,12 +314,12 @@ void H1Call::wake_writer() { writer_.wake(loop_.ready()); }
 
 bool H1Call::full() const {
   // Once cut off: full for ever, so that the pump sleeps until it is destroyed.
-  return connection_ == nullptr ||
+  return connection_ == nullptr || stopped_ ||
          connection_->out().size() >= connection_->options_.limits.write_buffer;
 }
 
 void H1Call::write(Slice data) {
-  if (connection_ == nullptr) return;
+  if (connection_ == nullptr || stopped_) return;
   if (request_framing_.kind == H1Framing::Kind::kLength &&
       data.size() > request_framing_.length - request_bytes_) {
     return abort();  // More than was announced would be read as the next request.
@@ -330,7 +334,7 @@ void H1Call::write(Slice data) {
 }
 
 void H1Call::end(const Headers* trailers) {
-  if (connection_ == nullptr) return;
+  if (connection_ == nullptr || stopped_) return;
   if (request_framing_.kind == H1Framing::Kind::kLength &&
       request_bytes_ != request_framing_.length) {
     return abort();
@@ -347,7 +351,7 @@ void H1Call::end(const Headers* trailers) {
 }
 
 void H1Call::abort() {
-  if (connection_ == nullptr) return;
+  if (connection_ == nullptr || stopped_) return;
   ++stats_.resets_sent;
   connection_->finish(Error(ErrorKind::kReset, Fault::kDownstream, "the request's body broke off"));
 }

@@ -52,6 +52,8 @@ class H1Call final : public Call, private Sink {
   void complete(std::optional<Headers> trailers);
   void fail(const Error& error);
   void wake_writer();
+  // The upstream refuses the request: nothing more of it is sent.
+  void stop_sending() { stopped_ = true; }
 
  private:
   bool full() const override;
@@ -77,7 +79,8 @@ class H1Call final : public Call, private Sink {
   bool head_complete_ = false;
   bool ended_ = false;
   bool request_sent_ = false;
-  bool switched_ = false;    // Both sides go on with the protocol that the request asked for.
+  bool switched_ = false;  // Both sides go on with the protocol that the request asked for.
+  bool stopped_ = false;
   Task<Result<void>> pump_;  // Last: destroyed first.
 };
 
@@ -91,6 +94,7 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
   Protocol protocol() const override { return Protocol::kHttp1; }
   const ConnectionInfo& info() const override { return connection_info(); }
   std::size_t capacity() const override;
+  std::size_t most_calls() const override { return 1; }
   std::size_t active_calls() const override { return call_ != nullptr ? 1 : 0; }
   uint64_t calls_started() const override { return calls_; }
   std::unique_ptr<Call> start(Request& request) override;
@@ -116,6 +120,8 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
   bool take_head(Slice& input);
   bool take_body(Slice& input);
   void response_complete(bool more_bytes);
+  // Not a byte of the call's request has left.
+  bool unsent() const { return bytes_written() == sent_before_; }
   void refuse(std::string_view reason);
   void break_off(const Error& error);
   void finish(const Error& error);
@@ -132,6 +138,7 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
   std::optional<Error> error_;  // Why the connection finished.
   uint64_t calls_ = 0;
   uint64_t counted_sent_ = 0;  // bytes_written() that stats_ knows of
+  uint64_t sent_before_ = 0;   // bytes_written() when the call was started
   int interim_ = 0;
   bool opened_ = false;
   bool in_body_ = false;       // The head of the call's response is complete.

@@ -69,10 +69,13 @@ void H2ClientStream::on_closed(uint32_t code) {
   count_end();
   if (!input_ended_) {
     if (!aborted_) reset_code_ = code;
-    const bool refused = code == NGHTTP2_REFUSED_STREAM;
-    fail(Error(ErrorKind::kReset, Fault::kUpstream,
-               cat("upstream reset the stream (", nghttp2_http2_strerror(code), ")"),
-               refused && !head_complete_ ? Retry::kSafe : Retry::kNo));
+    const bool refused = code == NGHTTP2_REFUSED_STREAM && !head_complete_;
+    // nghttp2 ends so, too, what is above the last stream of a GOAWAY.
+    const bool leaving = refused && client_.draining_;
+    fail(Error(leaving ? ErrorKind::kClosed : ErrorKind::kReset, Fault::kUpstream,
+               leaving ? "upstream is closing the connection and did not take the request"
+                       : cat("upstream reset the stream (", nghttp2_http2_strerror(code), ")"),
+               refused ? Retry::kSafe : Retry::kNo));
   }
   head_slot_.wake(client_.ready());
   wake_all();
@@ -128,7 +131,8 @@ H2Client::H2Client(EventLoop& loop, std::unique_ptr<Stream> stream, const Client
                    ClientConnection::Owner& owner, HttpClientStats& stats)
     : H2Session(Side::kClient, loop, std::move(stream), options.limits, stats.protocol_errors),
       owner_(owner),
-      stats_(stats) {
+      stats_(stats),
+      calls_before_settings_(options.calls_before_settings) {
   ++stats_.connections;
   ++stats_.connections_active;
 }
@@ -139,13 +143,17 @@ H2Client::~H2Client() {
   --stats_.connections_active;
 }
 
+std::size_t H2Client::most_calls() const {
+  return std::min(
+      settings_seen() ? kMostCalls : calls_before_settings_,
+      nghttp2_session_get_remote_settings(nghttp2(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+}
+
 std::size_t H2Client::capacity() const {
   if (!opened() || dead() || draining_) return 0;
   if (!nghttp2_session_check_request_allowed(nghttp2())) return 0;
-  const uint32_t allowed = std::min(
-      kMostCalls,
-      nghttp2_session_get_remote_settings(nghttp2(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
-  return allowed - std::min<std::size_t>(allowed, open_streams());
+  const std::size_t most = most_calls();
+  return most - std::min(most, open_streams());
 }
 
 std::unique_ptr<Call> H2Client::start(Request& request) {

@@ -89,6 +89,7 @@ class H2Client final : public ClientCodec, private H2Session {
   Protocol protocol() const override { return Protocol::kHttp2; }
   const ConnectionInfo& info() const override { return connection_info(); }
   std::size_t capacity() const override;
+  std::size_t most_calls() const override;
   std::size_t active_calls() const override { return open_streams(); }
   uint64_t calls_started() const override { return calls_started_; }
   std::unique_ptr<Call> start(Request& request) override;
@@ -109,7 +110,7 @@ class H2Client final : public ClientCodec, private H2Session {
   void input_complete(H2Stream& stream) override;
   void reset_was_sent() override { ++stats_.resets_sent; }
   void reset_was_received() override { ++stats_.resets_received; }
-  void goaway_received() override { draining_ = true; }
+  void goaway_received() override { draining_ = capacity_changed_ = true; }
   void settings_received() override { capacity_changed_ = true; }
   void session_opened() override;
   void before_output() override;
@@ -118,6 +119,7 @@ class H2Client final : public ClientCodec, private H2Session {
 
   ClientConnection::Owner& owner_;
   HttpClientStats& stats_;
+  const uint32_t calls_before_settings_;
   uint64_t calls_started_ = 0;
   uint64_t bytes_read_counted_ = 0;
   uint64_t bytes_written_counted_ = 0;

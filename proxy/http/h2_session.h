@@ -99,6 +99,7 @@ class H2Session : public Wire {
   bool fits_windows(int32_t id, std::size_t bytes) const;
   bool dead() const { return dead_; }
   bool opened() const { return opened_; }
+  bool settings_seen() const { return settings_seen_; }
   std::size_t open_streams() const { return open_streams_; }
   // Counts a mistake that ends one stream.
   void broken_by_peer() {

@@ -34,6 +34,7 @@ struct HttpLimits {
   Duration header_time = 10s;            // From the first byte of a request head to its last.
   Duration idle_time = 3600s;            // A connection without streams; kForever: no limit.
   uint32_t requests_per_connection = 0;  // 0: no limit.
+  Duration connection_age = kForever;    // An older connection is drained; kForever: no limit.
   // HTTP/2: a peer that was silent for keepalive_interval is sent a PING, and given up when
   // it stays silent for keepalive_timeout more. Off unless set: an idle connection costs nothing.
   Duration keepalive_interval = kForever;

@@ -72,8 +72,9 @@ bool is_method(std::string_view text) {
   return !text.empty() && text.size() <= kLongestMethod && all_in(text, kInMethod);
 }
 
-bool is_safe_method(std::string_view method) {
-  return method == "GET" || method == "HEAD" || method == "OPTIONS";
+bool is_idempotent_method(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" ||
+         method == "PUT" || method == "DELETE";
 }
 
 bool is_path(std::string_view text) {

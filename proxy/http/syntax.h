@@ -68,8 +68,8 @@ bool is_token(std::string_view text);
 // policy would match it.
 inline constexpr std::size_t kLongestMethod = 32;  // bytes
 bool is_method(std::string_view text);
-// Safe methods (RFC 9110 section 9.2.1) may be sent again when nobody acted on them.
-bool is_safe_method(std::string_view method);
+// Sent twice, such a request has the effect of one (RFC 9110 section 9.2.2).
+bool is_idempotent_method(std::string_view method);
 
 // Begins with '/', and each byte may stand in a path or, after '?', in a query.
 bool is_path(std::string_view text);

@@ -1,6 +1,7 @@
 #include "proxy/mesh/balancer.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace glia {
 namespace {
@@ -9,16 +10,18 @@ namespace {
 // spread each endpoint's turns, by the golden ratio. Equal weights give plain turns.
 class RoundRobin final : public Balancer {
  public:
-  Endpoint& pick(std::span<Endpoint* const> usable, Random&) override {
+  Endpoint& pick(std::span<Endpoint* const> usable, Random& random) override {
+    // Not every worker of every proxy begins with the same one.
+    if (!turn_) turn_ = random.below(usable.size());
     uint64_t total = 0;
     bool equal = true;
     for (const Endpoint* endpoint : usable) {
       total += endpoint->config().weight;
       equal = equal && endpoint->config().weight == usable.front()->config().weight;
     }
-    if (equal) return *usable[turn_++ % usable.size()];
+    if (equal) return *usable[(*turn_)++ % usable.size()];
     constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio
-    const uint64_t spread = kGolden * turn_++;
+    const uint64_t spread = kGolden * (*turn_)++;
     uint64_t place = static_cast<uint64_t>((static_cast<unsigned __int128>(spread) * total) >> 64);
     for (Endpoint* endpoint : usable) {
       if (place < endpoint->config().weight) return *endpoint;
@@ -28,7 +31,7 @@ class RoundRobin final : public Balancer {
   }
 
  private:
-  uint64_t turn_ = 0;
+  std::optional<uint64_t> turn_;  // Unset before the first.
 };
 
 Endpoint& weighted_random(std::span<Endpoint* const> usable, Random& random) {

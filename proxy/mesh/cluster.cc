@@ -21,8 +21,12 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   const bool same_security = config_ != nullptr && config_->tls == config->tls &&
                              config_->codec == config->codec &&
                              config_->proxy_protocol == config->proxy_protocol;
+  // A balancer that stays goes on where it was: endpoints may change many times a second, and each
+  // new round robin would begin with the same one.
+  const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing &&
+                              config_->least_request_choices == config->least_request_choices;
   config_ = std::move(config);
-  balancer_ = Balancer::create(*config_);
+  if (!same_balancing) balancer_ = Balancer::create(*config_);
   // Connections made under another certificate, authority or protocol finish and are replaced.
   if (!same_security) set_endpoints({});
   dns_.cancel();
@@ -91,27 +95,32 @@ Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed) {
   return Error(ErrorKind::kNoEndpoint, Fault::kUpstream, std::move(why));
 }
 
-namespace {
-
-// A waiter's place in the list of those that wait for DNS; leaves it when its task is cancelled.
-class DnsWait {
+// A request's place in the list of those that wait for DNS; leaves it when its task is cancelled.
+class Cluster::DnsWait {
  public:
-  explicit DnsWait(std::list<WaitSlot*>& list)
-      : list_(list), place_(list.insert(list.end(), &slot)) {}
-  ~DnsWait() { list_.erase(place_); }
+  explicit DnsWait(Cluster& cluster)
+      : cluster_(cluster),
+        place_(cluster.waiting_for_dns_.insert(cluster.waiting_for_dns_.end(), &slot)) {}
+  DnsWait(const DnsWait&) = delete;
+  ~DnsWait() {
+    cluster_.waiting_for_dns_.erase(place_);
+    cluster_.finish_if_retired();
+  }
   WaitSlot slot;
 
  private:
-  std::list<WaitSlot*>& list_;
+  Cluster& cluster_;
   std::list<WaitSlot*>::iterator place_;
 };
 
-}  // namespace
-
-Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed, const ConnectionInfo* client) {
+Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client) {
   if (!resolved_) {
-    DnsWait wait(waiting_for_dns_);
+    DnsWait wait(*this);
     while (!resolved_) co_await wait_in(wait.slot);
+  }
+  if (retired_) {
+    co_return Error(ErrorKind::kClosed, Fault::kSelf,
+                    cat("cluster ", config_->name, " is being removed"), Retry::kSafe);
   }
   if (stats_.requests_active >= config_->limits.requests) {
     ++stats_.requests_overflow;
@@ -119,13 +128,13 @@ Task<Result<Lease>> Cluster::lease(std::vector<Address>& failed, const Connectio
                     cat("cluster ", config_->name, " has ", stats_.requests_active,
                         " requests, its limit (max_requests)"));
   }
-  Result<Endpoint*> endpoint = pick(failed);
+  Result<Endpoint*> endpoint = pick(tried.failed);
   if (!endpoint) co_return std::move(endpoint).error();
-  if (config_->proxy_protocol) co_return co_await lease_alone(**endpoint, failed, client);
-  if (std::optional<Lease> lease = (*endpoint)->try_lease()) co_return std::move(*lease);
+  if (config_->proxy_protocol) co_return co_await lease_alone(**endpoint, tried.failed, client);
+  if (std::optional<Lease> lease = (*endpoint)->try_lease(tried)) co_return std::move(*lease);
   const Address address = (*endpoint)->config().address;  // The endpoint may not outlive the wait.
-  Result<Lease> lease = co_await (*endpoint)->wait_lease();
-  if (!lease) failed.push_back(address);
+  Result<Lease> lease = co_await (*endpoint)->wait_lease(tried);
+  if (!lease) tried.failed.push_back(address);
   co_return lease;
 }
 
@@ -153,7 +162,7 @@ Error Cluster::too_many_connections() const {
 
 Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
   if (!resolved_) {
-    DnsWait wait(waiting_for_dns_);
+    DnsWait wait(*this);
     while (!resolved_) co_await wait_in(wait.slot);
   }
   if (stats_.connections_active >= config_->limits.connections) {
@@ -178,27 +187,43 @@ void keep_family(ClusterConfig::DnsFamily wanted, std::vector<Address>& addresse
 
 }  // namespace
 
+// What was found stays while the resolver finds nothing (no such name, no answer, or no address of the
+// wanted family): names come back, and the old addresses may still answer.
+void Cluster::learn_name(const EndpointConfig& wanted, Result<std::vector<Address>> answer) {
+  std::vector<Address>& known = names_[cat(wanted.host, ":", wanted.port)];
+  if (!answer) {
+    LOG(warning, "cluster ", config_->name, ": ", answer.error().message(),
+        known.empty() ? "" : cat("; the last ", known.size(), " addresses stay in use"));
+    return;
+  }
+  keep_family(config_->dns_family, *answer);
+  if (answer->empty()) return;
+  if (answer->size() > kMostAddresses) {
+    LOG(warning, "cluster ", config_->name, ": ", wanted.host, " has ", answer->size(),
+        " addresses; the first ", kMostAddresses, " are used");
+    answer->resize(kMostAddresses);
+  }
+  known = *std::move(answer);
+}
+
 Task<void> Cluster::refresh_dns() {
+  const auto config = config_;
+  std::erase_if(names_, [&](const auto& known) {
+    return std::ranges::none_of(config->endpoints->endpoints, [&](const EndpointConfig& wanted) {
+      return known.first == cat(wanted.host, ":", wanted.port);
+    });
+  });
   for (;;) {
     std::vector<EndpointConfig> found;
-    bool failed = false;
-    const auto config = config_;
     for (const EndpointConfig& wanted : config->endpoints->endpoints) {
-      auto addresses = co_await context_.network.resolve(wanted.host, wanted.port);
-      if (!addresses) {
-        LOG(warning, "cluster ", config->name, ": ", addresses.error().message());
-        failed = true;
-        continue;
-      }
-      keep_family(config->dns_family, *addresses);
-      for (const Address& address : *addresses) {
+      learn_name(wanted, co_await context_.network.resolve(wanted.host, wanted.port));
+      for (const Address& address : names_[cat(wanted.host, ":", wanted.port)]) {
         EndpointConfig one = wanted;
         one.address = address;
         found.push_back(std::move(one));
       }
     }
-    // A failed look-up keeps what was known: names come back, and old addresses may still answer.
-    if (!failed || !found.empty()) set_endpoints(found);
+    set_endpoints(found);
     resolved_ = true;
     for (WaitSlot* slot : waiting_for_dns_) slot->wake(context_.loop.ready());
     co_await sleep_for(context_.loop, config->dns_refresh);
@@ -211,7 +236,11 @@ void Cluster::retire() {
   resolved_ = true;
   for (WaitSlot* slot : waiting_for_dns_) slot->wake(context_.loop.ready());
   set_endpoints({});
-  if (idle()) map_.on_idle(*this);
+  finish_if_retired();
+}
+
+void Cluster::finish_if_retired() {
+  if (retired_ && idle()) map_.on_idle(*this);
 }
 
 bool Cluster::idle() const {
@@ -224,7 +253,7 @@ void Cluster::on_endpoint_idle(Endpoint& endpoint) {
   if (place == leaving_.end()) return;
   loop().reap(std::move(*place));
   leaving_.erase(place);
-  if (retired_ && idle()) map_.on_idle(*this);
+  finish_if_retired();
 }
 
 void Cluster::collect(MetricsPage& page, bool shared_facts) const {
@@ -239,6 +268,8 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
   gauge("upstream_cx_active", stats_.connections_active);
   counter("upstream_cx_connect_fail", stats_.connect_failed);
   counter("upstream_cx_overflow", stats_.connections_overflow);
+  counter("upstream_cx_max_requests", stats_.max_requests);
+  counter("upstream_cx_max_duration_reached", stats_.max_duration);
   counter("upstream_rq_total", stats_.requests);
   gauge("upstream_rq_active", stats_.requests_active);
   gauge("upstream_rq_pending_active", stats_.pending_active);
@@ -246,10 +277,16 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
   counter("upstream_rq_timeout", stats_.timeouts);
   counter("upstream_rq_rx_reset", stats_.resets);
   counter("upstream_rq_tx_reset", http_stats_.resets_sent);
+  counter("upstream_rq_retry", stats_.retries);
   counter("upstream_cx_none_healthy", stats_.no_endpoint);
   counter("upstream_cx_rx_bytes_total", http_stats_.bytes_received);
   counter("upstream_cx_tx_bytes_total", http_stats_.bytes_sent);
   counter("upstream_cx_protocol_error", http_stats_.protocol_errors);
+  if (config_->tls != nullptr) {
+    counter("ssl_handshake", stats_.tls.handshakes);
+    counter("ssl_session_reused", stats_.tls.resumed);
+    counter("ssl_connection_error", stats_.tls.failed);
+  }
   for (int digit = 1; digit <= 5; ++digit) {
     Labels with_class = labels;
     with_class.emplace_back("envoy_response_code_class", cat(digit));

@@ -28,9 +28,11 @@ struct MeshContext {
 struct ClusterStats {
   uint64_t connections = 0, connections_active = 0, connect_failed = 0;
   uint64_t requests = 0, requests_active = 0;
+  uint64_t connections_overflow = 0;            // Requests and holds that met a limit on these.
+  uint64_t max_requests = 0, max_duration = 0;  // Connections that reached the end of their life.
+  TlsStats tls;
   uint64_t pending_active = 0, pending_overflow = 0, requests_overflow = 0;
-  uint64_t connections_overflow = 0;  // Relayed connections refused because of max_connections.
-  uint64_t timeouts = 0, resets = 0, no_endpoint = 0;
+  uint64_t timeouts = 0, resets = 0, no_endpoint = 0, retries = 0;
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
 };
@@ -51,13 +53,17 @@ class Cluster : public Reapable {
   HttpClientStats& http_stats() { return http_stats_; }
   const std::map<Address, std::unique_ptr<Endpoint>>& endpoints() const { return endpoints_; }
 
+  // Addresses of one name that are used; further ones are left out.
+  static constexpr std::size_t kMostAddresses = 1000;
+
   // Takes the new drawing: endpoints that stay keep their connections.
   void update(std::shared_ptr<const ClusterConfig> config);
   // An endpoint for one request, if possible none of those that failed it before; one that cannot be
   // connected to is added to them. Waits for the first answer of DNS, if that has not come yet.
-  // `failed` outlives the task, as does `client`, whose request it is (null: our own). Errors:
-  // kNoEndpoint, kOverflow, kConnectFailed.
-  Task<Result<Lease>> lease(std::vector<Address>& failed, const ConnectionInfo* client = nullptr);
+  // `client` outlives the task; whose request it is (null: our own). Errors: kNoEndpoint, kOverflow,
+  // kConnectFailed, and kClosed if the endpoint or the cluster was removed while the request waited:
+  // then it is looked up again.
+  Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr);
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
   // kOverflow (max_connections).
   Task<Result<Hold>> hold(const std::vector<Address>& failed);
@@ -68,9 +74,13 @@ class Cluster : public Reapable {
 
  private:
   friend class Endpoint;
+  class DnsWait;
   void set_endpoints(const std::vector<EndpointConfig>& wanted);
   void rebuild_usable();
+  // DNS answered for one name of the configuration, or did not.
+  void learn_name(const EndpointConfig& wanted, Result<std::vector<Address>> answer);
   Task<void> refresh_dns();
+  void finish_if_retired();
   Task<Result<Lease>> lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
                                   const ConnectionInfo* client);
   Error too_many_connections() const;
@@ -89,6 +99,8 @@ class Cluster : public Reapable {
   std::vector<Endpoint*> usable_;                   // What the balancer sees.
   bool retired_ = false;
   bool resolved_ = true;  // False until DNS answered once.
+  // STRICT_DNS: by "host:port", what was last found; kept while the resolver finds nothing.
+  std::map<std::string, std::vector<Address>, std::less<>> names_;
   std::list<WaitSlot*> waiting_for_dns_;
   Task<void> dns_;
 };
@@ -104,6 +116,8 @@ class ClusterMap {
   const std::map<std::string, std::unique_ptr<Cluster>, std::less<>>& all() const {
     return clusters_;
   }
+  // Clusters that are no longer configured and still finish requests.
+  std::size_t retired() const { return retired_.size(); }
   void collect(MetricsPage& page, bool shared_facts) const;
 
  private:

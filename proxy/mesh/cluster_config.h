@@ -36,6 +36,7 @@ struct EndpointSet {
 
 struct CircuitLimits {
   uint32_t connections = 1024;
+  uint32_t connections_per_endpoint = 0xFFFFFFFF;  // No limit of its own.
   uint32_t pending_requests = 1024;
   uint32_t requests = 1024;
 };
@@ -61,7 +62,9 @@ struct ClusterConfig {
   Codec codec = Codec::kHttp1;  // What is spoken to the endpoints; kAuto: by ALPN.
   HttpLimits http;
   uint32_t requests_per_connection = 0;  // 0: no limit
-  Duration pool_idle_time = 3600s;       // A pooled connection without calls; kForever: no limit.
+  // Connections are made ahead until this many times the requests in progress find room: 1 to 3.
+  double preconnect_ratio = 1;
+  Duration pool_idle_time = 3600s;  // A pooled connection without calls; kForever: no limit.
   // Each connection begins with a PROXY header, before TLS; an HTTP connection then serves one request
   // alone, because it says whose it is.
   std::optional<ProxyVersion> proxy_protocol;

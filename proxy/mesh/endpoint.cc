@@ -1,6 +1,7 @@
 #include "proxy/mesh/endpoint.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "proxy/base/text.h"
 #include "proxy/mesh/cluster.h"
@@ -16,22 +17,34 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
       : endpoint_(endpoint),
         config_(endpoint.cluster_.config_ref()),
         options_{config_->codec, config_->http},
-        limit_(endpoint.cluster_.loop(), [this] { timed_out(); }) {
+        limit_(endpoint.cluster_.loop(), [this] { time_is_up(); }) {
     options_.limits.idle_time = config_->pool_idle_time;
+    options_.calls_before_settings = endpoint.calls_each_;
     http_ = connect_http(endpoint.cluster_.loop(), std::move(stream), options_, *this,
                          endpoint.cluster_.http_stats());
     limit_.start(config_->connect_timeout);
   }
 
   ClientConnection& http() { return *http_; }
+  const ClientConnection& http() const { return *http_; }
   bool open() const { return open_; }
   bool in_ready = false;
   // Given to the reaper: what the codec still tells in this turn is not heard.
   bool gone = false;
-  // False once a limit on requests was reached: it only finishes what it began.
-  bool may_start() const {
-    return config_->requests_per_connection == 0 ||
-           http_->calls_started() < config_->requests_per_connection;
+  // A call may be started here now.
+  bool usable() const { return http_->capacity() > 0 && !used_up(); }
+  bool usable(const Tried& tried) const {
+    return usable() && (!tried.needs_fresh || http_->calls_started() == 0);
+  }
+  // Has carried as many requests as it may: it only finishes what it began.
+  bool used_up() const {
+    return config_->requests_per_connection != 0 &&
+           http_->calls_started() >= config_->requests_per_connection;
+  }
+  // No new calls; the connection ends with its last one.
+  void retire() {
+    if (!std::exchange(retired_, true) && used_up()) ++endpoint_.cluster_.stats().max_requests;
+    http_->drain();
   }
 
  private:
@@ -39,17 +52,25 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
     if (gone) return;
     open_ = true;
     limit_.stop();
+    if (config_->http.connection_age != kForever) limit_.start(config_->http.connection_age);
     --endpoint_.connecting_;
     endpoint_.on_ready(*this);
   }
   void on_capacity(ClientConnection&) override {
-    if (!gone) endpoint_.on_ready(*this);
+    if (gone) return;
+    if (used_up()) retire();
+    endpoint_.on_ready(*this);
   }
   void on_finished(ClientConnection&, const Error& error) override {
     limit_.stop();
     endpoint_.on_gone(*this, error, open_);
   }
-  void timed_out() {
+  // To connect; once open, to live.
+  void time_is_up() {
+    if (open_) {
+      ++endpoint_.cluster_.stats().max_duration;
+      return retire();
+    }
     endpoint_.on_gone(*this,
                       Error(ErrorKind::kConnectFailed, Fault::kUpstream,
                             cat("connecting to ", endpoint_.config_.address.text(),
@@ -63,22 +84,31 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
   ClientOptions options_;
   CallbackTimer limit_;
   bool open_ = false;
+  bool retired_ = false;
   std::unique_ptr<ClientConnection> http_;
 };
 
 // A request that waits for a connection; unlinks itself when its task is cancelled.
 class Endpoint::Pending {
  public:
-  explicit Pending(Endpoint& endpoint) : endpoint_(endpoint) {
-    place_ = endpoint.pending_.insert(endpoint.pending_.end(), this);
+  Pending(Endpoint& endpoint, const Tried& tried) : tried(tried), endpoint_(endpoint) {
+    auto before = endpoint.pending_.end();
+    while (before != endpoint.pending_.begin() &&
+           (*std::prev(before))->tried.turned_away < tried.turned_away) {
+      --before;
+    }
+    place_ = endpoint.pending_.insert(before, this);
     ++endpoint.cluster_.stats().pending_active;
   }
   Pending(const Pending&) = delete;
   ~Pending() {
     --endpoint_.cluster_.stats().pending_active;
     endpoint_.pending_.erase(place_);
+    // It may have been woken for room that it did not take, or not all of.
+    if (!endpoint_.ready_.empty()) endpoint_.wake_pending();
     endpoint_.released();
   }
+  const Tried& tried;
   WaitSlot slot;
   std::optional<Error> error;
 
@@ -148,37 +178,58 @@ void Hold::count_failure() {
 }
 
 Endpoint::Endpoint(Cluster& cluster, EndpointConfig config)
-    : cluster_(cluster), config_(std::move(config)) {}
+    : cluster_(cluster),
+      config_(std::move(config)),
+      calls_each_(cluster.config().codec == Codec::kHttp1 ? 1
+                                                          : ClientOptions().calls_before_settings) {
+}
 
 Endpoint::~Endpoint() { CHECK(active_ == 0 && pending_.empty()); }
 
 bool Endpoint::idle() const { return active_ == 0 && pending_.empty() && connections_.empty(); }
 
-std::optional<Lease> Endpoint::try_lease() {
+std::optional<Lease> Endpoint::try_lease(const Tried& tried) {
+  std::optional<Lease> lease = take(tried);
+  if (lease) preconnect();
+  return lease;
+}
+
+std::optional<Lease> Endpoint::take(const Tried& tried) {
   while (!ready_.empty()) {
     Connection& connection = *ready_.back();
-    if (connection.http().capacity() > 0 && connection.may_start()) {
-      return Lease(*this, connection.http());
-    }
-    if (!connection.may_start()) connection.http().drain();
+    if (connection.usable()) break;
+    if (connection.used_up()) connection.retire();
     connection.in_ready = false;
     ready_.pop_back();
   }
-  return {};
+  const auto found =
+      std::ranges::find_if(ready_.rbegin(), ready_.rend(),
+                           [&](const Connection* connection) { return connection->usable(tried); });
+  if (found == ready_.rend()) return {};
+  return Lease(*this, (*found)->http());
+}
+
+void Endpoint::learn_calls_each() {
+  const auto open = std::ranges::find_if(connections_.rbegin(), connections_.rend(),
+                                         [](const auto& connection) { return connection->open(); });
+  if (open == connections_.rend()) return;
+  calls_each_ = static_cast<uint32_t>(std::max<std::size_t>(1, (*open)->http().most_calls()));
+}
+
+bool Endpoint::wants_connection() const {
+  return !draining_ && uint64_t{connecting_} * calls_each_ < pending_.size();
 }
 
 bool Endpoint::may_connect() const {
-  // One connection that is on its way serves one request on HTTP/1, and many on HTTP/2.
-  constexpr uint32_t kStreamsExpected = 100;
-  const uint32_t each = cluster_.config().codec == Codec::kHttp1 ? 1 : kStreamsExpected;
-  if (draining_ || connecting_ * each >= pending_.size()) return false;
   // An endpoint may always have one: all that the limit allows may rest in the pools of others, and
   // nothing would wake who waits here.
-  return connections_.empty() ||
-         cluster_.stats().connections_active < cluster_.config().limits.connections;
+  if (connections_.empty()) return true;
+  const CircuitLimits& limits = cluster_.config().limits;
+  return stats_.connections_active < limits.connections_per_endpoint &&
+         cluster_.stats().connections_active < limits.connections;
 }
 
-Task<Result<Lease>> Endpoint::wait_lease() {
+Task<Result<Lease>> Endpoint::wait_lease(const Tried& tried) {
   if (cluster_.stats().pending_active >= cluster_.config().limits.pending_requests) {
     ++cluster_.stats().pending_overflow;
     co_return Error(
@@ -186,14 +237,44 @@ Task<Result<Lease>> Endpoint::wait_lease() {
         cat("cluster ", cluster_.config().name, " has ", cluster_.stats().pending_active,
             " requests waiting for a connection, its limit (max_pending_requests)"));
   }
-  Pending pending(*this);
+  Pending pending(*this, tried);
+  bool counted = false;
   while (!pending.error) {
-    if (std::optional<Lease> lease = try_lease()) co_return std::move(*lease);
+    if (std::optional<Lease> lease = take(tried)) co_return std::move(*lease);
     if (draining_ && others_) co_return removed();
-    if (may_connect()) connect();
+    learn_calls_each();
+    while (wants_connection() && may_connect()) connect();
+    if (wants_connection()) {
+      if (!std::exchange(counted, true)) ++cluster_.stats().connections_overflow;
+      if (tried.needs_fresh) close_one_unused();
+    }
+    preconnect();
     co_await wait_in(pending.slot);
   }
   co_return std::move(*pending.error);
+}
+
+void Endpoint::preconnect() {
+  const double ratio = cluster_.config().preconnect_ratio;
+  if (ratio <= 1 || draining_) return;
+  uint64_t provided = 0;
+  for (const auto& connection : connections_) {
+    provided += connection->open()
+                    ? connection->http().capacity() + connection->http().active_calls()
+                    : calls_each_;
+  }
+  const double wanted = static_cast<double>(active_ + pending_.size()) * ratio;
+  for (; static_cast<double>(provided) < wanted && may_connect(); provided += calls_each_) {
+    connect();
+  }
+}
+
+void Endpoint::close_one_unused() {
+  for (Connection* connection : ready_) {
+    if (connection->http().active_calls() == 0 && connection->usable()) {
+      return connection->retire();
+    }
+  }
 }
 
 void Endpoint::connect() {
@@ -216,12 +297,14 @@ std::unique_ptr<Stream> Endpoint::dial(const ConnectionInfo* client) {
                            client != nullptr ? client->local : nobody));
   }
   if (config.tls == nullptr) return stream;
-  return config.tls->wrap(cluster_.loop(), std::move(stream), config.connect_timeout);
+  return config.tls->wrap(cluster_.loop(), std::move(stream), config.connect_timeout,
+                          {.stats = &cluster_.stats().tls, .sessions = &sessions_});
 }
 
 void Endpoint::on_ready(Connection& connection) {
   if (draining_ && pending_.empty()) return connection.http().drain();
-  if (!connection.in_ready && connection.http().capacity() > 0) {
+  const std::size_t capacity = connection.http().capacity();
+  if (!connection.in_ready && capacity > 0) {
     connection.in_ready = true;
     ready_.push_back(&connection);
   }
@@ -238,24 +321,45 @@ void Endpoint::on_gone(Connection& connection, const Error& error, bool was_open
   CHECK(place != connections_.end());
   cluster_.loop().reap(std::move(*place));
   connections_.erase(place);
-  if (!was_open) {
-    --connecting_;
-    ++stats_.connect_failed;
-    ++cluster_.stats().connect_failed;
-    for (Pending* pending : pending_) {
-      pending->error = draining_ && others_ ? removed()
-                                            : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
-                                                    error.message(), Retry::kSafe);
-      pending->slot.wake(cluster_.loop().ready());
-    }
-  } else {
-    wake_pending();
-  }
+  if (!was_open) connect_failed(error);
+  wake_pending();
   released();
 }
 
+// Tells the requests that the failed connection would have served. The rest waits on for those that
+// are open or on their way.
+void Endpoint::connect_failed(const Error& error) {
+  --connecting_;
+  ++stats_.connect_failed;
+  ++cluster_.stats().connect_failed;
+  const bool any_open =
+      std::ranges::any_of(connections_, [](const auto& other) { return other->open(); });
+  const std::size_t waiting = static_cast<std::size_t>(
+      std::ranges::count_if(pending_, [](const Pending* pending) { return !pending->error; }));
+  const std::size_t others = uint64_t{connecting_} * calls_each_;
+  std::size_t lost = any_open ? calls_each_ : waiting - std::min(waiting, others);
+  for (Pending* pending : pending_) {
+    if (lost == 0) return;
+    if (pending->error) continue;
+    --lost;
+    pending->error = draining_ && others_ ? removed()
+                                          : Error(ErrorKind::kConnectFailed, Fault::kUpstream,
+                                                  error.message(), Retry::kSafe);
+    pending->slot.wake(cluster_.loop().ready());
+  }
+}
+
+// The first that can use any room there is; when it leaves, it wakes the next. Those before it that
+// need a fresh connection see for themselves.
 void Endpoint::wake_pending() {
-  // Each looks for itself whether there is room, and asks for a connection if not.
+  for (Pending* pending : pending_) {
+    if (!pending->slot.waiting()) continue;
+    pending->slot.wake(cluster_.loop().ready());
+    if (!pending->tried.needs_fresh) return;
+  }
+}
+
+void Endpoint::wake_all_pending() {
   for (Pending* pending : pending_) pending->slot.wake(cluster_.loop().ready());
 }
 
@@ -263,7 +367,7 @@ void Endpoint::drain(bool others) {
   draining_ = true;
   others_ = others;
   if (others_ || pending_.empty()) close_unused();
-  wake_pending();
+  wake_all_pending();
 }
 
 // Connections end with their calls; those that have not opened end now.

@@ -11,6 +11,7 @@
 #include "proxy/mesh/cluster_config.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/tls_session.h"
 
 namespace glia {
 
@@ -68,6 +69,16 @@ struct EndpointStats {
   uint64_t requests = 0, requests_ok = 0, requests_failed = 0;
 };
 
+// What earlier attempts have taught one request; it outlives the tasks that it is given to.
+struct Tried {
+  std::vector<Address> failed;  // Endpoints to avoid if there are others.
+  // Only a connection that has carried no request yet will do: a reused one has failed this request.
+  bool needs_fresh = false;
+  // How often it was turned away by a connection that was ending. Who was goes before those that have
+  // not been: else a peer that ends connections often would make some wait for ever.
+  int turned_away = 0;
+};
+
 class Endpoint : public Reapable {
  public:
   Endpoint(Cluster& cluster, EndpointConfig config);
@@ -82,9 +93,10 @@ class Endpoint : public Reapable {
   Cluster& cluster() const { return cluster_; }
 
   // A connection with room, if there is one now.
-  std::optional<Lease> try_lease();
+  std::optional<Lease> try_lease(const Tried& tried);
   // Waits for room or a new connection; kConnectFailed (safe to try elsewhere) or kOverflow.
-  Task<Result<Lease>> wait_lease();
+  // `tried` outlives the task.
+  Task<Result<Lease>> wait_lease(const Tried& tried);
 
   // A new connection, opening: TCP, what the cluster says first, TLS. Not counted. `client` is whose
   // connection it will carry, for the PROXY header; null: our own.
@@ -101,11 +113,23 @@ class Endpoint : public Reapable {
   class Connection;
   class Pending;
 
+  std::optional<Lease> take(const Tried& tried);
+  // What the newest connections have taught about the next one.
+  void learn_calls_each();
+  // More requests wait than the connections on their way will serve.
+  bool wants_connection() const;
+  // The limits allow one more connection.
   bool may_connect() const;
   void connect();
+  // Makes connections ahead of need, as the cluster's preconnect_ratio asks.
+  void preconnect();
+  // Ends a connection without calls, so that another may be made.
+  void close_one_unused();
   void on_ready(Connection& connection);
   void on_gone(Connection& connection, const Error& error, bool was_open);
+  void connect_failed(const Error& error);
   void wake_pending();
+  void wake_all_pending();
   void released();
   void close_unused();
   // What a request is told that waits for a connection here: to ask for another endpoint.
@@ -116,11 +140,13 @@ class Endpoint : public Reapable {
   EndpointStats stats_;
   uint32_t active_ = 0;
   uint32_t connecting_ = 0;
+  uint32_t calls_each_;  // That one more connection is expected to carry.
   bool draining_ = false;
-  bool others_ = false;  // While draining: requests that wait may go to another endpoint.
+  bool others_ = false;   // While draining: requests that wait may go to another endpoint.
+  TlsSessions sessions_;  // Before the connections, which borrow it.
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> ready_;  // Those that had room when last seen; used from the back.
-  std::list<Pending*> pending_;     // Oldest first.
+  std::list<Pending*> pending_;     // Those first that were turned away most, then the oldest.
 };
 
 }  // namespace glia

@@ -40,6 +40,28 @@ struct TlsOptions {
   int maximum_version = 0x0304;
   std::vector<std::string> cipher_suites;  // TLS 1.2 names as BoringSSL knows them; empty: ours.
   std::vector<std::string> groups;         // "X25519"; empty: X25519MLKEM768, X25519, P-256.
+  // Server: tickets are given out, and live so long.
+  bool tickets = true;
+  Duration ticket_lifetime = 3600s;
+  // Server: the listener and chain. A ticket of another one means a whole handshake, although its
+  // configuration may be the same.
+  std::string ticket_scope;
+  // Client: sessions kept for one endpoint on one worker; 0: every handshake is a whole one.
+  uint32_t sessions = 4;
+};
+
+class TlsSessions;
+
+// Counts of one cluster or listener on one worker.
+struct TlsStats {
+  uint64_t handshakes = 0, resumed = 0;  // That succeeded; of these.
+  uint64_t failed = 0;
+};
+
+// What the owner of a stream lends to it; outlives it.
+struct TlsLoan {
+  TlsStats* stats = nullptr;
+  TlsSessions* sessions = nullptr;  // Client.
 };
 
 // A finished, immutable TLS configuration: keys parsed, stores built. Shared by all workers.
@@ -53,7 +75,11 @@ class TlsContext {
   // Wraps `under`. The stream opens when the handshake ends, and breaks if it fails or takes longer
   // than `handshake_limit`.
   virtual std::unique_ptr<Stream> wrap(class EventLoop& loop, std::unique_ptr<Stream> under,
-                                       Duration handshake_limit) const = 0;
+                                       Duration handshake_limit, const TlsLoan& loan) const = 0;
+  std::unique_ptr<Stream> wrap(class EventLoop& loop, std::unique_ptr<Stream> under,
+                               Duration handshake_limit) const {
+    return wrap(loop, std::move(under), handshake_limit, {});
+  }
   // What /certs shows of our own certificate.
   struct CertificateInfo {
     std::string subject, serial;

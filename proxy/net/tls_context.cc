@@ -21,7 +21,14 @@ constexpr char kGroups[] = "X25519MLKEM768:X25519:P-256";
 
 constexpr std::size_t kLargestCertificateMessage = 64 * 1024;  // bytes
 constexpr int kLongestChain = 10;                              // certificates between leaf and root
-constexpr uint32_t kTicketLifetime = 3600;                     // seconds
+
+std::string sha256(std::string_view text) {
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  static_assert(SHA256_DIGEST_LENGTH <= SSL_MAX_SID_CTX_LENGTH);
+  SHA256(reinterpret_cast<const uint8_t*>(text.data()), text.size(),
+         reinterpret_cast<uint8_t*>(digest.data()));
+  return digest;
+}
 
 std::string joined(const std::vector<std::string>& parts) {
   std::string all;
@@ -162,23 +169,52 @@ Result<void> BoringContext::load_trusted() {
   return {};
 }
 
+void BoringContext::set_resumption() {
+  if (side_ == Side::kServer) return set_tickets();
+  // A client's sessions live with the endpoint (TlsSessions).
+  SSL_CTX_set_session_cache_mode(context_.get(),
+                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(context_.get(), TlsStream::keep_session);
+}
+
 // Tickets only: no state here, and the keys are this context's own, so that a new configuration or
 // bundle means new handshakes. The id keeps apart what other servers may one day share keys with.
-void BoringContext::set_resumption() {
-  SSL_CTX_set_session_cache_mode(context_.get(), SSL_SESS_CACHE_OFF);
-  if (side_ == Side::kClient) return;
-  std::string rules = cat(options_.trusted_ca, "\n", options_.certificate_chain, "\n",
-                          options_.request_client_certificate, options_.require_client_certificate);
+void BoringContext::set_tickets() {
+  SSL_CTX* context = context_.get();
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  if (!options_.tickets) SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  std::string rules =
+      cat(options_.ticket_scope, "\n", options_.trusted_ca, "\n", options_.certificate_chain, "\n",
+          options_.request_client_certificate, options_.require_client_certificate);
   for (const SanMatch& match : options_.peer_sans) {
     rules += cat("\n", static_cast<int>(match.type), static_cast<int>(match.kind), match.value);
   }
-  uint8_t digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const uint8_t*>(rules.data()), rules.size(), digest);
-  static_assert(sizeof digest <= SSL_MAX_SID_CTX_LENGTH);
-  CHECK(SSL_CTX_set_session_id_context(context_.get(), digest, sizeof digest) == 1);
-  CHECK(SSL_CTX_set_num_tickets(context_.get(), 1) == 1);
-  SSL_CTX_set_timeout(context_.get(), kTicketLifetime);
-  SSL_CTX_set_session_psk_dhe_timeout(context_.get(), kTicketLifetime);
+  ticket_rules_ = sha256(rules);
+  const auto* id = reinterpret_cast<const uint8_t*>(ticket_rules_.data());
+  CHECK(SSL_CTX_set_session_id_context(context, id, ticket_rules_.size()) == 1);
+  CHECK(SSL_CTX_set_app_data(context, this) == 1);
+  SSL_CTX_set_select_certificate_cb(context, scope_tickets);
+  CHECK(SSL_CTX_set_num_tickets(context, 1) == 1);
+  const auto lifetime = static_cast<uint32_t>(
+      std::chrono::floor<std::chrono::seconds>(options_.ticket_lifetime).count());
+  SSL_CTX_set_timeout(context, lifetime);
+  SSL_CTX_set_session_psk_dhe_timeout(context, lifetime);
+}
+
+// A ticket counts only for the name that it was given out for.
+ssl_select_cert_result_t BoringContext::scope_tickets(const SSL_CLIENT_HELLO* hello) {
+  const uint8_t* name = nullptr;
+  std::size_t size = 0;
+  if (SSL_early_callback_ctx_extension_get(hello, TLSEXT_TYPE_server_name, &name, &size) != 1) {
+    return ssl_select_cert_success;
+  }
+  const auto* self =
+      static_cast<const BoringContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(hello->ssl)));
+  const std::string id =
+      sha256(cat(self->ticket_rules_, std::string_view(reinterpret_cast<const char*>(name), size)));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(id.data());
+  CHECK(SSL_set_session_id_context(hello->ssl, bytes, id.size()) == 1);
+  return ssl_select_cert_success;
 }
 
 int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
@@ -212,8 +248,8 @@ int BoringContext::verify_peer(X509_STORE_CTX* store, void* self) {
 }
 
 std::unique_ptr<Stream> BoringContext::wrap(EventLoop& loop, std::unique_ptr<Stream> under,
-                                            Duration handshake_limit) const {
-  return std::make_unique<TlsStream>(loop, *this, std::move(under), handshake_limit);
+                                            Duration handshake_limit, const TlsLoan& loan) const {
+  return std::make_unique<TlsStream>(loop, *this, std::move(under), handshake_limit, loan);
 }
 
 std::optional<TlsContext::CertificateInfo> BoringContext::own_certificate() const {

@@ -16,8 +16,9 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
  public:
   static Result<std::shared_ptr<const TlsContext>> make(Side side, const TlsOptions& options);
 
+  using TlsContext::wrap;
   std::unique_ptr<Stream> wrap(EventLoop& loop, std::unique_ptr<Stream> under,
-                               Duration handshake_limit) const override;
+                               Duration handshake_limit, const TlsLoan& loan) const override;
   std::optional<CertificateInfo> own_certificate() const override;
   std::vector<CertificateInfo> trusted_certificates() const override;
 
@@ -34,6 +35,8 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   Result<void> set_protocol();
   Result<void> set_alpn();
   void set_resumption();
+  void set_tickets();
+  static ssl_select_cert_result_t scope_tickets(const SSL_CLIENT_HELLO* hello);
   static int select_alpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
                          unsigned offered_size, void* self);
   static int verify_peer(X509_STORE_CTX* store, void* self);
@@ -44,7 +47,8 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   bssl::UniquePtr<X509> own_;
   std::vector<std::string> own_uri_sans_;
   std::vector<bssl::UniquePtr<X509>> trusted_;
-  std::string alpn_wire_;  // RFC 7301: each name behind its length.
+  std::string alpn_wire_;     // RFC 7301: each name behind its length.
+  std::string ticket_rules_;  // Server: a digest of what a ticket of ours stands for.
 };
 
 // The rules beyond path validation (RFC 5280 is BoringSSL's): key strength, exactly one URI SAN, the

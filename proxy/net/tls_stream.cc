@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "proxy/base/text.h"
+#include "proxy/net/tls_session.h"
 
 namespace glia {
 namespace {
@@ -29,10 +30,11 @@ std::string lower_hex(std::span<const uint8_t> bytes) {
 }  // namespace
 
 TlsStream::TlsStream(EventLoop& loop, const BoringContext& context, std::unique_ptr<Stream> under,
-                     Duration handshake_limit)
+                     Duration handshake_limit, const TlsLoan& loan)
     : Timer(loop),
       context_(context.shared_from_this()),
       under_(std::move(under)),
+      loan_(loan),
       ssl_(SSL_new(context.raw())),
       limit_(handshake_limit) {
   CHECK(ssl_ != nullptr);
@@ -46,13 +48,31 @@ TlsStream::TlsStream(EventLoop& loop, const BoringContext& context, std::unique_
   if (context_->side() == TlsContext::Side::kServer) {
     SSL_set_accept_state(ssl_.get());
   } else {
-    SSL_set_connect_state(ssl_.get());
-    const std::string& name = context_->options().server_name;
-    if (!name.empty()) SSL_set_tlsext_host_name(ssl_.get(), name.c_str());
+    start_client();
   }
   info_.tls = &tls_;
   under_->watch(*this);
   start(limit_);
+}
+
+void TlsStream::start_client() {
+  SSL_set_connect_state(ssl_.get());
+  const std::string& name = context_->options().server_name;
+  if (!name.empty()) SSL_set_tlsext_host_name(ssl_.get(), name.c_str());
+  if (loan_.sessions == nullptr) return;
+  const bssl::UniquePtr<SSL_SESSION> session(loan_.sessions->take(*context_, wall_now()));
+  offered_ = session != nullptr && SSL_set_session(ssl_.get(), session.get()) == 1;
+}
+
+int TlsStream::keep_session(SSL* ssl, SSL_SESSION* session) {
+  auto& self = *static_cast<TlsStream*>(SSL_get_app_data(ssl));
+  const std::size_t most = self.context_->options().sessions;
+  if (self.loan_.sessions == nullptr || most == 0) return 0;
+  WallTime until = WallTime::max();
+  const STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl);
+  for (const X509* one : chain) until = std::min(until, not_after(one));
+  self.loan_.sessions->keep(session, self.context_, until, most);
+  return 1;
 }
 
 void TlsStream::on_readable() {
@@ -146,6 +166,10 @@ void TlsStream::complete_handshake() {
   }
   stop();
   fill_info();
+  if (loan_.stats != nullptr) {
+    ++loan_.stats->handshakes;
+    if (tls_.resumed) ++loan_.stats->resumed;
+  }
   state_ = State::kOpen;
   flush();
   if (write_failed_) return tell_broken();
@@ -204,6 +228,9 @@ void TlsStream::fail_handshake(std::string_view why) {
 
 void TlsStream::tell_handshake_failed() {
   stop();
+  if (loan_.stats != nullptr) ++loan_.stats->failed;
+  // Whatever was wrong, the next attempt begins with nothing of the past.
+  if (offered_) loan_.sessions->clear();
   under_->finish_writing();
   tell_broken();
 }

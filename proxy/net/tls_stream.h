@@ -19,7 +19,7 @@ namespace glia {
 class TlsStream final : public Stream, private Stream::Watcher, private Timer {
  public:
   TlsStream(EventLoop& loop, const BoringContext& context, std::unique_ptr<Stream> under,
-            Duration handshake_limit);
+            Duration handshake_limit, const TlsLoan& loan);
 
   void watch(Stream::Watcher& watcher) override { watcher_ = &watcher; }
   IoResult read(std::span<char> into) override;
@@ -34,6 +34,8 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   // For the verification of the peer, inside the handshake.
   WallTime wall_now() const { return loop_.clock().wall_now(); }
   void refuse_peer(const std::string& why) { refusal_ = why; }
+  // BoringSSL's callback for a session that a client may resume; 1 if it was taken over.
+  static int keep_session(SSL* ssl, SSL_SESSION* session);
 
  private:
   enum class State : uint8_t { kHandshaking, kFailing, kOpen, kBroken };
@@ -52,6 +54,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   // The handshake took too long; afterwards: bytes that were read from below wait for our watcher.
   void fire() override;
 
+  void start_client();
   void advance_handshake();
   void complete_handshake();
   Result<void> check_resumed() const;
@@ -76,6 +79,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
 
   const std::shared_ptr<const BoringContext> context_;
   std::unique_ptr<Stream> under_;
+  const TlsLoan loan_;
   bssl::UniquePtr<SSL> ssl_;
   Stream::Watcher* watcher_ = nullptr;
   Slice input_;       // Records that were read and not yet opened.
@@ -88,6 +92,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   std::size_t read_size_ = kSmallRead;
   State state_ = State::kHandshaking;
   bool connected_ = false;  // The stream under us is open.
+  bool offered_ = false;    // Client: an earlier session.
   bool paused_ = false;
   bool ended_ = false;           // close_notify has arrived.
   bool told_ = false;            // The reader was given the end or the error.

@@ -18,7 +18,8 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
       : host_(host), site_(site), pinned_(site.state()) {
     const FilterChain& chain = *pinned_->chain;
     if (chain.tls != nullptr) {
-      stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout);
+      stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout,
+                               {.stats = &site.stats().tls});
     }
     if (chain.tcp) {
       auto session = std::make_unique<TcpSession>(site, std::move(stream), *this);
@@ -29,6 +30,13 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
                            site.stats().server);
     }
     place = host.connections_.end();
+    const Duration age = chain.http.server.limits.connection_age;
+    if (age == kForever) return;
+    age_ = std::make_unique<CallbackTimer>(host.context_.loop, [this] {
+      ++site_.stats().max_duration;
+      served_->drain();
+    });
+    age_->start(age);
   }
   void cut() { on_finished(*served_); }
   void judge_again() {
@@ -44,6 +52,7 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
 
  private:
   void on_finished(ServerConnection&) override {
+    if (age_ != nullptr) age_->stop();
     if (place == host_.connections_.end()) return;
     auto self = std::move(*place);
     host_.connections_.erase(std::exchange(place, host_.connections_.end()));
@@ -54,7 +63,8 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   Site& site_;
   std::shared_ptr<const SiteState> pinned_;
   std::unique_ptr<ServerConnection> served_;
-  TcpSession* tcp_ = nullptr;  // served_, if it is one.
+  TcpSession* tcp_ = nullptr;           // served_, if it is one.
+  std::unique_ptr<CallbackTimer> age_;  // Only where the configuration limits the age.
 };
 
 // A stream that nobody serves, on its way to the reaper. It may still be told that it is open: an

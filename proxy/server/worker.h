@@ -56,6 +56,7 @@ class Worker {
   std::vector<EndpointRow> endpoints() const;
   std::vector<std::string> exchanges() const;
   std::size_t connections() const;
+  const ClusterMap& clusters() const { return clusters_; }
 
  private:
   void sweep();

@@ -79,6 +79,21 @@ void decode_breaker(const Reader& breakers, CircuitLimits& limits) {
     limits.requests =
         static_cast<uint32_t>(threshold.number("max_requests", limits.requests, kMost));
   });
+  // As in Envoy, connections are all that is limited per endpoint.
+  breakers.each("per_host_thresholds", [&](const Reader& threshold, std::size_t) {
+    threshold.only("priority", std::string_view("DEFAULT"));
+    limits.connections_per_endpoint = static_cast<uint32_t>(
+        threshold.number("max_connections", limits.connections_per_endpoint, kMost, 1));
+  });
+}
+
+void decode_preconnect(const Reader& policy, ClusterConfig& config) {
+  const Reader ratio = policy.message("per_upstream_preconnect_ratio");
+  if (!ratio.present()) return;
+  config.preconnect_ratio = ratio.real("value", 1);
+  if (config.preconnect_ratio >= 1 && config.preconnect_ratio <= 3) return;
+  policy.fail("per_upstream_preconnect_ratio", "must be between 1 and 3");
+  config.preconnect_ratio = 1;
 }
 
 void decode_common(const Reader& options, ClusterConfig& config) {
@@ -154,6 +169,7 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
   if (config.dns_refresh < 1ms) cluster.fail("dns_refresh_rate", "must be at least 0.001s");
   config.dns_family = decode_dns_family(cluster);
   decode_breaker(cluster.message("circuit_breakers"), config.limits);
+  decode_preconnect(cluster.message("preconnect_policy"), config);
   decode_protocol(cluster, config);
   config.http.write_buffer = static_cast<uint32_t>(
       cluster.number("per_connection_buffer_limit_bytes", config.http.write_buffer, 1 << 30, 1024));

@@ -304,6 +304,10 @@ void decode_common_http_options(const Reader& options, HttpLimits& limits) {
       static_cast<uint32_t>(options.number("max_headers_count", limits.header_fields, 100'000, 1));
   limits.requests_per_connection = static_cast<uint32_t>(
       options.number("max_requests_per_connection", limits.requests_per_connection, 0xFFFFFFFF));
+  limits.connection_age = options.duration("max_connection_duration", limits.connection_age);
+  if (limits.connection_age <= Duration::zero()) {
+    options.fail("max_connection_duration", "must be above 0s; leave it out for no limit");
+  }
   options.only("headers_with_underscores_action", std::string_view("ALLOW"));
 }
 

@@ -137,12 +137,20 @@ bool decode_common_context(const Reader& common, TlsSettings& tls) {
   return decode_validation_choice(common, tls);
 }
 
+// RFC 8446 section 4.6.1: a week.
+constexpr Duration kLongestTicket = 24h * 7;
+
 TlsSettings decode_downstream(const Reader& context) {
   TlsSettings tls{.side = TlsContext::Side::kServer};
   const Reader common = context.message("common_tls_context");
   const bool verified = decode_common_context(common, tls);
   tls.options.require_client_certificate = context.flag("require_client_certificate");
   tls.options.request_client_certificate = verified;
+  tls.options.tickets = !context.flag("disable_stateless_session_resumption");
+  tls.options.ticket_lifetime = context.duration("session_timeout", tls.options.ticket_lifetime);
+  if (tls.options.ticket_lifetime < 1s || tls.options.ticket_lifetime > kLongestTicket) {
+    context.fail("session_timeout", "must be between 1s and 604800s");
+  }
   if (tls.options.require_client_certificate && !verified) {
     context.fail("require_client_certificate", "needs a validation_context to check it against");
   }
@@ -161,6 +169,8 @@ TlsSettings decode_upstream(const Reader& context) {
         " has no validation context: the upstream's certificate is not checked");
   }
   tls.options.server_name = context.text("sni");
+  tls.options.sessions =
+      static_cast<uint32_t>(context.number("max_session_keys", tls.options.sessions, 100));
   return tls;
 }
 

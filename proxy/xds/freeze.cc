@@ -17,6 +17,8 @@ std::string key_of(TlsContext::Side side, const TlsOptions& options) {
   put(key, options.private_key);
   put(key, options.trusted_ca);
   put(key, options.server_name);
+  put(key, options.ticket_scope);
+  put(key, cat(options.tickets, options.ticket_lifetime.count(), " ", options.sessions));
   for (const SanMatch& san : options.peer_sans) {
     put(key, cat(static_cast<int>(san.type), " ", static_cast<int>(san.kind), " ", san.value));
   }
@@ -38,6 +40,7 @@ bool same(const std::map<std::string, std::shared_ptr<const Config>, std::less<>
 Freezer::TlsRef Freezer::tls_context(const Draft& draft, const TlsSettings& settings,
                                      const std::string& path, Next& next, std::string& waits) {
   TlsOptions options = settings.options;
+  if (settings.side == TlsContext::Side::kServer) options.ticket_scope = path;
   if (!settings.certificate_secret.empty()) {
     const SecretResource* secret = draft.secret(settings.certificate_secret);
     if (secret == nullptr) return waits = cat("secret ", settings.certificate_secret), nullptr;

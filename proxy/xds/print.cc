@@ -193,7 +193,8 @@ std::string text_of(const HttpLimits& limits) {
              unless("header time", limits.header_time, usual.header_time),
              unless("idle time", limits.idle_time, usual.idle_time),
              unless("requests a connection", limits.requests_per_connection,
-                    usual.requests_per_connection));
+                    usual.requests_per_connection),
+             unless("connection age", limits.connection_age, usual.connection_age));
 }
 
 std::string text_of(const Http1Options& http1) {
@@ -305,6 +306,9 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
        kDnsFamily[static_cast<int>(cluster.dns_family)],
        unless("panic below", cluster.panic_threshold_percent, usual.panic_threshold_percent),
        unless("connections", cluster.limits.connections, usual.limits.connections),
+       unless("connections an endpoint", cluster.limits.connections_per_endpoint,
+              usual.limits.connections_per_endpoint),
+       unless("preconnect", cluster.preconnect_ratio, usual.preconnect_ratio),
        unless("pending", cluster.limits.pending_requests, usual.limits.pending_requests),
        unless("requests", cluster.limits.requests, usual.limits.requests), text_of(cluster.http),
        !cluster.proxy_protocol                        ? ""

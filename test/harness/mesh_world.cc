@@ -256,6 +256,11 @@ void MeshWorld::remove_endpoint(const std::string& ip, const std::string& cluste
                 [&](const EndpointConfig& endpoint) { return endpoint.address.ip_text() == ip; });
 }
 
+void MeshWorld::endpoint_by_name(const std::string& host, const std::string& cluster_name) {
+  cluster(cluster_name).discovery = ClusterConfig::Discovery::kStrictDns;
+  endpoints_[cluster_name] = {{.host = host, .port = 8080}};
+}
+
 void MeshWorld::publish() {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->number = ++published_;

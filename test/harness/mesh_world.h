@@ -66,6 +66,8 @@ class SimUpstream final : public Service, public AcceptHandler, private ServerCo
   void hangs() { hangs_ = true; }
   // Sends the head and half of the body, then breaks off.
   void breaks_in_the_body() { break_in_body_ = true; }
+  // From the next connection on, as the server's own limits.
+  HttpLimits& limits() { return options_.limits; }
   // Stops listening and cuts every connection.
   void dies();
   void drain();
@@ -152,6 +154,8 @@ class MeshWorld {
   void add_endpoint(const Address& address, const std::string& cluster = "service");
   void remove_endpoint(const std::string& ip, const std::string& cluster = "service");
   void remove_cluster(const std::string& name) { clusters_.erase(name); }
+  // Endpoints by name instead, for a STRICT_DNS cluster.
+  void endpoint_by_name(const std::string& host, const std::string& cluster = "service");
   void publish();
   void start() { publish(); }
 

@@ -1,0 +1,35 @@
+#include "proxy/flow/kept_body.h"
+
+namespace glia {
+
+bool KeptBody::rewind() {
+  next_ = 0;
+  return keeping_;
+}
+
+void KeptBody::forget() {
+  if (!keeping_) return;
+  keeping_ = false;
+  // What was not given again yet still is.
+  kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(next_));
+  next_ = 0;
+}
+
+Body::Piece KeptBody::poll() {
+  if (next_ < kept_.size()) return {State::kData, kept_[next_++]};
+  Piece piece = from_->poll();
+  if (piece.state == State::kData && keeping_) keep(piece.data);
+  return piece;
+}
+
+void KeptBody::keep(const Slice& data) {
+  if (bytes_ + data.size() > kMost) return forget();
+  // A small piece of a large block would keep all of that alive.
+  constexpr std::size_t kWorthSharing = 4;
+  const bool share = data.bytes_kept() <= kWorthSharing * data.size();
+  kept_.push_back(share ? data : Slice::copy(data.view()));
+  bytes_ += data.size();
+  ++next_;
+}
+
+}  // namespace glia
