@@ -25,10 +25,18 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   // new round robin would begin with the same one.
   const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing &&
                               config_->least_request_choices == config->least_request_choices;
-  config_ = std::move(config);
+  const std::shared_ptr<const ClusterConfig> before = std::exchange(config_, std::move(config));
   if (!same_balancing) balancer_ = Balancer::create(*config_);
   // Connections made under another certificate, authority or protocol finish and are replaced.
   if (!same_security) set_endpoints({});
+  if (before != nullptr && before->tls != nullptr && config_->tls != nullptr &&
+      !config_->tls->accepts_all_of(*before->tls)) {
+    for (const auto& endpoint : leaving_) endpoint->end_unwanted();
+  }
+  if (config_->tls != nullptr && peer_check_ == nullptr) {
+    peer_check_ = std::make_unique<CallbackTimer>(loop(), [this] { check_peers(); });
+    peer_check_->start(kPeerCheck);
+  }
   dns_.cancel();
   if (config_->discovery == ClusterConfig::Discovery::kStrictDns) {
     resolved_ = !endpoints_.empty();
@@ -237,6 +245,15 @@ void Cluster::retire() {
   for (WaitSlot* slot : waiting_for_dns_) slot->wake(context_.loop.ready());
   set_endpoints({});
   finish_if_retired();
+}
+
+void Cluster::check_peers() {
+  for (const auto& [address, endpoint] : endpoints_) endpoint->check_peers();
+  // One that becomes idle by this leaves the list.
+  std::vector<Endpoint*> leaving;
+  for (const auto& endpoint : leaving_) leaving.push_back(endpoint.get());
+  for (Endpoint* endpoint : leaving) endpoint->check_peers();
+  peer_check_->start(kPeerCheck);
 }
 
 void Cluster::finish_if_retired() {

@@ -81,6 +81,7 @@ class Cluster : public Reapable {
   void learn_name(const EndpointConfig& wanted, Result<std::vector<Address>> answer);
   Task<void> refresh_dns();
   void finish_if_retired();
+  void check_peers();
   Task<Result<Lease>> lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
                                   const ConnectionInfo* client);
   Error too_many_connections() const;
@@ -102,6 +103,7 @@ class Cluster : public Reapable {
   // STRICT_DNS: by "host:port", what was last found; kept while the resolver finds nothing.
   std::map<std::string, std::vector<Address>, std::less<>> names_;
   std::list<WaitSlot*> waiting_for_dns_;
+  std::unique_ptr<CallbackTimer> peer_check_;  // Once there was TLS.
   Task<void> dns_;
 };
 

@@ -41,6 +41,18 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
     return config_->requests_per_connection != 0 &&
            http_->calls_started() >= config_->requests_per_connection;
   }
+  // No new calls, and what runs is cut off after kUnwantedTime.
+  void unwanted() {
+    if (cut_at_) return;
+    cut_at_ = endpoint_.cluster_.loop().now() + kUnwantedTime;
+    retire();
+  }
+  bool to_be_cut() const { return cut_at_ && endpoint_.cluster_.loop().now() >= *cut_at_; }
+  bool peer_expired() const {
+    const TlsInfo* const tls = open_ ? http_->info().tls : nullptr;
+    return tls != nullptr && tls->peer_certificate &&
+           endpoint_.cluster_.loop().clock().wall_now() >= tls->peer_not_after + kExpiredGrace;
+  }
   // No new calls; the connection ends with its last one.
   void retire() {
     if (!std::exchange(retired_, true) && used_up()) ++endpoint_.cluster_.stats().max_requests;
@@ -85,6 +97,7 @@ class Endpoint::Connection final : public ClientConnection::Owner, public Reapab
   CallbackTimer limit_;
   bool open_ = false;
   bool retired_ = false;
+  std::optional<TimePoint> cut_at_;
   std::unique_ptr<ClientConnection> http_;
 };
 
@@ -368,6 +381,24 @@ void Endpoint::drain(bool others) {
   others_ = others;
   if (others_ || pending_.empty()) close_unused();
   wake_all_pending();
+}
+
+void Endpoint::end_unwanted() {
+  for (const auto& connection : connections_) connection->unwanted();
+}
+
+void Endpoint::check_peers() {
+  std::vector<Connection*> over;
+  for (const auto& connection : connections_) {
+    if (connection->peer_expired()) connection->unwanted();
+    if (connection->to_be_cut()) over.push_back(connection.get());
+  }
+  for (Connection* connection : over) {
+    on_gone(*connection,
+            Error(ErrorKind::kReset, Fault::kUpstream,
+                  cat("the certificate of ", config_.address.text(), " is no longer accepted")),
+            connection->open());
+  }
 }
 
 // Connections end with their calls; those that have not opened end now.

@@ -106,6 +106,11 @@ class Endpoint : public Reapable {
   // here are told to ask again if there is another endpoint; else they finish here.
   void drain(bool others);
   bool idle() const;
+  // Its connections were let in by rules that are no longer in force: they finish what they carry
+  // within kUnwantedTime.
+  void end_unwanted();
+  // Ends connections whose peer's certificate has run out, and those whose time to finish is over.
+  void check_peers();
 
  private:
   friend class Lease;

@@ -6,6 +6,7 @@
 #include <list>
 
 #include "proxy/base/text.h"
+#include "proxy/net/x509.h"
 #include "test/harness/mesh_world.h"
 
 namespace glia {
@@ -395,6 +396,122 @@ TEST(Pool, AClusterThatGoesWhileARequestWaitsForDnsIsFreed) {
   EXPECT_EQ(answer->status, 503);
   EXPECT_EQ(answer->header("x-glia-reason"), "no_cluster");
   EXPECT_EQ(t.worker().clusters().retired(), 0u);
+}
+
+// The upstream's side of TLS, and what the proxy makes of it.
+struct Secure : testing::Test {
+  Secure() {
+    t.upstream(kOrigin).replies(200, "ok");
+    t.upstream(kOrigin).secured(side(TlsContext::Side::kServer, ca.certificate()));
+  }
+  std::shared_ptr<const TlsContext> side(TlsContext::Side which, const std::string& trusted,
+                                         Duration lifetime = 24h) {
+    const Identity identity =
+        *issue(ca, {.uri_san = "spiffe://m.test/x", .now = kNow, .lifetime = lifetime});
+    return *TlsContext::create(which, {.certificate_chain = identity.certificate,
+                                       .private_key = identity.private_key,
+                                       .trusted_ca = trusted,
+                                       .request_client_certificate = true,
+                                       .require_client_certificate = true});
+  }
+  uint64_t connections() { return t.upstream(kOrigin).stats().connections; }
+
+  const WallTime kNow{1767225600s};  // Where virtual time begins.
+  CertificateAuthority ca = *CertificateAuthority::create("m.test", kNow, 24h * 365);
+  CertificateAuthority other = *CertificateAuthority::create("other.test", kNow, 24h * 365);
+  SimWorld world{1};
+  MeshWorld t{world};
+};
+
+TEST_F(Secure, NewConnectionsResumeTheSessionsOfTheirEndpoint) {
+  t.cluster().tls = side(TlsContext::Side::kClient, ca.certificate());
+  t.cluster().requests_per_connection = 1;
+  t.start();
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(t.get().status, 200);
+  EXPECT_TRUE(shows(t, "envoy_cluster_ssl_handshake{envoy_cluster_name=\"service\"} 10"));
+  EXPECT_TRUE(shows(t, "envoy_cluster_ssl_session_reused{envoy_cluster_name=\"service\"} 9"))
+      << t.metrics();
+  t.publish();  // Nothing of the rules changes.
+  ASSERT_EQ(t.get().status, 200);
+  EXPECT_TRUE(shows(t, "envoy_cluster_ssl_session_reused{envoy_cluster_name=\"service\"} 10"));
+  t.cluster().tls = side(TlsContext::Side::kClient, ca.certificate());
+  t.publish();
+  ASSERT_EQ(t.get().status, 200);
+  EXPECT_TRUE(shows(t, "envoy_cluster_ssl_session_reused{envoy_cluster_name=\"service\"} 10"))
+      << "under another certificate of ours nothing is resumed";
+}
+
+TEST_F(Secure, AConnectionEndsWhenItsPeersCertificateHasRunOut) {
+  t.upstream(kOrigin).secured(side(TlsContext::Side::kServer, ca.certificate(), 1h));
+  t.cluster().tls = side(TlsContext::Side::kClient, ca.certificate());
+  t.start();
+  ASSERT_EQ(t.get().status, 200);
+  t.upstream(kOrigin).secured(side(TlsContext::Side::kServer, ca.certificate()));
+  world.time().shift_wall_clock(1h);
+  ASSERT_EQ(t.get().status, 200);
+  EXPECT_EQ(connections(), 1u);
+  t.advance(kExpiredGrace + kPeerCheck + 1s);
+  EXPECT_EQ(t.upstream(kOrigin).stats().connections_active, 0u);
+  ASSERT_EQ(t.get().status, 200);
+  EXPECT_EQ(connections(), 2u);
+}
+
+TEST_F(Secure, ARequestInProgressIsCutOffWhenItsAuthorityHasLeft) {
+  t.upstream(kOrigin).hangs();
+  t.cluster().tls = side(TlsContext::Side::kClient, ca.certificate() + other.certificate());
+  t.route().forward->timeout = 0s;
+  t.start();
+  const auto answer = t.client().send({});
+  t.advance(1s);
+  ASSERT_EQ(t.upstream(kOrigin).active(), 1u);
+  t.cluster().tls = side(TlsContext::Side::kClient, ca.certificate() + other.certificate());
+  t.publish();  // Only a new certificate of ours: what runs may finish.
+  t.advance(120s);
+  EXPECT_FALSE(answer->finished);
+  t.cluster().tls = side(TlsContext::Side::kClient, other.certificate());
+  t.publish();
+  ASSERT_TRUE(world.run_until([&] { return answer->finished; }, 60s));
+  EXPECT_EQ(answer->status, 503);
+}
+
+// An origin that says no at the head, and one that says it and ends.
+TEST(Pool, AnEarlyNoStopsTheRequestAndEndsTheConnection) {
+  for (const bool ends : {false, true}) {
+    SimWorld world(1);
+    MeshWorld t(world);
+    t.upstream(kOrigin).dies();
+    struct Origin : AcceptHandler, Stream::Watcher {
+      void on_accept(std::unique_ptr<Stream> made) override {
+        stream = std::move(made);
+        stream->watch(*this);
+      }
+      void on_open() override {}
+      void on_writable() override {}
+      void on_broken() override { over = true; }
+      void on_readable() override {
+        char bytes[16 * 1024];
+        const IoResult got = stream->read(bytes);
+        read += got.bytes;
+        over = over || got.state == IoResult::State::kEnd || got.state == IoResult::State::kError;
+        if (over) return stream->pause_reading(true);
+        if (std::exchange(answered, true)) return;
+        std::string_view rest = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno";
+        while (!rest.empty()) rest.remove_prefix(stream->write({&rest, 1}).bytes);
+        if (ends) stream->finish_writing();
+      }
+      std::unique_ptr<Stream> stream;
+      std::size_t read = 0;
+      bool ends = false, answered = false, over = false;
+    } origin;
+    origin.ends = ends;
+    const auto acceptor = *world.host(kOrigin).listen(*Address::ip(kOrigin, 8080), {}, origin);
+    t.start();
+    const Answer answer = t.send({.method = "POST", .body = std::string(5'000'000, 'x')});
+    EXPECT_EQ(answer.status, 413);
+    EXPECT_EQ(answer.body, "no");
+    EXPECT_TRUE(world.run_until([&] { return origin.over; }, 1s)) << "the connection stays open";
+    EXPECT_LT(origin.read, 1'000'000u);
+  }
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 
 #include "proxy/base/result.h"
 #include "proxy/base/task.h"
+#include "proxy/base/time.h"
 #include "proxy/net/address.h"
 
 namespace glia {
@@ -33,6 +34,7 @@ struct TlsInfo {
   std::vector<std::string> peer_uri_sans;
   std::vector<std::string> peer_dns_sans;
   std::string peer_subject;             // RFC 2253 text.
+  WallTime peer_not_after{};            // When the first certificate of its chain runs out.
   std::string peer_certificate_sha256;  // Lower-case hex of the DER form.
   std::string peer_certificate_der;
   // For XFCC Cert=; made when asked for, because few ask.

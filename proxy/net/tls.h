@@ -21,6 +21,7 @@ struct SanMatch {
   Type type = Type::kUri;
   Kind kind = Kind::kExact;
   std::string value;
+  friend bool operator==(const SanMatch&, const SanMatch&) = default;
 };
 
 struct TlsOptions {
@@ -49,6 +50,13 @@ struct TlsOptions {
   // Client: sessions kept for one endpoint on one worker; 0: every handshake is a whole one.
   uint32_t sessions = 4;
 };
+
+// A connection whose peer's certificate has run out since the handshake goes on for this long.
+inline constexpr Duration kExpiredGrace = 60s;
+// How often live connections are looked at for that, and how long one that must end may finish
+// what it carries. Together less than a minute.
+inline constexpr Duration kPeerCheck = 10s;
+inline constexpr Duration kUnwantedTime = 45s;
 
 class TlsSessions;
 
@@ -80,6 +88,9 @@ class TlsContext {
                                Duration handshake_limit) const {
     return wrap(loop, std::move(under), handshake_limit, {});
   }
+  // Whether every peer that `earlier` let in would still be let in. If not, connections from its
+  // time must end: an authority has left the bundle, or the rules have become stricter.
+  virtual bool accepts_all_of(const TlsContext& earlier) const = 0;
   // What /certs shows of our own certificate.
   struct CertificateInfo {
     std::string subject, serial;

@@ -252,6 +252,26 @@ std::unique_ptr<Stream> BoringContext::wrap(EventLoop& loop, std::unique_ptr<Str
   return std::make_unique<TlsStream>(loop, *this, std::move(under), handshake_limit, loan);
 }
 
+bool BoringContext::accepts_all_of(const TlsContext& any) const {
+  const auto& earlier = static_cast<const BoringContext&>(any);  // There is no other kind.
+  if (&earlier == this || !verifies_peer()) return true;
+  if (!earlier.verifies_peer()) return false;
+  if (options_.require_client_certificate && !earlier.options_.require_client_certificate) {
+    return false;
+  }
+  const auto trusted_still = [this](const auto& one) {
+    return std::ranges::any_of(
+        trusted_, [&one](const auto& ours) { return X509_cmp(ours.get(), one.get()) == 0; });
+  };
+  if (!std::ranges::all_of(earlier.trusted_, trusted_still)) return false;
+  if (options_.peer_sans.empty()) return true;
+  const auto named_still = [this](const SanMatch& one) {
+    return std::ranges::find(options_.peer_sans, one) != options_.peer_sans.end();
+  };
+  return !earlier.options_.peer_sans.empty() &&
+         std::ranges::all_of(earlier.options_.peer_sans, named_still);
+}
+
 std::optional<TlsContext::CertificateInfo> BoringContext::own_certificate() const {
   if (own_ == nullptr) return {};
   return describe(own_.get());

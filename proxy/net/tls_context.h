@@ -19,6 +19,7 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   using TlsContext::wrap;
   std::unique_ptr<Stream> wrap(EventLoop& loop, std::unique_ptr<Stream> under,
                                Duration handshake_limit, const TlsLoan& loan) const override;
+  bool accepts_all_of(const TlsContext& earlier) const override;
   std::optional<CertificateInfo> own_certificate() const override;
   std::vector<CertificateInfo> trusted_certificates() const override;
 

@@ -27,6 +27,13 @@ std::string lower_hex(std::span<const uint8_t> bytes) {
   return text;
 }
 
+WallTime chain_not_after(const SSL* ssl) {
+  WallTime until = WallTime::max();
+  const STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl);
+  for (const X509* one : chain) until = std::min(until, not_after(one));
+  return until;
+}
+
 }  // namespace
 
 TlsStream::TlsStream(EventLoop& loop, const BoringContext& context, std::unique_ptr<Stream> under,
@@ -68,9 +75,7 @@ int TlsStream::keep_session(SSL* ssl, SSL_SESSION* session) {
   auto& self = *static_cast<TlsStream*>(SSL_get_app_data(ssl));
   const std::size_t most = self.context_->options().sessions;
   if (self.loan_.sessions == nullptr || most == 0) return 0;
-  WallTime until = WallTime::max();
-  const STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl);
-  for (const X509* one : chain) until = std::min(until, not_after(one));
+  const WallTime until = chain_not_after(ssl);
   self.loan_.sessions->keep(session, self.context_, until, most);
   return 1;
 }
@@ -211,6 +216,7 @@ void TlsStream::fill_info() {
   tls_.peer_uri_sans = std::move(names.uri);
   tls_.peer_dns_sans = std::move(names.dns);
   tls_.peer_subject = subject_text(peer.get());
+  tls_.peer_not_after = chain_not_after(ssl);
   std::array<uint8_t, 32> digest;
   unsigned size = 0;
   X509_digest(peer.get(), EVP_sha256(), digest.data(), &size);

@@ -20,6 +20,7 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
     if (chain.tls != nullptr) {
       stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout,
                                {.stats = &site.stats().tls});
+      tls_ = stream->info().tls;
     }
     if (chain.tcp) {
       auto session = std::make_unique<TcpSession>(site, std::move(stream), *this);
@@ -47,6 +48,21 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   }
   ServerConnection& served() { return *served_; }
   const Site& site() const { return site_; }
+  // Whether the rules of `chain` would let its caller in as those did that it met.
+  bool accepted_by(const FilterChain& chain) const {
+    return tls_ == nullptr || chain.tls->accepts_all_of(*pinned_->chain->tls);
+  }
+  bool peer_expired() const {
+    return tls_ != nullptr && tls_->peer_certificate &&
+           host_.context_.loop.clock().wall_now() >= tls_->peer_not_after + kExpiredGrace;
+  }
+  // No new requests, and what runs is cut off after kUnwantedTime.
+  void unwanted() {
+    if (cut_at_) return;
+    cut_at_ = host_.context_.loop.now() + kUnwantedTime;
+    served_->drain();
+  }
+  bool to_be_cut() const { return cut_at_ && host_.context_.loop.now() >= *cut_at_; }
   // In the host's list; its end once this was given to the reaper.
   std::list<std::unique_ptr<Connection>>::iterator place;
 
@@ -63,7 +79,9 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
   Site& site_;
   std::shared_ptr<const SiteState> pinned_;
   std::unique_ptr<ServerConnection> served_;
-  TcpSession* tcp_ = nullptr;           // served_, if it is one.
+  TcpSession* tcp_ = nullptr;     // served_, if it is one.
+  const TlsInfo* tls_ = nullptr;  // Of its stream, which served_ owns; null for clear text.
+  std::optional<TimePoint> cut_at_;
   std::unique_ptr<CallbackTimer> age_;  // Only where the configuration limits the age.
 };
 
@@ -103,6 +121,31 @@ void ListenerHost::update(const SnapshotRef& snapshot, std::shared_ptr<const Lis
   for (auto& site : before) {
     if (site != nullptr) retire(std::move(site), leave_within);
   }
+  end_unwanted();
+}
+
+// Callers that the new rules may not let in come again, and are judged by those.
+void ListenerHost::end_unwanted() {
+  for (const auto& connection : connections_) {
+    const auto place = std::ranges::find_if(
+        sites_, [&](const auto& site) { return site.get() == &connection->site(); });
+    if (place == sites_.end()) continue;
+    if (!connection->accepted_by(*(*place)->state()->chain)) connection->unwanted();
+  }
+  const bool tls = std::ranges::any_of(
+      config_->chains, [](const FilterChain& chain) { return chain.tls != nullptr; });
+  if (!tls || peer_check_ != nullptr) return;
+  peer_check_ = std::make_unique<CallbackTimer>(context_.loop, [this] { check_peers(); });
+  peer_check_->start(kPeerCheck);
+}
+
+void ListenerHost::check_peers() {
+  for (auto place = connections_.begin(); place != connections_.end();) {
+    Connection& connection = **place++;
+    if (connection.peer_expired()) connection.unwanted();
+    if (connection.to_be_cut()) connection.cut();
+  }
+  peer_check_->start(kPeerCheck);
 }
 
 namespace {

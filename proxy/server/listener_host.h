@@ -74,6 +74,10 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   void inspected(Inspection& inspection, Inspection::Finding finding);
   void close(std::unique_ptr<Stream> stream);
   void cut();
+  // Asks connections to end that were let in by rules which are no longer in force.
+  void end_unwanted();
+  // Ends those whose caller's certificate has run out, and those whose time to finish is over.
+  void check_peers();
 
   MeshContext& context_;
   ClusterMap& clusters_;
@@ -92,6 +96,7 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   bool discouraged_ = false;
   bool shedding_ = false;
   std::unique_ptr<CallbackTimer> cut_timer_;
+  std::unique_ptr<CallbackTimer> peer_check_;  // Once there was TLS.
 };
 
 }  // namespace glia

@@ -194,5 +194,83 @@ TEST_F(Chains, AreCutAtTheEndOfADrainThoughAClientDoesNotAnswer) {
   EXPECT_TRUE(worker_.drained());
 }
 
+// One chain that asks its callers for certificates.
+class Callers : public Chains {
+ protected:
+  void trust(const std::string& authorities, std::vector<SanMatch> names = {}) {
+    const Identity identity =
+        *issue(ca_, {.uri_san = "spiffe://m.test/x", .now = kNow, .lifetime = 24h});
+    FilterChain made = chain("mutual");
+    made.tls =
+        *TlsContext::create(TlsContext::Side::kServer, {.certificate_chain = identity.certificate,
+                                                        .private_key = identity.private_key,
+                                                        .trusted_ca = authorities,
+                                                        .request_client_certificate = true,
+                                                        .require_client_certificate = true,
+                                                        .peer_sans = std::move(names),
+                                                        .alpn = {"http/1.1"}});
+    publish({made});
+  }
+  std::unique_ptr<Party> call(const CertificateAuthority& authority, const std::string& id,
+                              Duration lifetime = 24h) {
+    const Identity identity = *issue(authority, {.uri_san = id, .now = kNow, .lifetime = lifetime});
+    const auto context = *TlsContext::create(
+        TlsContext::Side::kClient,
+        {.certificate_chain = identity.certificate, .private_key = identity.private_key});
+    return std::make_unique<Party>(context->wrap(world_.loop(), connect(), 10s));
+  }
+  bool ends(const Party& caller, Duration limit) {
+    return world_.run_until([&] { return caller.ended || caller.broken; }, limit);
+  }
+  const CertificateAuthority friends_ = *CertificateAuthority::create("friends.test", kNow, 24h);
+};
+
+// Checklist F11.
+TEST_F(Callers, GoWithinAMinuteWhenTheirAuthorityLeavesTheBundle) {
+  trust(ca_.certificate() + friends_.certificate());
+  auto own = call(ca_, "spiffe://m.test/a");
+  auto other = call(friends_, "spiffe://friends.test/b");
+  EXPECT_EQ(ask_again(*own), "mutual");
+  EXPECT_EQ(ask_again(*other), "mutual");
+  trust(ca_.certificate() + friends_.certificate());  // Only a new certificate of ours.
+  EXPECT_FALSE(ends(*other, 120s));
+  EXPECT_EQ(ask_again(*other), "mutual");
+  trust(ca_.certificate());
+  EXPECT_TRUE(ends(*other, 60s));
+  auto again = call(friends_, "spiffe://friends.test/b");
+  EXPECT_EQ(ask_again(*again), "");
+  EXPECT_TRUE(ends(*own, 60s)) << "asked to come again under the new rules";
+  own = call(ca_, "spiffe://m.test/a");
+  EXPECT_EQ(ask_again(*own), "mutual");
+}
+
+TEST_F(Callers, GoWhenTheirNameIsNoLongerTaken) {
+  trust(ca_.certificate());
+  auto caller = call(ca_, "spiffe://m.test/a");
+  EXPECT_EQ(ask_again(*caller), "mutual");
+  trust(ca_.certificate(), {{.value = "spiffe://m.test/b"}});
+  EXPECT_TRUE(ends(*caller, 60s));
+}
+
+// One that is in the middle of a request is asked first and cut off then.
+TEST_F(Callers, AreCutOffWhenTheyDoNotGo) {
+  trust(ca_.certificate());
+  auto caller = call(ca_, "spiffe://m.test/a");
+  caller->send("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n");  // Never complete.
+  EXPECT_FALSE(ends(*caller, 5s));
+  trust(friends_.certificate());
+  EXPECT_TRUE(ends(*caller, 60s));
+}
+
+// Checklist F10.
+TEST_F(Callers, GoWhenTheirCertificateHasRunOut) {
+  trust(ca_.certificate());
+  auto caller = call(ca_, "spiffe://m.test/a", 1h);
+  EXPECT_EQ(ask_again(*caller), "mutual");
+  world_.time().shift_wall_clock(1h);
+  EXPECT_FALSE(ends(*caller, 30s)) << "not at once: a clock may be a little ahead";
+  EXPECT_TRUE(ends(*caller, kExpiredGrace + kPeerCheck));
+}
+
 }  // namespace
 }  // namespace glia

@@ -79,6 +79,7 @@ void SimUpstream::drain() {
 }
 
 void SimUpstream::on_accept(std::unique_ptr<Stream> stream) {
+  if (tls_ != nullptr) stream = tls_->wrap(world_.loop(), std::move(stream), 10s);
   connections_.push_back(
       serve_http(world_.loop(), std::move(stream), options_, *this, *this, stats_));
 }

@@ -68,6 +68,8 @@ class SimUpstream final : public Service, public AcceptHandler, private ServerCo
   void breaks_in_the_body() { break_in_body_ = true; }
   // From the next connection on, as the server's own limits.
   HttpLimits& limits() { return options_.limits; }
+  // Speaks TLS from the next connection on.
+  void secured(std::shared_ptr<const TlsContext> tls) { tls_ = std::move(tls); }
   // Stops listening and cuts every connection.
   void dies();
   void drain();
@@ -86,6 +88,7 @@ class SimUpstream final : public Service, public AcceptHandler, private ServerCo
   SimWorld& world_;
   Address address_;
   ServerOptions options_;
+  std::shared_ptr<const TlsContext> tls_;
   HttpServerStats stats_;
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<ServerConnection>> connections_;
