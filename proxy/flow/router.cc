@@ -194,6 +194,7 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
     // Other idle connections may be as dead as this one was.
     if (alone) tried.needs_fresh = true;
     if (response.error().kind() == ErrorKind::kClosed) ++tried.turned_away;
+    if (tried.turned_away >= Router::kMovesBehindOthers) tried.needs_fresh = true;
     ++lease->endpoint().stats().requests_failed;
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
     co_return response;

@@ -14,6 +14,9 @@ class Router final : public Filter {
   // Times that a request may meet an endpoint or a connection that is just leaving: a peer that says
   // GOAWAY after each few requests turns away all that were under way.
   static constexpr int kMoves = 16;
+  // ... after which it goes first on a connection of its own: behind others it could be turned away
+  // again each time.
+  static constexpr int kMovesBehindOthers = 5;
 
   Task<Reply> handle(Exchange& exchange, Next next) override;
 };

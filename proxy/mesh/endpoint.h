@@ -72,7 +72,7 @@ struct EndpointStats {
 // What earlier attempts have taught one request; it outlives the tasks that it is given to.
 struct Tried {
   std::vector<Address> failed;  // Endpoints to avoid if there are others.
-  // Only a connection that has carried no request yet will do: a reused one has failed this request.
+  // Only a connection that has carried no request yet will do: used ones have failed this request.
   bool needs_fresh = false;
   // How often it was turned away by a connection that was ending. Who was goes before those that have
   // not been: else a peer that ends connections often would make some wait for ever.
