@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/base/text.h"
 #include "proxy/http/codecs.h"
 
 namespace glia {
@@ -18,8 +19,9 @@ constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
 // (RFC 9113 section 3.4), whose sender would take an answer of HTTP/1 for frames.
 bool is_foreign(std::string_view input) {
   const std::string_view line = input.substr(0, input.find("\r\n"));
-  return line.size() < input.size() && std::ranges::count(line, ' ') == 2 &&
-         line.find("HTTP/") == std::string_view::npos;
+  if (line.size() == input.size() || std::ranges::count(line, ' ') != 2) return false;
+  if (line.find("HTTP/") != std::string_view::npos) return false;
+  return to_lower(line).find("http/") == std::string::npos;  // In other letters: a 400.
 }
 
 // Holds a stream until its protocol is known, then owns the codec that got the stream and only

@@ -77,9 +77,10 @@ TEST_F(ConfigurationTest, AListenerIsHeldBackUntilItsSecretsAreThere) {
       configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
   ASSERT_NE(listener(), nullptr);
   EXPECT_TRUE(configuration->warming().empty());
-  // Equal settings share one context.
+  // With equal settings, too, a session ticket of one chain must not open another.
   EXPECT_NE(listener()->chains[0].tls, nullptr);
-  EXPECT_EQ(listener()->chains[0].tls, listener()->chains[1].tls);
+  EXPECT_NE(listener()->chains[1].tls, nullptr);
+  EXPECT_NE(listener()->chains[0].tls, listener()->chains[1].tls);
 }
 
 TEST_F(ConfigurationTest, ANewCertificateMakesANewContextAndABrokenOneChangesNothing) {
