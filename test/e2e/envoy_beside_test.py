@@ -100,7 +100,6 @@ WITH_HEADERS = [
     ("/h4", {"x-n": "amidst"}), ("/h5", {"x-n": "aab"}), ("/h5", {"x-n": "aabc"}),
     ("/h6", {"x-n": ""}), ("/h7", {"x-n": "1"}), ("/h8", {"x-n": "1"}), ("/h8", {"x-n": "2"}),
     ("/h9", {"x-n": "-5"}), ("/h9", {"x-n": "10"}), ("/h9", {"x-n": "x"}), ("/ha", {"x-n": "up"}),
-    ("/grpc", {"content-type": "application/grpc"}), ("/grpc", {"content-type": "application/grpc+x"}),
     ("/changed", {"x-a": "own", "x-set": "old", "x-there": "1", "x-absent": "no", "x-gone": "1"}),
     ("/", {"host": "one.example"}), ("/only", {"host": "one.example"}),
     ("/only", {"host": "one.example:8080"}), ("/only", {"host": "ONE.EXAMPLE"}),
@@ -255,6 +254,16 @@ class Beside(Scene):
             return answer.status, fields, answer.text
         return answer.status, {name: value for name, value in fields.items()
                                if name not in OWN_FIELDS}, None
+
+    def test_grpc_callers_reach_the_same_origin(self):
+        # It does not speak gRPC: ours tells the caller so with a status of gRPC, Envoy passes it on.
+        for kind in ("application/grpc", "application/grpc+x"):
+            with self.subTest(kind):
+                ours, its = (proxy.fetch("/grpc", headers={"content-type": kind})
+                             for proxy in (self.glia, self.envoy))
+                self.assertEqual((ours.status, ours.headers["x-origin"]),
+                                 (its.status, its.headers["x-origin"]))
+                self.assertEqual(ours.headers["grpc-status"], "2")
 
     def compare(self, ask, **what):
         with self.subTest(**what):
