@@ -49,8 +49,8 @@ Overload::Overload(EventLoop& loop, uint64_t limit, std::function<uint64_t()> re
 }
 
 void Overload::look() {
-  timer_.start(kMemoryLook);
   const uint64_t resident = resident_();
+  timer_.start(resident > limit_ / 100 * kLookSoonAt ? kMemoryLookSoon : kMemoryLook);
   const Pressure now = pressure_of(resident, limit_, pressure_);
   // What was freed comes back to the system only when it is asked for, and only then is it seen.
   const TimePoint time = loop_.now();

@@ -17,9 +17,10 @@ namespace glia {
 
 // What starts a level, in percent of the limit. Below kCalmAt it ends, so that it does not flap.
 inline constexpr uint64_t kShedAt = 85, kRefuseAt = 95, kCalmAt = 80;
-// How often memory is looked at: it takes longer than that to fill it over a network, and a look costs
-// about 20 us.
-inline constexpr Duration kMemoryLook = 100ms;
+// How often memory is looked at, and from where on more often: filling what is left takes longer than
+// that. A look costs about 20 us.
+inline constexpr Duration kMemoryLook = 100ms, kMemoryLookSoon = 10ms;
+inline constexpr uint64_t kLookSoonAt = 50;  // percent
 // How often freed memory is given back while there is too little: it takes milliseconds.
 inline constexpr Duration kMemoryTrim = 1s;
 
