@@ -20,7 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "test" / "fuzz" / "corpus"
 BAZEL = "/usr/bin/bazel"
 LONGEST_INPUT = 8192  # bytes
-LARGEST_CORPUS = 200  # inputs of a target that --keep keeps, the smallest first
+LARGEST_CORPUS = 100  # inputs of a target; --keep adds the smallest first, up to
+LARGEST_KEPT = 512  # bytes of an input that --keep adds
 MEMORY_MB = 2048
 
 
@@ -65,7 +66,8 @@ def merge(program, corpus, grown, scratch):
     named = {path.name for path in corpus.iterdir()}
     smallest = sorted(least.iterdir(), key=lambda path: path.stat().st_size)
     for path in smallest[:max(0, LARGEST_CORPUS - len(named))]:
-        shutil.copy(path, corpus / path.name)
+        if path.stat().st_size <= LARGEST_KEPT:
+            shutil.copy(path, corpus / path.name)
 
 
 def fuzz(targets, seconds, keep=False):

@@ -51,13 +51,16 @@ const char* H1ResponseParser::start_line(const char* at, const char* end) {
 
 bool H1ResponseParser::special_field(std::string_view name, std::string_view value) {
   switch (name.size()) {
+    case 2: return name == "te";
     case 7:
       if (name == "upgrade") names_asked_ = equal_no_case(value, upgrade_asked_);
       return name == "upgrade";
     case 10:
       if (name == "connection") return connection_field(value);
       return name == "keep-alive";
-    case 14: return name == "content-length" && length_field(value);
+    case 14:
+      if (name == "http2-settings") return true;
+      return name == "content-length" && length_field(value);
     case 16: return name == "proxy-connection";
     case 17: return name == "transfer-encoding" && encoding_field(value);
     default: return false;

@@ -1,11 +1,13 @@
 #include "proxy/xds/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
 #include <limits>
 #include <set>
-#include <vector>
+#include <sstream>
+#include <string>
 
 #include "proxy/base/text.h"
 
@@ -16,6 +18,39 @@ namespace {
 Position position(const YAML::Mark& mark) {
   if (mark.is_null()) return {};
   return {static_cast<uint32_t>(mark.line + 1), static_cast<uint32_t>(mark.column + 1)};
+}
+
+// Looks for a second document. yaml-cpp takes what may not stand at the top of a file, such as a
+// comma, for an empty document, again and again without end: so documents are counted before any is
+// kept.
+class DocumentCounter final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    ++documents;
+    last = mark;
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+  int documents = 0;
+  YAML::Mark last;  // Where the last one began.
+};
+
+DocumentCounter count_documents(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentCounter counter;
+  while (counter.documents < 2 && parser.HandleNextDocument(counter)) continue;
+  return counter;
 }
 
 bool quoted(const YAML::Node& node) { return node.Tag() == "!"; }
@@ -390,13 +425,16 @@ void read_yaml(std::string_view text, Message& into, Errors& errors, const YamlL
     return errors.add("", cat("the file has ", text.size(), " bytes, the limit is ", limits.bytes));
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty()) return errors.add("", "the file is empty");
-    if (documents.size() > 1) {
-      return errors.add("", "the file has more than one YAML document",
-                        position(documents[1].Mark()));
+    const std::string copy(text);
+    const DocumentCounter counted = count_documents(copy);
+    if (counted.documents == 0) return errors.add("", "the file is empty");
+    if (counted.documents > 1) {
+      return errors.add("",
+                        "the file has more than one YAML document, or something stands here "
+                        "that may not stand at the top of a file",
+                        position(counted.last));
     }
-    YamlReader(errors, limits).message(documents[0], into, "");
+    YamlReader(errors, limits).message(YAML::Load(copy), into, "");
   } catch (const YAML::Exception& trouble) {
     errors.add("", cat("not YAML: ", trouble.msg), position(trouble.mark));
   }

@@ -88,7 +88,12 @@ TEST(Yaml, EveryMistakeNamesPathLineAndColumn) {
       {"a: [", "not YAML: end of sequence flow not found (file.yaml:1:1)\n"},
       {"", "the file is empty (file.yaml)\n"},
       {"node: {id: a}\n---\nnode: {id: b}\n",
-       "the file has more than one YAML document (file.yaml:3:1)\n"},
+       "the file has more than one YAML document, or something stands here that may not stand at "
+       "the top of a file (file.yaml:2:1)\n"},
+      // yaml-cpp would read empty documents at the comma without end.
+      {"\"node\", \"id\"",
+       "the file has more than one YAML document, or something stands here that may not stand at "
+       "the top of a file (file.yaml:1:7)\n"},
   };
   for (const Case& c : cases) EXPECT_EQ(errors_of(c.yaml), c.sentences) << c.yaml;
 }
