@@ -102,19 +102,6 @@ std::string_view caller(const ConnectionInfo& connection) {
   return tls->peer_subject;
 }
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = to_lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-// The byte that "%XX" at the front of `text` stands for; nothing if it is not an escape.
-std::optional<unsigned char> escaped_byte(std::string_view text) {
-  if (text.size() < 3 || text[0] != '%' || hex_value(text[1]) < 0 || hex_value(text[2]) < 0)
-    return {};
-  return static_cast<unsigned char>(hex_value(text[1]) * 16 + hex_value(text[2]));
-}
-
 // Decodes once. An escaped '?', '#' or NUL ends the path for those who decode first and split later.
 std::string decoded(std::string_view path) {
   std::string out;

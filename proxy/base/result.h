@@ -23,6 +23,7 @@ enum class ErrorKind : uint8_t {
   kNoEndpoint,     // The cluster has no endpoint that may be used.
   kDenied,         // A policy refused the request.
   kOverflow,       // A named limit on count (connections, pending requests) was reached.
+  kOverload,       // This process has no memory left for more work.
   kConnectFailed,  // No connection could be made, TLS handshake included.
   kReset,          // The peer broke the connection or the stream before the message ended.
   kTimeout,        // A named time ran out.

@@ -31,6 +31,21 @@ std::string_view trim(std::string_view text, std::string_view drop) {
   return text.substr(first, text.find_last_not_of(drop) - first + 1);
 }
 
+std::optional<uint8_t> escaped_byte(std::string_view text) {
+  if (text.size() < 3 || text[0] != '%') return {};
+  const int high = hex_value(text[1]), low = hex_value(text[2]);
+  if (high < 0 || low < 0) return {};
+  return static_cast<uint8_t>(high * 16 + low);
+}
+
+void append_escaped(std::string& out, char byte) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  const auto value = static_cast<uint8_t>(byte);
+  out += '%';
+  out += kHex[value >> 4];
+  out += kHex[value & 15];
+}
+
 namespace {
 
 // How many bytes at `text` make one valid UTF-8 character beyond ASCII; 0 if they do not.

@@ -46,6 +46,17 @@ std::string to_lower(std::string_view text);
 bool equal_no_case(std::string_view a, std::string_view b);
 std::string_view trim(std::string_view text, std::string_view drop = " \t");
 
+// The value of a hexadecimal digit; -1 if it is none.
+constexpr int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = to_lower(c);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+// The byte that "%XX" at the front of `text` stands for; nothing if no such escape is there.
+std::optional<uint8_t> escaped_byte(std::string_view text);
+// "%0A" (RFC 3986 section 2.1).
+void append_escaped(std::string& out, char byte);
+
 // `text` as the inside of a JSON string: quotes, backslashes and control bytes escaped, bytes that
 // are not UTF-8 as \u00XX, so that a log line is always one line of valid JSON (checklist B23).
 void append_json_escaped(std::string& out, std::string_view text);

@@ -45,6 +45,21 @@ TEST(ParseDecimal, TakesWholeNumbersThatFitAndNothingElse) {
   }
 }
 
+TEST(Escapes, AreReadWholeAndInEitherCase) {
+  EXPECT_EQ(escaped_byte("%2F/"), '/');
+  EXPECT_EQ(escaped_byte("%2f"), '/');
+  EXPECT_EQ(escaped_byte("%ff"), 0xff);
+  for (const char* text : {"", "%", "%2", "2F", "%2g", "%g2", "% f", "%%2f"}) {
+    EXPECT_FALSE(escaped_byte(text).has_value()) << text;
+  }
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string text;
+    append_escaped(text, static_cast<char>(byte));
+    EXPECT_EQ(text.size(), 3u);
+    EXPECT_EQ(escaped_byte(text), byte);
+  }
+}
+
 TEST(EqualNoCase, FoldsAsciiLettersOnly) {
   EXPECT_TRUE(equal_no_case("Content-TYPE", "content-type"));
   EXPECT_FALSE(equal_no_case("a", "ab"));

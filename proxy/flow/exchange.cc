@@ -77,7 +77,7 @@ std::optional<Reply> Exchange::check_request() {
 namespace {
 
 Error out_of_memory() {
-  return Error(ErrorKind::kOverflow, Fault::kDownstream,
+  return Error(ErrorKind::kOverload, Fault::kSelf,
                "this proxy is short of memory and refuses new requests; try again, or elsewhere");
 }
 
@@ -245,35 +245,13 @@ Task<void> Exchange::answer(Reply reply) {
   if (sent.error) details_ = sent.error->message();
 }
 
-namespace {
-
-// Names come from configuration and may hold any byte; what may not stand in a field is escaped, so
-// that no name can add a field of its own.
-std::string field_text(std::string_view name) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string text;
-  for (const char c : trim(name)) {
-    const auto byte = static_cast<uint8_t>(c);
-    if (find_control(&c, &c + 1) != &c) {
-      text += c;
-    } else {
-      text += '%';
-      text += kHex[byte >> 4];
-      text += kHex[byte & 15];
-    }
-  }
-  return text;
-}
-
-}  // namespace
-
 void Exchange::sign(Response& response, std::string_view reason, std::string* text) const {
   const auto say = [&](std::string_view field, std::string_view word, std::string_view value) {
     if (value.empty()) return;
     if (is_value(value) && trim(value).size() == value.size()) {
       response.headers.add(field, value);
     } else {
-      response.headers.add(field, field_text(value));
+      response.headers.add(field, escaped_value(trim(value)));
     }
     if (text != nullptr && !word.empty()) *text += cat(word, ": ", value, "\n");
   };

@@ -121,8 +121,8 @@ class Exchange final : private Watch::Owner {
   UpstreamReport upstream_;
   int status_ = 0;
   bool grpc_ = false;
-  bool last_words_ =
-      false;               // Out of time after the head: the trailers that say so are on their way.
+  // Out of time after the head: the trailers that say so are on their way.
+  bool last_words_ = false;
   bool answered_ = false;  // The whole answer was handed to the codec.
   Watch watch_;
   Exchange* previous_ = nullptr;  // In the site's list.

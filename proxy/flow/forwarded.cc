@@ -38,20 +38,6 @@ std::string_view make_request_id(Random& random, Arena& arena) {
   return {text, kLength};
 }
 
-// A name in a certificate may hold any byte; one that may not stand in a field is written as "%0A".
-std::string field_text(std::string_view name) {
-  std::string text;
-  for (const char c : name) {
-    if (find_control(&c, &c + 1) != &c) {
-      text += c;
-    } else {
-      text += '%';
-      text.append(kHexPairs[static_cast<uint8_t>(c)].data(), 2);
-    }
-  }
-  return text;
-}
-
 // Values with , ; = or quotes are quoted, inner quotes escaped.
 constexpr bool asks_for_quotes(char c) { return c == ',' || c == ';' || c == '=' || c == '"'; }
 
@@ -130,13 +116,13 @@ std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& det
     if (!element.empty()) element += ';';
     element += key;
     element += '=';
-    append_quoted(element, is_value(value) ? value : std::string_view(field_text(value)));
+    append_quoted(element, is_value(value) ? value : std::string_view(escaped_value(value)));
   };
   if (!tls.local_uri_sans.empty()) add("By", tls.local_uri_sans.front());
   add("Hash", tls.peer_certificate_sha256);
   // Quoted as Envoy does, though nothing in it asks for that.
   if (details.cert) element += cat(";Cert=\"", tls.peer_certificate_pem_url_encoded(), "\"");
-  if (details.subject) element += cat(";Subject=\"", field_text(tls.peer_subject), "\"");
+  if (details.subject) element += cat(";Subject=\"", escaped_value(tls.peer_subject), "\"");
   if (details.uri && !tls.peer_uri_sans.empty()) add("URI", tls.peer_uri_sans.front());
   if (details.dns) {
     for (const std::string& name : tls.peer_dns_sans) add("DNS", name);
@@ -149,11 +135,10 @@ namespace {
 // How often `list` has the member `wanted`.
 int count_members(std::string_view list, std::string_view wanted) {
   int count = 0;
-  while (!list.empty()) {
-    const std::size_t comma = std::min(list.find(','), list.size());
-    count += trim(list.substr(0, comma)) == wanted;
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
+  for_each_member(list, [&](std::string_view member) {
+    count += member == wanted;
+    return true;
+  });
   return count;
 }
 

@@ -103,7 +103,7 @@ TEST(ClientCertElement, HoldsNoControlByte) {
   tls.peer_dns_sans = {std::string("a\0b", 3), "plain"};
   const std::string said = client_cert_element(tls, {.subject = true, .dns = true, .uri = true});
   EXPECT_EQ(said,
-            "Hash=;Subject=\"CN=a%0d%0ax-evil: 1\";URI=spiffe://m.test/a%0d%0a%0d%0aGET / HTTP/1.1;"
+            "Hash=;Subject=\"CN=a%0D%0Ax-evil: 1\";URI=spiffe://m.test/a%0D%0A%0D%0AGET / HTTP/1.1;"
             "DNS=a%00b;DNS=plain");
 }
 

@@ -19,9 +19,8 @@ Rescue rescue_for(const Error& error) {
     case ErrorKind::kNoCluster: return {503, kUnavailable, kNoCluster, "no_cluster"};
     case ErrorKind::kNoEndpoint: return {503, kUnavailable, kNoHealthyUpstream, "no_endpoint"};
     case ErrorKind::kDenied: return {403, kPermissionDenied, {}, "denied"};
-    case ErrorKind::kOverflow:
-      if (error.fault() == Fault::kDownstream) return {503, kUnavailable, kOverload, "overload", 1};
-      return {503, kUnavailable, kUpstreamOverflow, "overflow"};
+    case ErrorKind::kOverflow: return {503, kUnavailable, kUpstreamOverflow, "overflow"};
+    case ErrorKind::kOverload: return {503, kUnavailable, kOverload, "overload", 1};
     case ErrorKind::kConnectFailed:
       return {503, kUnavailable, kUpstreamConnectFailed, "connect_failed"};
     case ErrorKind::kReset:

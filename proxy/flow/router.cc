@@ -6,6 +6,7 @@
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
 #include "proxy/flow/kept_body.h"
+#include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
 
@@ -138,9 +139,9 @@ std::string_view without_port(std::string_view authority) {
 // the old scheme takes for granted.
 std::string redirect_host(const RedirectAction& action, const Request& request) {
   std::string_view host = action.host.empty() ? std::string_view(request.authority) : action.host;
-  const std::string_view usual_port = request.scheme == "http" ? ":80" : ":443";
   const bool new_scheme = !action.scheme.empty() && action.scheme != request.scheme;
-  if (action.host.empty() && new_scheme && host.ends_with(usual_port)) host = without_port(host);
+  const bool usual = host.ends_with(usual_port(request.scheme));
+  if (action.host.empty() && new_scheme && usual) host = without_port(host);
   return action.port ? cat(without_port(host), ":", *action.port) : std::string(host);
 }
 

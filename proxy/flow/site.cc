@@ -11,7 +11,10 @@ Task<void> Site::serve(ServerStream& stream) {
 }
 
 Response Site::refuse(const Refusal& refusal, ServerStream& stream) {
-  for (Exchange* exchange = newest_; exchange != nullptr; exchange = exchange->next_) {
+  // Looked for only if it can be there: else whoever sends bad requests would have all that run
+  // looked through for each.
+  for (Exchange* exchange = stream.started() ? newest_ : nullptr; exchange != nullptr;
+       exchange = exchange->next_) {
     if (&exchange->stream() == &stream) return exchange->refused(refusal);
   }
   // Never served: it lives for its count and its line in the log.

@@ -21,12 +21,6 @@ constexpr std::string_view kEscapedSlash =
     "the path holds an escaped slash, which applications read in different ways "
     "(path_with_escaped_slashes_action)";
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lowered = to_lower(c);
-  return lowered >= 'a' && lowered <= 'f' ? lowered - 'a' + 10 : -1;
-}
-
 bool is_unreserved(char c) {
   using namespace syntax_detail;
   return is_digit(c) || is_upper(c) || is_lower(c) || one_of(c, "-._~");
@@ -46,10 +40,9 @@ Decoded decode_escapes(std::string_view path, EscapedSlashes action) {
       decoded.path += path[i];
       continue;
     }
-    const int high = i + 2 < path.size() ? hex_value(path[i + 1]) : -1;
-    const int low = high >= 0 ? hex_value(path[i + 2]) : -1;
-    if (low < 0) return {.fault = kBrokenEscape};
-    const char byte = static_cast<char>(high * 16 + low);
+    const auto escaped = escaped_byte(path.substr(i));
+    if (!escaped) return {.fault = kBrokenEscape};
+    const char byte = static_cast<char>(*escaped);
     if (byte == 0) return {.fault = kNul};
     const bool slash = byte == '/' || byte == '\\';
     decoded.slashes = decoded.slashes || slash;
@@ -59,10 +52,7 @@ Decoded decode_escapes(std::string_view path, EscapedSlashes action) {
     } else if (slash && action != EscapedSlashes::kKeep) {
       decoded.path += '/';
     } else {
-      constexpr std::string_view kHex = "0123456789ABCDEF";
-      decoded.path += '%';
-      decoded.path += kHex[static_cast<std::size_t>(high)];
-      decoded.path += kHex[static_cast<std::size_t>(low)];
+      append_escaped(decoded.path, byte);
     }
     i += 2;
   }
@@ -121,13 +111,15 @@ std::string_view canonical_authority(std::string_view authority, std::string_vie
   const std::size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
   const std::size_t colon = std::min(authority.find(':', bracket), authority.size());
   std::string_view host = authority.substr(0, colon);
-  std::string_view port = authority.substr(colon);  // With its colon.
+  const std::string_view port = authority.substr(colon);  // With its colon.
   while (host.size() > 1 && host.ends_with('.')) host.remove_suffix(1);
-  while (port.size() > 2 && port[1] == '0') port = arena.copy(cat(':', port.substr(2)));
-  if (port == usual_port(scheme)) port = {};
+  std::string_view number = port.substr(std::min<std::size_t>(1, port.size()));
+  while (number.size() > 1 && number.front() == '0') number.remove_prefix(1);
+  const bool named = !port.empty() && number != usual_port(scheme).substr(1);
   const bool lower = std::ranges::none_of(host, syntax_detail::is_upper);
-  if (lower && host.size() + port.size() == authority.size()) return authority;
-  return arena.copy(cat(to_lower(host), port));
+  const std::size_t size = host.size() + (named ? 1 + number.size() : 0);
+  if (lower && size == authority.size()) return authority;
+  return arena.copy(named ? cat(to_lower(host), ':', number) : to_lower(host));
 }
 
 }  // namespace glia

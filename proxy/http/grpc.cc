@@ -37,14 +37,6 @@ constexpr Unit kUnits[] = {{'n', 1ns}, {'u', 1us}, {'m', 1ms}, {'S', 1s}, {'M', 
 constexpr std::size_t kTimeoutDigits = 8;
 constexpr int64_t kTimeoutMost = 99'999'999;
 
-constexpr char kHex[] = "0123456789ABCDEF";
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = to_lower(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 }  // namespace
 
 std::string_view name_of(GrpcStatus status) { return kNames[static_cast<std::size_t>(status)]; }
@@ -133,14 +125,8 @@ std::string encode_grpc_message(std::string_view message) {
   for (std::size_t i = 0; i < message.size(); ++i) {
     const char c = message[i];
     const bool end = i == 0 || i + 1 == message.size();
-    if (c >= ' ' && c <= '~' && c != '%' && !(end && c == ' ')) {
-      out += c;
-      continue;
-    }
-    const auto byte = static_cast<uint8_t>(c);
-    out += '%';
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
+    const bool plain = c >= ' ' && c <= '~' && c != '%' && !(end && c == ' ');
+    plain ? out.push_back(c) : append_escaped(out, c);
   }
   return out;
 }
@@ -149,16 +135,9 @@ std::string decode_grpc_message(std::string_view value) {
   std::string out;
   out.reserve(value.size());
   for (std::size_t i = 0; i < value.size(); ++i) {
-    if (value[i] == '%' && i + 2 < value.size()) {
-      const int high = hex_value(value[i + 1]);
-      const int low = hex_value(value[i + 2]);
-      if (high >= 0 && low >= 0) {
-        out += static_cast<char>(high * 16 + low);
-        i += 2;
-        continue;
-      }
-    }
-    out += value[i];
+    const auto byte = escaped_byte(value.substr(i));
+    out += byte ? static_cast<char>(*byte) : value[i];
+    if (byte) i += 2;
   }
   return out;
 }

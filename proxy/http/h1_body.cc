@@ -9,12 +9,6 @@ namespace {
 
 constexpr uint64_t kLargestChunk = INT64_MAX;  // bytes
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lowered = static_cast<char>(c | 0x20);
-  return lowered >= 'a' && lowered <= 'f' ? lowered - 'a' + 10 : -1;
-}
-
 }  // namespace
 
 void SliceQueue::push(Slice slice) {

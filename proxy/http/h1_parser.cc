@@ -12,16 +12,6 @@ namespace {
 constexpr uint64_t kLargestLength = INT64_MAX;  // bytes
 constexpr std::size_t kLongestLengthText = 19;  // digits of it
 
-// Calls `visit` with each member of a comma-separated list, until it returns false.
-template <class Visit>
-void for_each_member(std::string_view list, Visit visit) {
-  while (!list.empty()) {
-    const std::size_t comma = std::min(list.find(','), list.size());
-    if (!visit(trim(list.substr(0, comma)))) return;
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-}
-
 }  // namespace
 
 void H1HeadParser::begin(Headers& headers, Stage stage) {

@@ -19,12 +19,12 @@ bool in_class(char c, uint8_t byte_class) {
 
 // The members of a TE field; "trailers" is the one that is passed on (RFC 9110 section 10.1.4).
 bool takes_trailers(std::string_view value) {
-  while (!value.empty()) {
-    const std::size_t comma = std::min(value.find(','), value.size());
-    if (equal_no_case(trim(value.substr(0, comma)), "trailers")) return true;
-    value.remove_prefix(std::min(comma + 1, value.size()));
-  }
-  return false;
+  bool takes = false;
+  for_each_member(value, [&](std::string_view member) {
+    takes = equal_no_case(member, "trailers");
+    return !takes;
+  });
+  return takes;
 }
 
 const Http1Options& plain_options() {

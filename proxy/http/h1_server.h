@@ -41,7 +41,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
 
   // The connection's side. Runs the service until it first sleeps.
   void start(Service& service);
-  bool started() const { return static_cast<bool>(root_); }
+  bool started() const override { return static_cast<bool>(root_); }
   // The service's task has ended, or shall; the stream may be reaped.
   bool done() const { return done_; }
   bool head_written() const { return head_written_; }

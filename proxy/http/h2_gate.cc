@@ -102,7 +102,7 @@ std::optional<H2Gate::Fault> H2Gate::judge(const Head& head, TimePoint now) {
     case NGHTTP2_SETTINGS: spend(settings_, now); return {};
     case NGHTTP2_PUSH_PROMISE:
       return Fault{NGHTTP2_PROTOCOL_ERROR, "PUSH_PROMISE, which was not allowed"};
-    case NGHTTP2_PRIORITY_UPDATE: return count_priority();
+    case NGHTTP2_PRIORITY_UPDATE: count_priority(); return {};
     default: spend(glitches_, now); return {};  // GOAWAY, and types that nobody knows.
   }
 }
@@ -154,10 +154,9 @@ std::optional<H2Gate::Fault> H2Gate::judge_priority(const Head& head) {
   return Fault{NGHTTP2_PROTOCOL_ERROR, "a stream that depends on itself"};
 }
 
-std::optional<H2Gate::Fault> H2Gate::count_priority() {
+void H2Gate::count_priority() {
   ++priorities_;
   spent_ = true;
-  return {};
 }
 
 std::optional<H2Gate::Fault> H2Gate::judge_window_update(const Head& head) {

@@ -98,7 +98,7 @@ class H2Gate {
   std::optional<Fault> judge_headers(const Head& head);
   std::optional<Fault> judge_continuation(const Head& head);
   std::optional<Fault> judge_priority(const Head& head);
-  std::optional<Fault> count_priority();
+  void count_priority();
   std::optional<Fault> judge_window_update(const Head& head);
   std::optional<Fault> not_open(const Head& head) const;
   std::optional<Fault> count_empty(const Head& head);

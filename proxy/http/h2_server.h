@@ -21,6 +21,7 @@ class H2ServerStream final : public H2Stream, public ServerStream {
   Request& request() override { return request_; }
   Protocol protocol() const override { return Protocol::kHttp2; }
   const ConnectionInfo& connection() const override;
+  bool started() const override { return started_; }
   const ArenaRef& arena() const override { return H2Stream::arena(); }
   EventLoop& loop() override { return loop_; }
   TimePoint began() const override { return began_; }

@@ -59,6 +59,8 @@ class ServerStream {
   virtual Request& request() = 0;
   virtual Protocol protocol() const = 0;
   virtual const ConnectionInfo& connection() const = 0;
+  // Was it given to the service?
+  virtual bool started() const = 0;
   virtual const ArenaRef& arena() const = 0;
   virtual EventLoop& loop() = 0;
   virtual TimePoint began() const = 0;          // When the first byte of the head arrived.
@@ -88,7 +90,7 @@ class Service {
   virtual ~Service() = default;
   virtual Task<void> serve(ServerStream& stream) = 0;
   // The answer to a request that the codec refuses, and the chance to note it. `stream` was perhaps
-  // never served: then its request holds what was read of it. The body is all there at once. Here:
+  // never started: then its request holds what was read of it. The body is all there at once. Here:
   // the sentence, and nothing about who says it.
   virtual Response refuse(const Refusal& refusal, ServerStream& stream);
 };

@@ -64,6 +64,15 @@ const char* find_control(const char* at, const char* end) {
   return end;
 }
 
+std::string escaped_value(std::string_view text) {
+  std::string escaped;
+  for (const char& c : text) {
+    const bool fits = find_control(&c, &c + 1) != &c;
+    fits ? escaped.push_back(c) : append_escaped(escaped, c);
+  }
+  return escaped;
+}
+
 bool is_token(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return name_byte(c) != 0; });
 }

@@ -5,9 +5,13 @@
 // choice, the strict side is taken.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
+
+#include "proxy/base/text.h"
 
 namespace glia {
 
@@ -63,6 +67,18 @@ inline bool is_value(std::string_view text) {
   return find_control(text.data(), text.data() + text.size()) == text.data() + text.size();
 }
 bool is_token(std::string_view text);
+// `text` with each byte that may not stand in a value as "%0A": names from configuration and from
+// certificates may hold any byte, and none of them may add a field of its own.
+std::string escaped_value(std::string_view text);
+// Calls `visit` with each member of a comma-separated list, until it returns false.
+template <class Visit>
+void for_each_member(std::string_view list, Visit visit) {
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    if (!visit(trim(list.substr(0, comma)))) return;
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+}
 
 // Methods are upper-case letters and '-', at most kLongestMethod bytes: "get" is not GET, and no
 // policy would match it.

@@ -193,23 +193,12 @@ constexpr AdminPage kPages[] = {
     {"/stats/prometheus", Method::kGet, Reach::kAnywhere, "counts for Prometheus", prometheus},
 };
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = to_lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 std::string decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 &&
-                        hex_value(text[i + 2]) >= 0;
-    if (escape) {
-      out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i] == '+' ? ' ' : text[i];
-    }
+    const auto byte = escaped_byte(text.substr(i));
+    out += byte ? static_cast<char>(*byte) : text[i] == '+' ? ' ' : text[i];
+    if (byte) i += 2;
   }
   return out;
 }

@@ -33,7 +33,8 @@ struct AccessRecord {
   Duration upstream_duration{};  // Until the head of the upstream's answer; 0 if none.
   std::string_view route, cluster, upstream_address;
   std::string_view downstream_address, listener_address;
-  std::string_view direct_address;  // Who connected to us, where a PROXY header named another client.
+  std::string_view
+      direct_address;  // Who connected to us, where a PROXY header named another client.
   std::string_view peer_identity;      // URI SAN of the caller's certificate, "" in clear text.
   std::string_view local_identity;     // Of the certificate that we showed downstream.
   std::string_view upstream_identity;  // URI SAN of the upstream's certificate.

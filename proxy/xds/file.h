@@ -22,9 +22,9 @@ struct ProcessLimits {
 
 struct Bootstrap {
   NodeNames node;
-  std::string node_bytes;         // envoy.config.core.v3.Node, as ADS sends it.
-  std::optional<Address> admin;   // Nothing: no admin listener.
-  Draft draft;                    // The static resources.
+  std::string node_bytes;        // envoy.config.core.v3.Node, as ADS sends it.
+  std::optional<Address> admin;  // Nothing: no admin listener.
+  Draft draft;                   // The static resources.
   ProcessLimits limits;
   std::string ads_cluster;        // "" without ADS.
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
