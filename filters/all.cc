@@ -5,13 +5,22 @@
 
 namespace glia {
 
+namespace {
+
+// One for each alternative of FilterSettings.
+std::unique_ptr<Filter> make(std::shared_ptr<const RbacConfig> config, const std::string& name,
+                             const HttpManager& manager, const Filter* before) {
+  return std::make_unique<RbacFilter>(name, std::move(config), manager.stat_prefix,
+                                      dynamic_cast<const RbacFilter*>(before));
+}
+
+}  // namespace
+
 std::unique_ptr<Filter> make_filter(const FilterConfig& config, const HttpManager& manager,
                                     const Filter* before) {
-  if (config.rbac != nullptr) {
-    return std::make_unique<RbacFilter>(config, manager.stat_prefix,
-                                        dynamic_cast<const RbacFilter*>(before));
-  }
-  CHECK(!"a filter that the guest list does not know was let through by xds/decode");
+  return std::visit(
+      [&](const auto& settings) { return make(settings, config.name, manager, before); },
+      config.settings);
 }
 
 std::unique_ptr<Gate> make_gate(const TcpProxy& proxy, const Gate* before) {

@@ -1,4 +1,4 @@
-// The guest list: which filters a chain may have. A new filter is one file here and one line in
+// The guest list: which filters a chain may have. A new filter is one file here and one make() in
 // all.cc; no filter knows another.
 #pragma once
 

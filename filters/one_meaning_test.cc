@@ -31,7 +31,7 @@ class OneMeaning : public testing::Test {
   void enforce(RbacRules::Action action, RbacRule rule) {
     RbacRules rules{action, {{"policy", {std::move(rule)}, {RbacRule{}}}}};
     t.manager().filters = {
-        {.name = kName, .rbac = std::make_shared<RbacConfig>(RbacConfig{.rules = rules})}};
+        {.name = kName, .settings = std::make_shared<RbacConfig>(RbacConfig{.rules = rules})}};
   }
   int status_of(std::string_view path, std::string_view host = "a.test") {
     Party client(world.host("10.0.0.7").connect(*Address::ip("10.0.0.1", 80)));
@@ -168,9 +168,10 @@ TEST_F(OneMeaning, ADomainWithTheUsualPortIsTheHostWithoutIt) {
 TEST_F(OneMeaning, NoNameAddsAFieldToAnAnswer) {
   t.hosts().front().routes.front().name = "r\r\nx-evil: 1";
   enforce(RbacRules::Action::kDeny, RbacRule{});
-  auto config = std::make_shared<RbacConfig>(*t.manager().filters[0].rbac);
+  auto config = std::make_shared<RbacConfig>(
+      *std::get<std::shared_ptr<const RbacConfig>>(t.manager().filters[0].settings));
   config->rules->policies[0].name = " p\r\n\r\nHTTP/1.1 200 OK\n";
-  t.manager().filters[0].rbac = config;
+  t.manager().filters[0].settings = config;
   t.start();
   Party client(world.host("10.0.0.7").connect(*Address::ip("10.0.0.1", 80)));
   client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

@@ -10,22 +10,15 @@ Task<Reply> refuse(Error error) { co_return error; }
 
 }  // namespace
 
-RbacFilter::RbacFilter(const FilterConfig& config, std::string stat_prefix,
-                       const RbacFilter* before)
-    : name_(config.name), stat_prefix_(std::move(stat_prefix)), config_(config.rbac) {
+RbacFilter::RbacFilter(std::string name, std::shared_ptr<const RbacConfig> config,
+                       std::string stat_prefix, const RbacFilter* before)
+    : name_(std::move(name)), stat_prefix_(std::move(stat_prefix)), config_(std::move(config)) {
   CHECK(config_ != nullptr);
   if (before != nullptr) counts_ = before->counts_;
 }
 
-const RbacConfig* RbacFilter::config_for(const Exchange& exchange) const {
-  if (exchange.route() == nullptr) return config_.get();
-  const auto& overrides = exchange.route()->rbac;
-  const auto found = overrides.find(name_);
-  return found == overrides.end() ? config_.get() : found->second.get();
-}
-
 Task<Reply> RbacFilter::handle(Exchange& exchange, Next next) {
-  const RbacConfig* config = config_for(exchange);
+  const RbacConfig* config = settings_for(exchange.route(), name_, config_);
   if (config == nullptr) return next(exchange);  // The route switched the filter off.
   const Request& request = exchange.request();
   const std::string_view path = path_of(request);

@@ -12,13 +12,12 @@
 
 namespace glia {
 
-struct FilterConfig;
-
 class RbacFilter final : public Filter {
  public:
-  // `before` (may be null) is the filter that this one replaces after a change of configuration; its
-  // counts go on.
-  RbacFilter(const FilterConfig& config, std::string stat_prefix, const RbacFilter* before);
+  // `name` as configured. `before` (may be null) is the filter that this one replaces after a change of
+  // configuration; its counts go on.
+  RbacFilter(std::string name, std::shared_ptr<const RbacConfig> config, std::string stat_prefix,
+             const RbacFilter* before);
 
   Task<Reply> handle(Exchange& exchange, Next next) override;
   void collect(MetricsPage& page) const override;
@@ -27,10 +26,9 @@ class RbacFilter final : public Filter {
   struct Counts {
     uint64_t allowed = 0, denied = 0, shadow_allowed = 0, shadow_denied = 0;
   };
-  const RbacConfig* config_for(const Exchange& exchange) const;
   void shadow(const RbacRules& rules, const RbacInput& input, Exchange& exchange);
 
-  std::string name_;  // As configured; routes override by it.
+  std::string name_;  // Routes bring their own settings under it.
   std::string stat_prefix_;
   std::shared_ptr<const RbacConfig> config_;
   Counts counts_;

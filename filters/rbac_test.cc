@@ -42,7 +42,7 @@ class RbacFilterTest : public testing::Test {
     t.manager().access_logs = {{.path = log_}};
   }
   void start(std::shared_ptr<const RbacConfig> config) {
-    t.manager().filters = {{.name = kName, .rbac = std::move(config)}};
+    t.manager().filters = {{.name = kName, .settings = std::move(config)}};
     t.start();
   }
   std::string count(std::string_view name) {
@@ -138,15 +138,15 @@ TEST_F(RbacFilterTest, LogsTheRefusalRatherThanTheShadow) {
 }
 
 TEST_F(RbacFilterTest, ObeysTheRoute) {
-  t.route().rbac[kName] = nullptr;  // Switched off.
+  t.route().filters[kName] = nullptr;  // Switched off.
   start(enforce(rules(kDeny, "default/block", any())));
   EXPECT_EQ(t.get().status, 200);
-  t.route().rbac[kName] = enforce(rules(kDeny, "default/route", path_prefix("/admin")));
+  t.route().filters[kName] = enforce(rules(kDeny, "default/route", path_prefix("/admin")));
   t.publish();
   EXPECT_EQ(t.get().status, 200);
   EXPECT_EQ(t.get("/admin").header("x-glia-policy"), "default/route");
-  t.route().rbac.clear();
-  t.route().rbac["another.filter"] = nullptr;
+  t.route().filters.clear();
+  t.route().filters["another.filter"] = nullptr;
   t.publish();
   EXPECT_EQ(t.get().header("x-glia-policy"), "default/block");
 }
@@ -155,7 +155,7 @@ TEST_F(RbacFilterTest, FollowsANewPolicyAtOnceAndKeepsItsCounts) {
   start(enforce(rules(kAllow, "default/readers", method("GET"))));
   EXPECT_EQ(t.get().status, 200);
   EXPECT_EQ(t.send({.method = "POST"}).status, 403);
-  t.manager().filters = {{.name = kName, .rbac = enforce(rules(kAllow, "default/all", any()))}};
+  t.manager().filters = {{.name = kName, .settings = enforce(rules(kAllow, "default/all", any()))}};
   t.publish();
   EXPECT_EQ(t.send({.method = "POST"}).status, 200);  // On the same connection.
   EXPECT_EQ(count("allowed"), "2");

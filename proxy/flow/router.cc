@@ -9,6 +9,7 @@
 #include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
+#include "proxy/mesh/weighted.h"
 
 namespace glia {
 namespace {
@@ -31,12 +32,8 @@ void apply_additions(const HeaderMutation& mutation, Headers& headers) {
 
 const WeightedCluster& choose(const ForwardAction& action, Random& random) {
   if (action.clusters.size() == 1) return action.clusters.front();
-  uint64_t place = random.below(action.total_weight);
-  for (const WeightedCluster& cluster : action.clusters) {
-    if (place < cluster.weight) return cluster;
-    place -= cluster.weight;
-  }
-  return action.clusters.back();
+  return at_weight(action.clusters, random.below(action.total_weight),
+                   [](const WeightedCluster& cluster) { return cluster.weight; });
 }
 
 // The upstream's body with what must end when it does: the endpoint's count, the cluster's figures.

@@ -6,6 +6,7 @@
 #include "proxy/base/text.h"
 #include "proxy/flow/forwarded.h"
 #include "proxy/flow/rescue.h"
+#include "proxy/mesh/weighted.h"
 
 namespace glia {
 
@@ -98,12 +99,9 @@ void TcpSession::judge() {
 const std::string& TcpSession::choose_cluster() const {
   const auto& targets = config().targets;
   if (targets.size() == 1) return targets.front().cluster;
-  uint64_t place = site_.context().random.below(config().total_weight);
-  for (const TcpProxy::Target& target : targets) {
-    if (place < target.weight) return target.cluster;
-    place -= target.weight;
-  }
-  return targets.back().cluster;
+  return at_weight(targets, site_.context().random.below(config().total_weight),
+                   [](const TcpProxy::Target& target) { return target.weight; })
+      .cluster;
 }
 
 Task<void> TcpSession::connect() {

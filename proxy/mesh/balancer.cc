@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "proxy/mesh/weighted.h"
+
 namespace glia {
 namespace {
+
+uint64_t weight_of(const Endpoint* endpoint) { return endpoint->config().weight; }
 
 // Smooth weighted round robin without state per endpoint: a walk over the weights in steps that
 // spread each endpoint's turns, by the golden ratio. Equal weights give plain turns.
@@ -16,39 +20,26 @@ class RoundRobin final : public Balancer {
     uint64_t total = 0;
     bool equal = true;
     for (const Endpoint* endpoint : usable) {
-      total += endpoint->config().weight;
-      equal = equal && endpoint->config().weight == usable.front()->config().weight;
+      total += weight_of(endpoint);
+      equal = equal && weight_of(endpoint) == weight_of(usable.front());
     }
     if (equal) return *usable[(*turn_)++ % usable.size()];
     constexpr uint64_t kGolden = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio
     const uint64_t spread = kGolden * (*turn_)++;
     uint64_t place = static_cast<uint64_t>((static_cast<unsigned __int128>(spread) * total) >> 64);
-    for (Endpoint* endpoint : usable) {
-      if (place < endpoint->config().weight) return *endpoint;
-      place -= endpoint->config().weight;
-    }
-    return *usable.back();
+    return *at_weight(usable, place, weight_of);
   }
 
  private:
   std::optional<uint64_t> turn_;  // Unset before the first.
 };
 
-Endpoint& weighted_random(std::span<Endpoint* const> usable, Random& random) {
-  uint64_t total = 0;
-  for (const Endpoint* endpoint : usable) total += endpoint->config().weight;
-  uint64_t place = random.below(total);
-  for (Endpoint* endpoint : usable) {
-    if (place < endpoint->config().weight) return *endpoint;
-    place -= endpoint->config().weight;
-  }
-  return *usable.back();
-}
-
 class RandomChoice final : public Balancer {
  public:
   Endpoint& pick(std::span<Endpoint* const> usable, Random& random) override {
-    return weighted_random(usable, random);
+    uint64_t total = 0;
+    for (const Endpoint* endpoint : usable) total += weight_of(endpoint);
+    return *at_weight(usable, random.below(total), weight_of);
   }
 };
 
@@ -76,12 +67,12 @@ class LeastRequest final : public Balancer {
 
 }  // namespace
 
-std::unique_ptr<Balancer> Balancer::create(const ClusterConfig& config) {
-  switch (config.balancing) {
-    case ClusterConfig::Balancing::kRoundRobin: return std::make_unique<RoundRobin>();
-    case ClusterConfig::Balancing::kRandom: return std::make_unique<RandomChoice>();
-    case ClusterConfig::Balancing::kLeastRequest:
-      return std::make_unique<LeastRequest>(std::max(2u, config.least_request_choices));
+std::unique_ptr<Balancer> Balancer::create(const Balancing& balancing) {
+  switch (balancing.policy) {
+    case Balancing::Policy::kRoundRobin: return std::make_unique<RoundRobin>();
+    case Balancing::Policy::kRandom: return std::make_unique<RandomChoice>();
+    case Balancing::Policy::kLeastRequest:
+      return std::make_unique<LeastRequest>(std::max(2u, balancing.choices));
   }
   CHECK(!"unknown balancing");
 }

@@ -12,7 +12,7 @@ namespace glia {
 
 class Balancer {
  public:
-  static std::unique_ptr<Balancer> create(const ClusterConfig& config);
+  static std::unique_ptr<Balancer> create(const Balancing& balancing);
   virtual ~Balancer() = default;
   // `usable` is not empty and keeps its order until the next change of the cluster.
   virtual Endpoint& pick(std::span<Endpoint* const> usable, Random& random) = 0;

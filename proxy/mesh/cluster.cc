@@ -23,10 +23,9 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
                              config_->proxy_protocol == config->proxy_protocol;
   // A balancer that stays goes on where it was: endpoints may change many times a second, and each
   // new round robin would begin with the same one.
-  const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing &&
-                              config_->least_request_choices == config->least_request_choices;
+  const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing;
   const std::shared_ptr<const ClusterConfig> before = std::exchange(config_, std::move(config));
-  if (!same_balancing) balancer_ = Balancer::create(*config_);
+  if (!same_balancing) balancer_ = Balancer::create(config_->balancing);
   // Connections made under another certificate, authority or protocol finish and are replaced.
   if (!same_security) set_endpoints({});
   if (before != nullptr && before->tls != nullptr && config_->tls != nullptr &&

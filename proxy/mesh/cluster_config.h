@@ -41,9 +41,17 @@ struct CircuitLimits {
   uint32_t requests = 1024;
 };
 
+// How an endpoint is picked. Whatever a policy can be told stands here: a cluster whose balancing has
+// changed gets a new balancer, any other keeps the one that it has.
+struct Balancing {
+  enum class Policy : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+  Policy policy = Policy::kRoundRobin;
+  uint32_t choices = 2;  // kLeastRequest: how many endpoints are compared.
+  friend bool operator==(const Balancing&, const Balancing&) = default;
+};
+
 struct ClusterConfig {
   enum class Discovery : uint8_t { kStatic, kStrictDns, kEds };
-  enum class Balancing : uint8_t { kRoundRobin, kLeastRequest, kRandom };
   // Which addresses of a name are used; kV4Preferred: IPv6 only where there is no IPv4.
   enum class DnsFamily : uint8_t { kAll, kV4, kV6, kV4Preferred };
   std::string name;
@@ -51,8 +59,7 @@ struct ClusterConfig {
   std::string stat_name;  // alt_stat_name, or the name.
   Discovery discovery = Discovery::kStatic;
   std::string eds_service_name;  // kEds: the resource to ask for.
-  Balancing balancing = Balancing::kRoundRobin;
-  uint32_t least_request_choices = 2;
+  Balancing balancing;
   Duration connect_timeout = 5s;
   Duration dns_refresh = 5s;
   DnsFamily dns_family = DnsFamily::kAll;

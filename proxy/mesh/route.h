@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "proxy/base/time.h"
@@ -13,8 +14,10 @@
 
 namespace glia {
 
-struct ClusterConfig;
 struct RbacConfig;
+
+// What a filter is told, one alternative a kind of filter. In a route, null switches the filter off.
+using FilterSettings = std::variant<std::shared_ptr<const RbacConfig>>;
 
 struct PathMatch {
   enum class Kind : uint8_t { kPrefix, kExact, kPathSeparatedPrefix, kRegex };
@@ -100,10 +103,22 @@ struct Route {
   std::optional<RedirectAction> redirect;
   // Of the route, its virtual host and its table, in the order in which they are applied.
   std::vector<HeaderMutation> request_headers, response_headers;
-  // The route's own configuration of a filter, by the filter's name; replaces the listener's.
-  std::map<std::string, std::shared_ptr<const RbacConfig>> rbac;
+  // The route's own settings of a filter, by the filter's name; they replace the listener's.
+  std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
 };
+
+// What the filter called `name` is told for requests to `route`, which may be null: the route's own
+// settings, else the listener's. Null: the route switches it off.
+template <class Config>
+const Config* settings_for(const Route* route, const std::string& name,
+                           const std::shared_ptr<const Config>& of_listener) {
+  if (route == nullptr) return of_listener.get();
+  const auto found = route->filters.find(name);
+  if (found == route->filters.end()) return of_listener.get();
+  const auto* own = std::get_if<std::shared_ptr<const Config>>(&found->second);
+  return own == nullptr ? of_listener.get() : own->get();
+}
 
 struct VirtualHost {
   std::string name;

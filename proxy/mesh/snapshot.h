@@ -42,8 +42,8 @@ struct AccessLogConfig {
 
 // One filter of a listener's chain, outermost first. The router is not in the list.
 struct FilterConfig {
-  std::string name;                        // As configured: "envoy.filters.http.rbac".
-  std::shared_ptr<const RbacConfig> rbac;  // The only optional filter of this floor so far.
+  std::string name;         // As configured: "envoy.filters.http.rbac".
+  FilterSettings settings;  // Not null.
   friend bool operator==(const FilterConfig&, const FilterConfig&) = default;
 };
 

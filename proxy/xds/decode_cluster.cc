@@ -34,25 +34,64 @@ void decode_discovery(const Reader& cluster, ClusterConfig& config) {
                                       config.discovery == Discovery::kStrictDns);
 }
 
-void decode_balancing(const Reader& cluster, ClusterConfig& config) {
-  using Balancing = ClusterConfig::Balancing;
+uint32_t decode_choices(const Reader& least_request) {
+  return static_cast<uint32_t>(
+      least_request.number("choice_count", Balancing().choices, 1000, Balancing().choices));
+}
+
+// Envoy's newer form, and the place of a policy that lb_policy has no word for.
+void decode_policy(const Reader& policy, Balancing& balancing) {
+  using enum Balancing::Policy;
+  const Reader extension = policy.message("typed_extension_config");
+  extension.accept("name");
+  if (!extension.has("typed_config")) return policy.fail("has no typed_config");
+  const Reader config = extension.message("typed_config").content();
+  if (!config.present()) return;
+  const std::string_view type = config.type();
+  if (type == "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin") {
+    balancing.policy = kRoundRobin;
+  } else if (type == "envoy.extensions.load_balancing_policies.random.v3.Random") {
+    balancing.policy = kRandom;
+  } else if (type == "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest") {
+    balancing = {.policy = kLeastRequest, .choices = decode_choices(config)};
+  } else {
+    config.accept_all();
+    config.fail(cat("the policy ", type, " is not supported by glia-proxy"));
+  }
+}
+
+Balancing decode_balancing(const Reader& cluster) {
+  using enum Balancing::Policy;
+  Balancing balancing;
+  if (cluster.has("load_balancing_policy")) {
+    cluster.accept("lb_policy");  // The newer field wins, as in Envoy.
+    const Reader list = cluster.message("load_balancing_policy");
+    std::size_t policies = 0;
+    list.each("policies", [&](const Reader& policy, std::size_t) {
+      decode_policy(policy, balancing);
+      ++policies;
+    });
+    if (policies != 1) list.fail("policies", "must be one");
+    return balancing;
+  }
   const std::string policy = cluster.choice("lb_policy");
   if (policy == "ROUND_ROBIN")
-    config.balancing = Balancing::kRoundRobin;
+    balancing.policy = kRoundRobin;
   else if (policy == "LEAST_REQUEST")
-    config.balancing = Balancing::kLeastRequest;
+    balancing.policy = kLeastRequest;
   else if (policy == "RANDOM")
-    config.balancing = Balancing::kRandom;
+    balancing.policy = kRandom;
   else
     cluster.fail("lb_policy", cat(policy,
                                   " is not supported by glia-proxy; it can be ROUND_ROBIN, "
                                   "LEAST_REQUEST or RANDOM"));
-  if (config.balancing == Balancing::kLeastRequest) {
-    config.least_request_choices = static_cast<uint32_t>(
-        cluster.message("least_request_lb_config").number("choice_count", 2, 1000, 2));
+  if (balancing.policy == kLeastRequest) {
+    balancing.choices = decode_choices(cluster.message("least_request_lb_config"));
   }
-  const Reader common = cluster.message("common_lb_config");
-  const Reader panic = common.message("healthy_panic_threshold");
+  return balancing;
+}
+
+void decode_panic(const Reader& panic, ClusterConfig& config) {
   if (!panic.present()) return;
   const double percent = panic.real("value", 0);
   if (!(percent >= 0 && percent <= 100)) return panic.fail("value", "is not between 0 and 100");
@@ -161,7 +200,8 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
   config.stat_name = cluster.has("alt_stat_name") ? cluster.text("alt_stat_name") : config.name;
   cluster.accept("metadata");
   decode_discovery(cluster, config);
-  decode_balancing(cluster, config);
+  config.balancing = decode_balancing(cluster);
+  decode_panic(cluster.message("common_lb_config").message("healthy_panic_threshold"), config);
   config.connect_timeout = cluster.duration("connect_timeout", config.connect_timeout);
   if (config.connect_timeout <= Duration::zero())
     cluster.fail("connect_timeout", "must be above 0s");

@@ -4,6 +4,7 @@
 #include "proxy/http/syntax.h"
 #include "proxy/xds/decode_accesslog.h"
 #include "proxy/xds/decode_common.h"
+#include "proxy/xds/decode_filter.h"
 #include "proxy/xds/decode_rbac.h"
 #include "proxy/xds/decode_route.h"
 #include "proxy/xds/decode_tcp.h"
@@ -96,11 +97,8 @@ void decode_filters(const Reader& manager, HttpManager& http) {
     if (!config.present()) return;
     if (config.type() == "envoy.extensions.filters.http.router.v3.Router") {
       routed = true;
-    } else if (config.type() == "envoy.extensions.filters.http.rbac.v3.RBAC") {
-      http.filters.push_back({.name = name, .rbac = decode_rbac(config)});
-    } else {
-      config.accept_all();
-      config.fail(cat("the filter ", config.type(), " is not supported by glia-proxy"));
+    } else if (auto settings = decode_filter(config)) {
+      http.filters.push_back({.name = name, .settings = *std::move(settings)});
     }
   });
   if (!routed) manager.fail("http_filters", "the last filter must be envoy.filters.http.router");

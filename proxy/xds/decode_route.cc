@@ -6,19 +6,18 @@
 #include "proxy/base/text.h"
 #include "proxy/http/syntax.h"
 #include "proxy/xds/decode_common.h"
-#include "proxy/xds/decode_rbac.h"
+#include "proxy/xds/decode_filter.h"
 
 namespace glia {
 
 namespace {
 
-using RbacByFilter = std::map<std::string, std::shared_ptr<const RbacConfig>>;
 using Filters = std::vector<FilterConfig>;
 
 // What a route inherits from its virtual host and table.
 struct Inherited {
   std::vector<HeaderMutation> request_headers, response_headers;
-  RbacByFilter rbac;
+  std::map<std::string, FilterSettings> filters;
   std::optional<MinimumRate> rate;
 };
 
@@ -165,27 +164,12 @@ MinimumRate decode_minimum_rate(const Reader& config) {
   return rate;
 }
 
-// Would the filter of this name read configuration for RBAC?
-void check_rbac_filter(const Reader& any, const std::string& name, const Filters& filters) {
-  std::vector<std::string_view> names;
-  for (const FilterConfig& filter : filters) {
-    if (filter.rbac != nullptr) names.push_back(filter.name);
-  }
-  if (std::ranges::count(names, name) > 0) return;
-  const auto meant = closest_of(name, names);
-  any.fail(cat("no RBAC filter of the listener has this name, so nobody reads it; ",
-               names.empty() ? "there is none"
-               : meant       ? cat("did you mean ", *meant, "?")
-                             : cat("there is ", names.front())));
-}
-
 void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filters) {
   owner.each_in_map("typed_per_filter_config", [&](const std::string& filter, const Reader& any) {
     const Reader config = any.content();
     if (!config.present()) return;
-    if (config.type() == "envoy.extensions.filters.http.rbac.v3.RBACPerRoute") {
-      check_rbac_filter(any, filter, filters);
-      own.rbac[filter] = decode_rbac_per_route(config);
+    if (auto settings = decode_filter_of_route(config, filter, filters)) {
+      own.filters.insert_or_assign(filter, *std::move(settings));
       return;
     }
     if (config.type() == "glia.v1.MinimumRate") {
@@ -221,7 +205,7 @@ Inherited inherit(const Reader& level, const Inherited& above, const Filters& fi
                               above.response_headers.end());
   if (level.schema()->field("typed_per_filter_config") != nullptr)
     decode_per_filter(level, own, filters);
-  own.rbac.insert(above.rbac.begin(), above.rbac.end());
+  own.filters.insert(above.filters.begin(), above.filters.end());
   if (!own.rate) own.rate = above.rate;
   return own;
 }
@@ -250,7 +234,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   Inherited all = inherit(route, above, filters);
   decoded.request_headers = std::move(all.request_headers);
   decoded.response_headers = std::move(all.response_headers);
-  decoded.rbac = std::move(all.rbac);
+  decoded.filters = std::move(all.filters);
   decoded.rate = all.rate.value_or(decoded.rate);
   return decoded;
 }

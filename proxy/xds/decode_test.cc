@@ -41,6 +41,12 @@ TEST(DecodeCluster, RefusesWithThePathOfTheField) {
       {"name: a\ntype: LOGICAL_DNS\nload_assignment: {}",
        "cluster.type: LOGICAL_DNS is not supported by glia-proxy; it can be STATIC, STRICT_DNS or "
        "EDS\n"},
+      {"name: a\nload_assignment: {}\nload_balancing_policy: {policies: []}",
+       "cluster.load_balancing_policy.policies: must be one\n"},
+      {"name: a\nload_assignment: {}\nload_balancing_policy: {policies: [{typed_extension_config: "
+       "{name: x, typed_config: {\"@type\": t/envoy.extensions.filters.http.router.v3.Router}}}]}",
+       "cluster.load_balancing_policy.policies[0].typed_extension_config.typed_config: the policy "
+       "envoy.extensions.filters.http.router.v3.Router is not supported by glia-proxy\n"},
       {"name: a\nlb_policy: MAGLEV\nload_assignment: {}",
        "cluster.lb_policy: MAGLEV is not supported by glia-proxy; it can be ROUND_ROBIN, "
        "LEAST_REQUEST or "
@@ -137,7 +143,7 @@ transport_socket:
   EXPECT_EQ(errors.joined(), "");
   const auto& cluster = std::get<ClusterResource>(resource->value);
   EXPECT_EQ(cluster.config.eds_service_name, "shop/reco");
-  EXPECT_EQ(cluster.config.least_request_choices, 3u);
+  EXPECT_EQ(cluster.config.balancing.choices, 3u);
   EXPECT_EQ(cluster.config.connect_timeout, 250ms);
   EXPECT_EQ(cluster.config.limits.pending_requests, 2u);
   EXPECT_EQ(cluster.config.panic_threshold_percent, 0u);
@@ -237,7 +243,7 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
 }
 
 FilterConfig rbac_filter(std::string name) {
-  return {.name = std::move(name), .rbac = std::make_shared<const RbacConfig>()};
+  return {.name = std::move(name), .settings = std::make_shared<const RbacConfig>()};
 }
 
 TEST(DecodeRoute, ALeastRateHoldsForWhatStandsBelowIt) {
@@ -387,11 +393,14 @@ virtual_hosts:
   EXPECT_EQ(first.request_headers[0].add[0].value, "route");
   EXPECT_EQ(first.request_headers[1].add[0].value, "host 100%");
   EXPECT_EQ(first.request_headers[2].add[0].value, "table");
-  EXPECT_FALSE(first.rbac.at("rbac")->rules);
+  const auto rules_of = [](const Route& route) {
+    return std::get<std::shared_ptr<const RbacConfig>>(route.filters.at("rbac"))->rules;
+  };
+  EXPECT_FALSE(rules_of(first));
   const Route& second = table.hosts()[0].routes[1];
   EXPECT_EQ(second.name, "v[1]");
   EXPECT_EQ(second.request_headers.size(), 2u);
-  EXPECT_TRUE(second.rbac.at("rbac")->rules);
+  EXPECT_TRUE(rules_of(second));
 }
 
 TEST(DecodeListener, RefusesWithThePathOfTheField) {

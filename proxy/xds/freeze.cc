@@ -29,12 +29,6 @@ std::string key_of(TlsContext::Side side, const TlsOptions& options) {
   return key;
 }
 
-template <class Config>
-bool same(const std::map<std::string, std::shared_ptr<const Config>, std::less<>>& a,
-          const std::map<std::string, std::shared_ptr<const Config>, std::less<>>& b) {
-  return a == b;
-}
-
 }  // namespace
 
 Freezer::TlsRef Freezer::tls_context(const Draft& draft, const TlsSettings& settings,
@@ -178,8 +172,7 @@ Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   tls_ = std::move(next.tls);
   warming_ = std::move(next.warming);
   if (current_ && current_->version == snapshot->version &&
-      same(current_->listeners, snapshot->listeners) &&
-      same(current_->clusters, snapshot->clusters)) {
+      current_->listeners == snapshot->listeners && current_->clusters == snapshot->clusters) {
     return current_;
   }
   current_ = std::move(snapshot);

@@ -26,9 +26,17 @@ std::string unless(std::string_view word, Duration value, Duration usual) {
   return value == usual ? "" : cat(" ", word, " ", seconds(value));
 }
 
+// The word of an enum's value; the words stand in the enum's order.
+template <std::size_t kCount, class Enum>
+std::string_view named(const std::string_view (&words)[kCount], Enum value) {
+  const auto index = static_cast<std::size_t>(value);
+  CHECK(index < kCount);
+  return words[index];
+}
+
 std::string_view word(TextMatcher::Kind kind) {
   constexpr std::string_view kWords[] = {"exact", "prefix", "suffix", "contains", "regex"};
-  return kWords[static_cast<int>(kind)];
+  return named(kWords, kind);
 }
 
 std::string text_of(const TextMatcher& matcher) {
@@ -93,17 +101,21 @@ void print_rules(Lines& out, int depth, std::string_view what,
   }
 }
 
-void print_rbac(Lines& out, int depth, const std::string& name, const RbacConfig& rbac) {
+// One for each alternative of FilterSettings.
+void print_settings(Lines& out, int depth, std::string_view name, const RbacConfig& rbac) {
   line(out, depth, "filter ", name, rbac.rules || rbac.shadow ? "" : " off");
   print_rules(out, depth + 1, "rules", rbac.rules);
   print_rules(out, depth + 1, "shadow rules", rbac.shadow);
 }
 
+void print_filter(Lines& out, int depth, std::string_view name, const FilterSettings& settings) {
+  std::visit([&](const auto& one) { print_settings(out, depth, name, *one); }, settings);
+}
+
 void print_mutation(Lines& out, int depth, std::string_view what, const HeaderMutation& mutation) {
   constexpr std::string_view kWords[] = {"append", "add if absent", "set", "replace"};
   for (const HeaderAddition& add : mutation.add) {
-    line(out, depth, what, " ", kWords[static_cast<int>(add.action)], " ", add.name, ": ",
-         add.value);
+    line(out, depth, what, " ", named(kWords, add.action), " ", add.name, ": ", add.value);
   }
   for (const std::string& name : mutation.remove) line(out, depth, what, " remove ", name);
 }
@@ -156,7 +168,9 @@ void print_route(Lines& out, int depth, const Route& route) {
     line(out, depth + 1, "at least ", route.rate.bytes_per_second, " bytes/s for ",
          seconds(route.rate.window));
   }
-  for (const auto& [name, rbac] : route.rbac) print_rbac(out, depth + 1, name, *rbac);
+  for (const auto& [name, settings] : route.filters) {
+    print_filter(out, depth + 1, name, settings);
+  }
 }
 
 void print_routes(Lines& out, int depth, const RouteTable& table) {
@@ -208,8 +222,7 @@ std::string text_of(const PathRules& rules) {
   constexpr std::string_view kSlashes[] = {
       "", " escaped slashes refused", " escaped slashes redirected", " escaped slashes decoded"};
   return cat(rules.resolve_dots ? " dots resolved" : "",
-             rules.merge_slashes ? " slashes merged" : "",
-             kSlashes[static_cast<int>(rules.escaped_slashes)]);
+             rules.merge_slashes ? " slashes merged" : "", named(kSlashes, rules.escaped_slashes));
 }
 
 std::string text_of(const TlsContext* tls) {
@@ -240,10 +253,10 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        text_of(http.path_rules), unless("via", http.via, usual.via),
        http.use_remote_address ? " remote address" : "",
        http.generate_request_id ? "" : " no request id", " client certificate ",
-       kForward[static_cast<int>(http.forward_client_cert)]);
+       named(kForward, http.forward_client_cert));
   for (const AccessLogConfig& log : http.access_logs) print_log(out, depth + 1, log);
   for (const FilterConfig& filter : http.filters) {
-    if (filter.rbac) print_rbac(out, depth + 1, filter.name, *filter.rbac);
+    print_filter(out, depth + 1, filter.name, filter.settings);
   }
   if (http.routes)
     print_routes(out, depth + 1, *http.routes);
@@ -264,7 +277,7 @@ void print_tcp(Lines& out, int depth, const TcpProxy& tcp) {
          target.cluster);
   }
   for (const AccessLogConfig& log : tcp.access_logs) print_log(out, depth + 1, log);
-  if (tcp.rbac) print_rbac(out, depth + 1, "rbac", *tcp.rbac);
+  if (tcp.rbac) print_settings(out, depth + 1, "rbac", *tcp.rbac);
 }
 
 void print_listener(Lines& out, const ListenerConfig& listener) {
@@ -290,20 +303,27 @@ void print_listener(Lines& out, const ListenerConfig& listener) {
   }
 }
 
+std::string text_of(const Balancing& balancing) {
+  switch (balancing.policy) {
+    case Balancing::Policy::kRoundRobin: return "round_robin";
+    case Balancing::Policy::kRandom: return "random";
+    case Balancing::Policy::kLeastRequest:
+      return cat("least_request", unless("choices", balancing.choices, Balancing().choices));
+  }
+  CHECK(!"unknown balancing");
+}
+
 void print_cluster(Lines& out, const ClusterConfig& cluster) {
   constexpr std::string_view kDiscovery[] = {"static", "strict_dns", "eds"};
-  constexpr std::string_view kBalancing[] = {"round_robin", "least_request", "random"};
   constexpr std::string_view kHealth[] = {"", " unhealthy", " draining"};
   constexpr std::string_view kDnsFamily[] = {"", " ipv4 only", " ipv6 only", " ipv4 preferred"};
   const ClusterConfig usual;
-  line(out, 0, "cluster ", cluster.name, " ", kDiscovery[static_cast<int>(cluster.discovery)],
-       unless("service", cluster.eds_service_name, std::string()), " ",
-       kBalancing[static_cast<int>(cluster.balancing)], " ", word(cluster.codec),
-       text_of(cluster.tls.get()),
-       unless("choices", cluster.least_request_choices, usual.least_request_choices),
+  line(out, 0, "cluster ", cluster.name, " ", named(kDiscovery, cluster.discovery),
+       unless("service", cluster.eds_service_name, std::string()), " ", text_of(cluster.balancing),
+       " ", word(cluster.codec), text_of(cluster.tls.get()),
        unless("connect timeout", cluster.connect_timeout, usual.connect_timeout),
        unless("dns refresh", cluster.dns_refresh, usual.dns_refresh),
-       kDnsFamily[static_cast<int>(cluster.dns_family)],
+       named(kDnsFamily, cluster.dns_family),
        unless("panic below", cluster.panic_threshold_percent, usual.panic_threshold_percent),
        unless("connections", cluster.limits.connections, usual.limits.connections),
        unless("connections an endpoint", cluster.limits.connections_per_endpoint,
@@ -320,7 +340,7 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
   for (const EndpointConfig& endpoint : cluster.endpoints->endpoints) {
     line(out, 1, "endpoint ",
          endpoint.host.empty() ? endpoint.address.text() : cat(endpoint.host, ":", endpoint.port),
-         unless("weight", endpoint.weight, 1u), kHealth[static_cast<int>(endpoint.health)],
+         unless("weight", endpoint.weight, 1u), named(kHealth, endpoint.health),
          unless("in", endpoint.locality, std::string()));
   }
 }

@@ -102,7 +102,7 @@ void run_proxy(Codec codec, Chain chain, uint64_t count) {
   MeshWorld mesh(world, codec, codec);
   mesh.upstream("10.0.1.1").replies(200, std::string(1024, 'x'));
   if (chain == Chain::kSidecar) {
-    mesh.manager().filters = {{.name = "envoy.filters.http.rbac", .rbac = one_policy()}};
+    mesh.manager().filters = {{.name = "envoy.filters.http.rbac", .settings = one_policy()}};
     mesh.manager().access_logs = {{.path = "/dev/null"}};
   }
   mesh.start();
