@@ -107,9 +107,12 @@ class Cluster::DnsWait {
  public:
   explicit DnsWait(Cluster& cluster)
       : cluster_(cluster),
-        place_(cluster.waiting_for_dns_.insert(cluster.waiting_for_dns_.end(), &slot)) {}
+        place_(cluster.waiting_for_dns_.insert(cluster.waiting_for_dns_.end(), &slot)) {
+    ++cluster.stats_.pending_active;
+  }
   DnsWait(const DnsWait&) = delete;
   ~DnsWait() {
+    --cluster_.stats_.pending_active;
     cluster_.waiting_for_dns_.erase(place_);
     cluster_.finish_if_retired();
   }
@@ -120,15 +123,29 @@ class Cluster::DnsWait {
   std::list<WaitSlot*>::iterator place_;
 };
 
+Task<Result<void>> Cluster::resolved() {
+  CO_TRY_VOID(may_wait());
+  DnsWait wait(*this);
+  while (!resolved_) co_await wait_in(wait.slot);
+  co_return Result<void>();
+}
+
+Result<void> Cluster::may_wait() {
+  if (stats_.pending_active < config_->limits.pending_requests) return {};
+  ++stats_.pending_overflow;
+  return Error(ErrorKind::kOverflow, Fault::kSelf,
+               cat("cluster ", config_->name, " has ", stats_.pending_active,
+                   " requests waiting for a connection, its limit (max_pending_requests)"));
+}
+
+Error Cluster::being_removed() const {
+  return Error(ErrorKind::kClosed, Fault::kSelf,
+               cat("cluster ", config_->name, " is being removed"), Retry::kSafe);
+}
+
 Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client) {
-  if (!resolved_) {
-    DnsWait wait(*this);
-    while (!resolved_) co_await wait_in(wait.slot);
-  }
-  if (retired_) {
-    co_return Error(ErrorKind::kClosed, Fault::kSelf,
-                    cat("cluster ", config_->name, " is being removed"), Retry::kSafe);
-  }
+  if (!resolved_) CO_TRY_VOID(co_await resolved());
+  if (retired_) co_return being_removed();
   if (stats_.requests_active >= config_->limits.requests) {
     ++stats_.requests_overflow;
     co_return Error(ErrorKind::kOverflow, Fault::kSelf,
@@ -168,10 +185,8 @@ Error Cluster::too_many_connections() const {
 }
 
 Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
-  if (!resolved_) {
-    DnsWait wait(*this);
-    while (!resolved_) co_await wait_in(wait.slot);
-  }
+  if (!resolved_) CO_TRY_VOID(co_await resolved());
+  if (retired_) co_return being_removed();
   if (stats_.connections_active >= config_->limits.connections) {
     ++stats_.connections_overflow;
     co_return too_many_connections();

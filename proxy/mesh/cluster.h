@@ -62,10 +62,11 @@ class Cluster : public Reapable {
   // connected to is added to them. Waits for the first answer of DNS, if that has not come yet.
   // `client` outlives the task; whose request it is (null: our own). Errors: kNoEndpoint, kOverflow,
   // kConnectFailed, and kClosed if the endpoint or the cluster was removed while the request waited:
-  // then it is looked up again.
+  // then it is looked up again. Who waits, for DNS or for a connection, counts against
+  // max_pending_requests.
   Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr);
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
-  // kOverflow (max_connections).
+  // kOverflow (max_connections, max_pending_requests), and kClosed as for lease().
   Task<Result<Hold>> hold(const std::vector<Address>& failed);
   // The cluster is no longer configured: it ends with its last request.
   void retire();
@@ -80,6 +81,11 @@ class Cluster : public Reapable {
   // DNS answered for one name of the configuration, or did not.
   void learn_name(const EndpointConfig& wanted, Result<std::vector<Address>> answer);
   Task<void> refresh_dns();
+  // Sleeps until DNS answered for the first time, or the cluster was removed.
+  Task<Result<void>> resolved();
+  // The error of one more request that would wait, if as many wait as may.
+  Result<void> may_wait();
+  Error being_removed() const;
   void finish_if_retired();
   void check_peers();
   Task<Result<Lease>> lease_alone(Endpoint& endpoint, std::vector<Address>& failed,

@@ -243,13 +243,7 @@ bool Endpoint::may_connect() const {
 }
 
 Task<Result<Lease>> Endpoint::wait_lease(const Tried& tried) {
-  if (cluster_.stats().pending_active >= cluster_.config().limits.pending_requests) {
-    ++cluster_.stats().pending_overflow;
-    co_return Error(
-        ErrorKind::kOverflow, Fault::kSelf,
-        cat("cluster ", cluster_.config().name, " has ", cluster_.stats().pending_active,
-            " requests waiting for a connection, its limit (max_pending_requests)"));
-  }
+  CO_TRY_VOID(cluster_.may_wait());
   Pending pending(*this, tried);
   bool counted = false;
   while (!pending.error) {

@@ -112,6 +112,12 @@ bool shows(const MeshWorld& t, const std::string& line) {
   return t.metrics().find(line) != std::string::npos;
 }
 
+bool all_finish(SimWorld& world, const std::vector<std::shared_ptr<const Answer>>& answers,
+                Duration limit) {
+  return world.run_until(
+      [&] { return std::ranges::all_of(answers, [](auto& one) { return one->finished; }); }, limit);
+}
+
 TEST(Pool, NoRequestIsLostToAnIdleConnectionThatEndsAsItArrives) {
   for_each_seed(20, [](SimWorld& world) {
     Race race(world, 3);
@@ -170,8 +176,7 @@ TEST(Pool, TheSecondAttemptIsOnAFreshConnection) {
                                                     *Address::ip("10.0.0.1", 80), Codec::kHttp1));
       answers.push_back(clients.back()->send({}));
     }
-    ASSERT_TRUE(world.run_until(
-        [&] { return std::ranges::all_of(answers, [](auto& one) { return one->finished; }); }, 5s));
+    ASSERT_TRUE(all_finish(world, answers, 5s));
     ASSERT_EQ(race.origin->accepted, 4);
     for (int i = 0; i < 4; ++i) {
       EXPECT_EQ(race.t.get().status, 200) << "request " << i << " with limit " << limit;
@@ -206,9 +211,7 @@ TEST(Pool, NoRequestIsLostWhenTheUpstreamSaysGoawayAfterEachFew) {
       answers.push_back(t.client().send({.method = "POST", .path = cat("/", i), .body = "call"}));
       if (i % 10 == 9) t.advance(1ms);
     }
-    ASSERT_TRUE(world.run_until(
-        [&] { return std::ranges::all_of(answers, [](auto& one) { return one->finished; }); },
-        60s));
+    ASSERT_TRUE(all_finish(world, answers, 60s));
     std::size_t good = 0;
     for (const auto& answer : answers) good += answer->status == 200;
     EXPECT_EQ(good, answers.size());
@@ -229,8 +232,7 @@ TEST(Pool, MoreConnectionsAreMadeWhenThePeersStreamsAreFull) {
   t.advance(100ms);
   std::vector<std::shared_ptr<const Answer>> answers{first};
   for (int i = 0; i < 49; ++i) answers.push_back(t.client().send({}));
-  ASSERT_TRUE(world.run_until(
-      [&] { return std::ranges::all_of(answers, [](auto& one) { return one->finished; }); }, 5s));
+  ASSERT_TRUE(all_finish(world, answers, 5s));
   for (const auto& answer : answers) EXPECT_EQ(answer->status, 200);
   EXPECT_EQ(upstream.stats().connections, 10u);
   EXPECT_LT(world.passed(), 3s) << "they did not run side by side";
@@ -247,8 +249,7 @@ TEST(Pool, RequestsThatCameBeforeThePeersLimitWasKnownAreSentAgain) {
   for (int i = 0; i < 50; ++i) {
     answers.push_back(t.client().send({.method = "POST", .body = "call"}));
   }
-  ASSERT_TRUE(world.run_until(
-      [&] { return std::ranges::all_of(answers, [](auto& one) { return one->finished; }); }, 30s));
+  ASSERT_TRUE(all_finish(world, answers, 30s));
   for (const auto& answer : answers) EXPECT_EQ(answer->status, 200) << answer->body;
   EXPECT_EQ(upstream.seen().size(), 50u);
 }
@@ -324,8 +325,7 @@ TEST(Pool, AnEndpointHasNoMoreConnectionsThanItMay) {
   t.start();
   std::vector<std::shared_ptr<const Answer>> answers;
   for (int i = 0; i < 40; ++i) answers.push_back(t.client().send({}));
-  ASSERT_TRUE(world.run_until(
-      [&] { return std::ranges::all_of(answers, [](auto& one) { return one->finished; }); }, 5s));
+  ASSERT_TRUE(all_finish(world, answers, 5s));
   for (const auto& answer : answers) EXPECT_EQ(answer->status, 200);
   for (const char* ip : {kOrigin, "10.0.1.2"}) {
     EXPECT_EQ(t.upstream(ip).stats().connections, 3u) << ip;
@@ -396,6 +396,27 @@ TEST(Pool, AClusterThatGoesWhileARequestWaitsForDnsIsFreed) {
   EXPECT_EQ(answer->status, 503);
   EXPECT_EQ(answer->header("x-glia-reason"), "no_cluster");
   EXPECT_EQ(t.worker().clusters().retired(), 0u);
+}
+
+TEST(Pool, WhoWaitsForDnsCountsAsOneThatWaits) {
+  SimWorld world(1);
+  MeshWorld t(world, Codec::kHttp2);
+  t.endpoint_by_name("model.test");
+  t.cluster().limits.pending_requests = 2;
+  SimFaults& faults = world.fabric().faults();
+  const SimFaults quick = std::exchange(faults, {.least_latency = 10s, .most_latency = 10s});
+  t.start();  // The look-up takes its time.
+  faults = quick;
+  std::vector<std::shared_ptr<const Answer>> answers;
+  for (int i = 0; i < 5; ++i) answers.push_back(t.client().send({}));
+  t.advance(1s);
+  EXPECT_TRUE(
+      shows(t, "envoy_cluster_upstream_rq_pending_active{envoy_cluster_name=\"service\"} 2"));
+  EXPECT_FALSE(answers[0]->finished);
+  EXPECT_FALSE(answers[1]->finished);
+  for (std::size_t i = 2; i < answers.size(); ++i) {
+    EXPECT_EQ(answers[i]->header("x-glia-reason"), "overflow") << i;
+  }
 }
 
 // The upstream's side of TLS, and what the proxy makes of it.
