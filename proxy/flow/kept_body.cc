@@ -1,5 +1,7 @@
 #include "proxy/flow/kept_body.h"
 
+#include <algorithm>
+
 namespace glia {
 
 bool KeptBody::rewind() {
@@ -23,12 +25,13 @@ Body::Piece KeptBody::poll() {
 }
 
 void KeptBody::keep(const Slice& data) {
-  if (bytes_ + data.size() > kMost) return forget();
+  const std::size_t cost = std::max(data.size(), kLeastCost);
+  if (cost_ + cost > kMost) return forget();
   // A small piece of a large block would keep all of that alive.
   constexpr std::size_t kWorthSharing = 4;
   const bool share = data.bytes_kept() <= kWorthSharing * data.size();
   kept_.push_back(share ? data : Slice::copy(data.view()));
-  bytes_ += data.size();
+  cost_ += cost;
   ++next_;
 }
 

@@ -16,6 +16,8 @@ class KeptBody final : public Body {
  public:
   // Bytes kept of one request.
   static constexpr std::size_t kMost = 64 * 1024;
+  // What a small piece counts as: with its block it takes so much.
+  static constexpr std::size_t kLeastCost = 128;
 
   explicit KeptBody(std::unique_ptr<Body> from) : from_(std::move(from)) {}
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
@@ -37,8 +39,8 @@ class KeptBody final : public Body {
 
   std::unique_ptr<Body> from_;
   std::vector<Slice, PoolAllocator<Slice>> kept_;
-  std::size_t bytes_ = 0;  // Of kept_.
-  std::size_t next_ = 0;   // The piece of kept_ that poll() gives next.
+  std::size_t cost_ = 0;  // Of kept_, in bytes.
+  std::size_t next_ = 0;  // The piece of kept_ that poll() gives next.
   bool keeping_ = true;
 };
 

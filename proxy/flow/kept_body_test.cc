@@ -57,6 +57,17 @@ TEST(KeptBody, CannotBeginAgainAboveItsLimit) {
   EXPECT_FALSE(above.rewind());
 }
 
+// A caller that sends single bytes cannot make it hold a block for each of them.
+TEST(KeptBody, CountsSmallPiecesAsWhatTheyTake) {
+  constexpr int kMostPieces = KeptBody::kMost / KeptBody::kLeastCost;
+  KeptBody fits(std::make_unique<Source>("x", kMostPieces));
+  take(fits);
+  EXPECT_TRUE(fits.rewind());
+  KeptBody above(std::make_unique<Source>("x", kMostPieces + 1));
+  EXPECT_EQ(take(above).size(), std::size_t{kMostPieces} + 1);
+  EXPECT_FALSE(above.rewind());
+}
+
 TEST(KeptBody, LosesNothingWhenTheLimitIsReachedTheSecondTime) {
   const std::string half(KeptBody::kMost / 2, 'x');
   KeptBody body(std::make_unique<Source>(half, 5));

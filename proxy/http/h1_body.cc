@@ -11,28 +11,6 @@ constexpr uint64_t kLargestChunk = INT64_MAX;  // bytes
 
 }  // namespace
 
-void SliceQueue::push(Slice slice) {
-  bytes_ += slice.size();
-  if (slice.size() <= ByteQueue::kCopyBelow) slice = Slice::copy(slice.view());
-  slices_.push_back(std::move(slice));
-}
-
-Slice SliceQueue::pop() {
-  CHECK(!empty());
-  Slice slice = std::move(slices_[next_++]);
-  bytes_ -= slice.size();
-  if (empty()) {
-    slices_.clear();
-    next_ = 0;
-  }
-  return slice;
-}
-
-void SliceQueue::clear() {
-  slices_.clear();
-  next_ = bytes_ = 0;
-}
-
 void H1BodyDecoder::begin(const H1Framing& framing, ArenaRef arena) {
   trailers_.reset();
   left_ = framing.length;
@@ -52,7 +30,7 @@ void H1BodyDecoder::begin(const H1Framing& framing, ArenaRef arena) {
   }
 }
 
-H1BodyDecoder::State H1BodyDecoder::decode(Slice& input, SliceQueue& out) {
+H1BodyDecoder::State H1BodyDecoder::decode(Slice& input, GatherQueue& out) {
   while (!input.empty() && stage_ < Stage::kEnd) {
     if (stage_ <= Stage::kUntilClose) {
       take_data(input, out);
@@ -87,11 +65,11 @@ std::optional<Headers> H1BodyDecoder::take_trailers() {
   return std::exchange(trailers_, std::nullopt);
 }
 
-void H1BodyDecoder::take_data(Slice& input, SliceQueue& out) {
-  if (stage_ == Stage::kUntilClose) return out.push(std::exchange(input, {}));
+void H1BodyDecoder::take_data(Slice& input, GatherQueue& out) {
+  if (stage_ == Stage::kUntilClose) return out.append(std::exchange(input, {}));
   const auto size = static_cast<std::size_t>(std::min<uint64_t>(left_, input.size()));
   left_ -= size;
-  out.push(size == input.size() ? std::exchange(input, {}) : input.take_front(size));
+  out.append(size == input.size() ? std::exchange(input, {}) : input.take_front(size));
   if (left_ == 0) stage_ = chunked_ ? Stage::kDataCr : Stage::kEnd;
 }
 

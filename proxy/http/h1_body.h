@@ -8,30 +8,12 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 #include "proxy/base/bytes.h"
-#include "proxy/base/pool.h"
+#include "proxy/http/gather_queue.h"
 #include "proxy/http/h1_parser.h"
 
 namespace glia {
-
-// Slices in order, waiting for whoever pulls the body. Empty, it owns no memory.
-class SliceQueue {
- public:
-  bool empty() const { return next_ == slices_.size(); }
-  std::size_t size() const { return bytes_; }  // bytes
-  // A slice of at most ByteQueue::kCopyBelow bytes is copied, so that it does not keep the large
-  // block it was read into.
-  void push(Slice slice);
-  Slice pop();
-  void clear();
-
- private:
-  std::vector<Slice, PoolAllocator<Slice>> slices_;
-  std::size_t next_ = 0;
-  std::size_t bytes_ = 0;
-};
 
 class H1BodyDecoder {
  public:
@@ -43,7 +25,7 @@ class H1BodyDecoder {
   // The next message; its trailers go into `arena`.
   void begin(const H1Framing& framing, ArenaRef arena);
   // Takes what belongs to the message off the front of `input`; its data goes to `out`.
-  State decode(Slice& input, SliceQueue& out);
+  State decode(Slice& input, GatherQueue& out);
   // The peer ended its side: kEnd if that is how this message ends, else kError.
   State end_of_input();
 
@@ -76,7 +58,7 @@ class H1BodyDecoder {
     stage_ = Stage::kError;
     reason_ = reason;
   }
-  void take_data(Slice& input, SliceQueue& out);
+  void take_data(Slice& input, GatherQueue& out);
   void take_byte(char c);
   void size_byte(char c);
   void size_complete();

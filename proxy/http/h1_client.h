@@ -40,7 +40,7 @@ class H1Call final : public Call, private Sink {
   void start();
   Response& response() { return response_; }
   Request& request() { return request_; }
-  SliceQueue& received() { return received_; }
+  GatherQueue& received() { return received_; }
   bool request_sent() const { return request_sent_; }
   // Both sides of a switched connection have said all.
   bool over() const { return ended_ && request_sent_; }
@@ -67,7 +67,7 @@ class H1Call final : public Call, private Sink {
   HttpClientStats& stats_;
   Request& request_;
   Response response_;
-  SliceQueue received_;
+  GatherQueue received_;
   std::optional<Headers> trailers_;
   std::optional<Error> error_;
   WaitSlot head_waiter_;

@@ -106,7 +106,7 @@ class FedBody final : public Body {
  public:
   explicit FedBody(EventLoop& loop) : loop_(loop) {}
   void feed(std::string_view text, bool last = false) {
-    fed_.push(Slice::copy(text));
+    fed_.append(Slice::copy(text));
     last_ = last;
     slot_.wake(loop_.ready());
   }
@@ -118,7 +118,7 @@ class FedBody final : public Body {
 
  private:
   EventLoop& loop_;
-  SliceQueue fed_;
+  GatherQueue fed_;
   WaitSlot slot_;
   bool last_ = false;
 };

@@ -42,7 +42,7 @@ class H1Reader {
  private:
   void step(Slice& input) {
     if (!in_body_) return take_head(input);
-    SliceQueue data;
+    GatherQueue data;
     const auto state = decoder_.decode(input, data);
     while (!data.empty()) outcome_.bodies += data.pop().view();
     if (state == H1BodyDecoder::State::kError) {

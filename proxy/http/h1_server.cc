@@ -93,8 +93,8 @@ void H1Server::head_complete() {
 }
 
 bool H1Server::take_body(Slice& input) {
-  SliceQueue unwanted;
-  SliceQueue& to = stream_ != nullptr ? stream_->received() : unwanted;
+  GatherQueue unwanted;
+  GatherQueue& to = stream_ != nullptr ? stream_->received() : unwanted;
   const std::size_t before = to.size();
   const H1BodyDecoder::State state = decoder_.decode(input, to);
   const std::size_t added = to.size() - before;

@@ -53,7 +53,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   // The head is complete and a body follows.
   void expect_body(const H1Framing& framing, bool expects_continue);
   void expect_no_chunks() { chunks_ = Chunks::kUnknown; }
-  SliceQueue& received() { return received_; }
+  GatherQueue& received() { return received_; }
   // Data, or the end, was added to received().
   void received_more(std::size_t bytes);
   void received_all(std::optional<Headers> trailers);
@@ -87,7 +87,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   HttpServerStats& stats_;
   TimePoint began_;
   Request request_;
-  SliceQueue received_;
+  GatherQueue received_;
   std::optional<Headers> trailers_;
   WaitSlot reader_;
   WaitSlot writer_;

@@ -86,7 +86,7 @@ void decode_chunks(benchmark::State& state) {
   for (auto _ : state) {
     decoder.begin({H1Framing::Kind::kChunked, 0}, ArenaRef::create());
     Slice input = bytes;
-    SliceQueue data;
+    GatherQueue data;
     if (decoder.decode(input, data) != H1BodyDecoder::State::kEnd) state.SkipWithError("refused");
   }
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * 65536));

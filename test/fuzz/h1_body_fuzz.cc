@@ -27,7 +27,7 @@ Taken take(const H1Framing& framing, std::string_view bytes, std::size_t step) {
   while (!bytes.empty() && taken.state == H1BodyDecoder::State::kMore) {
     Slice piece = Slice::copy(bytes.substr(0, step));
     bytes.remove_prefix(std::min(step, bytes.size()));
-    SliceQueue out;
+    GatherQueue out;
     taken.state = decoder.decode(piece, out);
     while (!out.empty()) taken.data += out.pop().view();
     taken.rest = piece.view();

@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const H1Framing framing = parser.framing();
   decoder.begin(framing, response.headers.arena_ref());
   Slice input = Slice::copy(bytes);
-  SliceQueue body;
+  GatherQueue body;
   const auto state = decoder.decode(input, body);
   CHECK(state == H1BodyDecoder::State::kError || decoder.ended() || input.empty());
   if (framing.kind == H1Framing::Kind::kLength) CHECK(body.size() <= framing.length);
