@@ -184,5 +184,19 @@ TEST(Row, A41_AnEarlyAnswerStopsTheBody) {
   EXPECT_EQ(count_of(client->received, "HTTP/1.1 "), 1) << "the rest of a body is no request";
 }
 
+// It is not the client who sent too much.
+TEST(HostileAnswer, AHeadAboveTheLimitIsTheUpstreamsFault) {
+  for (const Codec up : {Codec::kHttp1, Codec::kHttp2}) {
+    SimWorld world(1);
+    MeshWorld t(world, Codec::kHttp1, up);
+    t.upstream("10.0.1.1").reply_header("x-large", std::string(2000, 'x'));
+    t.cluster().http.header_bytes = 1000;
+    t.start();
+    const Answer answer = t.get();
+    EXPECT_EQ(answer.status, 502);
+    EXPECT_EQ(answer.header("x-glia-reason"), "upstream_protocol");
+  }
+}
+
 }  // namespace
 }  // namespace glia

@@ -14,7 +14,9 @@ Rescue rescue_for(const Error& error) {
   const bool upstream = error.fault() == Fault::kUpstream;
   switch (error.kind()) {
     case ErrorKind::kInvalid: return {400, kInvalidArgument, kDownstreamProtocol, "bad_request"};
-    case ErrorKind::kTooLarge: return {413, kResourceExhausted, {}, "too_large"};
+    case ErrorKind::kTooLarge:
+      if (upstream) return {502, kUnavailable, kUpstreamProtocol, "upstream_protocol"};
+      return {413, kResourceExhausted, {}, "too_large"};
     case ErrorKind::kNoRoute: return {404, kUnimplemented, kNoRoute, "no_route"};
     case ErrorKind::kNoCluster: return {503, kUnavailable, kNoCluster, "no_cluster"};
     case ErrorKind::kNoEndpoint: return {503, kUnavailable, kNoHealthyUpstream, "no_endpoint"};
