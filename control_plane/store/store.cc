@@ -162,6 +162,7 @@ Result<void> Store::save_root(const Root& root, WallTime now) {
 
 Result<void> Store::add_token(std::string_view hash, std::string_view workload, WallTime expires,
                               WallTime now) {
+  TRY_VOID(forget_expired(now));
   TRY(Statement ask,
       database_.prepare("SELECT count(*) FROM tokens WHERE used IS NULL AND expires >= ?1"));
   TRY_VOID(ask.bind(1, seconds(now)).step());
@@ -194,6 +195,7 @@ Result<std::optional<Store::Token>> Store::token(std::string_view hash) const {
 Result<void> Store::add_certificate(const Certificate& certificate, WallTime now,
                                     std::string_view token_hash, std::string_view key_hash) {
   TRY(Transaction transaction, Transaction::begin(database_));
+  TRY_VOID(forget_expired(now));
   TRY(Statement insert,
       database_.prepare("INSERT INTO certificates (serial, spiffe_id, workload, not_after, issued) "
                         "VALUES (?1, ?2, ?3, ?4, ?5)"));

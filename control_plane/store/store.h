@@ -28,7 +28,8 @@ class Store {
   // Used-up tokens and expired certificates are kept this long for people who look into the file.
   static constexpr Duration kKeepExpired = 7 * 24h;
 
-  // Makes the file (0600) if there is none. `now`: what has long expired is thrown out.
+  // Makes the file (0600) if there is none. What has expired kKeepExpired before `now` is thrown out,
+  // here and wherever something is added.
   static Result<std::unique_ptr<Store>> open(const std::string& path, WallTime now);
 
   struct Root {
@@ -66,6 +67,7 @@ class Store {
  private:
   Store() = default;
   Result<void> migrate();
+  // At start and with whatever is added, so that the file does not grow with the age of the process.
   Result<void> forget_expired(WallTime now);
 
   mutable Database database_;

@@ -141,6 +141,25 @@ TEST_F(StoreTest, ForgetsWhatHasLongExpired) {
   EXPECT_FALSE(store->certificate("01")->has_value());
 }
 
+TEST_F(StoreTest, ForgetsWhatHasLongExpiredWhileItRuns) {
+  auto store = open();
+  const WallTime later = kNow + Store::kKeepExpired + 2h;
+  for (const bool by_token : {true, false}) {
+    ASSERT_TRUE(store->add_token("old", "default/a", kNow + 1h, kNow).ok());
+    ASSERT_TRUE(store->add_certificate({"01", "spiffe://m/a", "default/a", kNow + 1h}, kNow).ok());
+    if (by_token) {
+      ASSERT_TRUE(store->add_token("new", "default/a", later + 1h, later).ok());
+    } else {
+      const Store::Certificate fresh{"02", "spiffe://m/a", "default/a", later + 1h};
+      ASSERT_TRUE(store->add_certificate(fresh, later).ok());
+    }
+    EXPECT_FALSE(store->token("old")->has_value());
+    EXPECT_FALSE(store->certificate("01")->has_value());
+  }
+  EXPECT_TRUE(store->token("new")->has_value());
+  EXPECT_TRUE(store->certificate("02")->has_value());
+}
+
 TEST_F(StoreTest, LeavesAFileAloneThatIsNoDatabase) {
   const std::string text(5000, 'x');
   write(text);
