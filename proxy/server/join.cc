@@ -9,15 +9,13 @@
 #include "proxy/base/log.h"
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
+#include "proxy/server/held_secrets.h"
 #include "proxy/server/proxy.h"
 #include "proxy/xds/file.h"
 
 namespace glia {
 namespace {
 
-// Names that control_plane/translate gives to what the sidecar holds itself.
-constexpr char kCertificateSecret[] = "default";
-constexpr char kTrustBundleSecret[] = "ROOTCA";
 constexpr std::size_t kMostJoinFile = 1 << 20;  // bytes
 
 Result<std::string> read_file(const std::string& path) {
@@ -126,24 +124,14 @@ static_resources:
         common_tls_context:
           alpn_protocols: [h2]
           tls_certificate_sds_secret_configs: [{name: )",
-             kCertificateSecret, R"(}]
+             kHeldCertificate, R"(}]
           combined_validation_context:
             default_validation_context:
               match_typed_subject_alt_names:
               - {san_type: URI, matcher: {exact: )",
              quoted(cat("spiffe://", domain, "/glia-control")), R"(}}
             validation_context_sds_secret_config: {name: )",
-             kTrustBundleSecret, "}\n");
-}
-
-SecretResource certificate_of(const HeldIdentity& identity) {
-  return {.name = kCertificateSecret,
-          .certificate_chain = identity.certificate_chain,
-          .private_key = identity.private_key};
-}
-
-SecretResource bundle_of(const HeldIdentity& identity) {
-  return {.name = kTrustBundleSecret, .trusted_ca = identity.trust_bundle};
+             kHeldTrustBundle, "}\n");
 }
 
 }  // namespace
@@ -180,7 +168,7 @@ Result<void> JoinSource::start(Proxy& proxy) {
 void JoinSource::use(const HeldIdentity& identity) {
   LOG(info, "certificate for ", identity.spiffe_id, ", renewed at half of its life");
   if (proxy_->started()) {
-    const auto set = proxy_->set_secrets({bundle_of(identity), certificate_of(identity)});
+    const auto set = proxy_->set_secrets(secrets_of(identity));
     if (!set) LOG(error, "the new certificate cannot be used: ", set.error().message());
     return;
   }
@@ -191,8 +179,9 @@ void JoinSource::use(const HeldIdentity& identity) {
     LOG(error, errors.joined());
     return proxy_->fail();
   }
-  bootstrap->draft.set_secret(certificate_of(identity));
-  bootstrap->draft.set_secret(bundle_of(identity));
+  for (SecretResource& secret : secrets_of(identity)) {
+    bootstrap->draft.set_secret(std::move(secret));
+  }
   if (const auto started = proxy_->start(std::move(*bootstrap)); !started) {
     LOG(error, started.error().message());
     proxy_->fail();

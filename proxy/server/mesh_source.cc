@@ -7,6 +7,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/server/held_secrets.h"
 #include "proxy/server/proxy.h"
 #include "proxy/xds/configuration.h"
 #include "proxy/xds/push.h"
@@ -14,9 +15,6 @@
 namespace glia {
 namespace {
 
-// Names that control_plane/translate gives to what the sidecar holds itself.
-constexpr char kCertificateSecret[] = "default";
-constexpr char kTrustBundleSecret[] = "ROOTCA";
 constexpr char kTranslator[] = "glia-translate";
 
 // Beside us, in Bazel's output tree, or on PATH.
@@ -38,13 +36,6 @@ void each_line(std::string_view text, Tell tell) {
     if (end > 0) tell(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
-}
-
-std::vector<SecretResource> secrets_of(const HeldIdentity& identity) {
-  return {{.name = kTrustBundleSecret, .trusted_ca = identity.trust_bundle},
-          {.name = kCertificateSecret,
-           .certificate_chain = identity.certificate_chain,
-           .private_key = identity.private_key}};
 }
 
 // The pushes of an answer, and what they borrow from.
