@@ -23,6 +23,25 @@ class Grpc : public testing::TestWithParam<Codec> {
   Codec up() const { return GetParam(); }
 };
 
+// A streaming call that has reached the upstream; the test speaks for both ends.
+struct Streaming {
+  Streaming(uint64_t seed, Codec up, std::vector<std::pair<std::string, std::string>> fields = {})
+      : world(seed), t(world, Codec::kHttp2, up), upstream(world, "10.0.1.1", up) {
+    upstream.head(200, {{"content-type", "application/grpc"}});
+    t.add_endpoint(*Address::ip("10.0.1.1", 8080));
+    t.start();
+    client = std::make_unique<LiveClient>(world, "10.0.9.8", t.address(), Codec::kHttp2);
+    fields.emplace_back("content-type", "application/grpc");
+    call = &client->call("/a.B/C", std::move(fields));
+    EXPECT_TRUE(world.run_until([&] { return upstream.requests() == 1; }, 5s));
+  }
+  SimWorld world;
+  MeshWorld t;
+  LiveUpstream upstream;
+  std::unique_ptr<LiveClient> client;
+  LiveCall* call = nullptr;
+};
+
 INSTANTIATE_TEST_SUITE_P(Upstream, Grpc, testing::Values(Codec::kHttp1, Codec::kHttp2),
                          [](const testing::TestParamInfo<Codec>& info) {
                            return info.param == Codec::kHttp1 ? "Http1" : "Http2";
@@ -183,70 +202,46 @@ TEST_P(Grpc, SaysThatAStreamBrokeOff) {
 }
 
 TEST_P(Grpc, SaysThatTheConnectionOfAStreamWasCut) {
-  SimWorld world(10);
-  MeshWorld t(world, Codec::kHttp2, up());
-  LiveUpstream upstream(world, "10.0.1.1", up());
-  upstream.head(200, {{"content-type", "application/grpc"}});
-  t.add_endpoint(*Address::ip("10.0.1.1", 8080));
-  t.start();
-  LiveClient client(world, "10.0.9.8", *Address::ip("10.0.0.1", 80), Codec::kHttp2);
-  LiveCall& live = client.call("/a.B/C", {{"content-type", "application/grpc"}});
-  ASSERT_TRUE(world.run_until([&] { return upstream.requests() == 1; }, 5s));
-  upstream.request(0).answer.say("one");
-  ASSERT_TRUE(world.run_until([&] { return live.heard.text == "one"; }, 5s));
-  upstream.cuts();
-  ASSERT_TRUE(world.run_until([&] { return live.finished; }, 5s));
-  EXPECT_EQ(live.heard.error, "");
-  EXPECT_EQ(live.heard.trailers["grpc-status"], "14");
+  Streaming s(10, up());
+  s.upstream.request(0).answer.say("one");
+  ASSERT_TRUE(s.world.run_until([&] { return s.call->heard.text == "one"; }, 5s));
+  s.upstream.cuts();
+  ASSERT_TRUE(s.world.run_until([&] { return s.call->finished; }, 5s));
+  EXPECT_EQ(s.call->heard.error, "");
+  EXPECT_EQ(s.call->heard.trailers["grpc-status"], "14");
 }
 
 TEST_P(Grpc, EndsEitherWayFirst) {
-  SimWorld world(11);
-  MeshWorld t(world, Codec::kHttp2, up());
-  LiveUpstream upstream(world, "10.0.1.1", up());
-  upstream.head(200, {{"content-type", "application/grpc"}});
-  t.add_endpoint(*Address::ip("10.0.1.1", 8080));
-  t.start();
-  LiveClient client(world, "10.0.9.8", *Address::ip("10.0.0.1", 80), Codec::kHttp2);
-  LiveCall& live = client.call("/a.B/C", {{"content-type", "application/grpc"}});
-  ASSERT_TRUE(world.run_until([&] { return upstream.requests() == 1; }, 5s));
-  LiveRequest& seen = upstream.request(0);
+  Streaming s(11, up());
+  LiveRequest& seen = s.upstream.request(0);
   for (int i = 0; i < 100; ++i) {
     const std::string said = cat("ask ", i, ";"), told = cat("tell ", i, ";");
-    live.speech.say(said);
-    ASSERT_TRUE(world.run_until([&] { return seen.heard.text.ends_with(said); }, 1s)) << i;
+    s.call->speech.say(said);
+    ASSERT_TRUE(s.world.run_until([&] { return seen.heard.text.ends_with(said); }, 1s)) << i;
     seen.answer.say(told);
-    ASSERT_TRUE(world.run_until([&] { return live.heard.text.ends_with(told); }, 1s)) << i;
+    ASSERT_TRUE(s.world.run_until([&] { return s.call->heard.text.ends_with(told); }, 1s)) << i;
   }
   // The caller has no more; the answer goes on.
-  live.speech.end();
-  ASSERT_TRUE(world.run_until([&] { return seen.heard.ended; }, 1s));
+  s.call->speech.end();
+  ASSERT_TRUE(s.world.run_until([&] { return seen.heard.ended; }, 1s));
   seen.answer.say("after the end");
-  ASSERT_TRUE(world.run_until([&] { return live.heard.text.ends_with("after the end"); }, 1s));
+  ASSERT_TRUE(s.world.run_until([&] { return s.call->heard.text.ends_with("after the end"); }, 1s));
   seen.answer.end({{"grpc-status", "0"}});
-  ASSERT_TRUE(world.run_until([&] { return live.finished; }, 1s));
-  EXPECT_EQ(live.heard.trailers["grpc-status"], "0");
+  ASSERT_TRUE(s.world.run_until([&] { return s.call->finished; }, 1s));
+  EXPECT_EQ(s.call->heard.trailers["grpc-status"], "0");
   EXPECT_TRUE(seen.gone);
 }
 
 TEST_P(Grpc, MayBeAnsweredBeforeTheCallerHasSaidAll) {
-  SimWorld world(12);
-  MeshWorld t(world, Codec::kHttp2, up());
-  LiveUpstream upstream(world, "10.0.1.1", up());
-  upstream.head(200, {{"content-type", "application/grpc"}});
-  t.add_endpoint(*Address::ip("10.0.1.1", 8080));
-  t.start();
-  LiveClient client(world, "10.0.9.8", *Address::ip("10.0.0.1", 80), Codec::kHttp2);
-  LiveCall& live = client.call("/a.B/C", {{"content-type", "application/grpc"}});
-  ASSERT_TRUE(world.run_until([&] { return upstream.requests() == 1; }, 5s));
-  live.speech.say("first of many");
-  upstream.request(0).answer.say("enough");
-  upstream.request(0).answer.end({{"grpc-status", "0"}});
-  ASSERT_TRUE(world.run_until([&] { return live.finished; }, 1s));
-  EXPECT_EQ(live.heard.error, "");
-  EXPECT_EQ(live.heard.text, "enough");
-  EXPECT_EQ(live.heard.trailers["grpc-status"], "0");
-  EXPECT_TRUE(world.run_until([&] { return upstream.request(0).gone; }, 50ms));
+  Streaming s(12, up());
+  s.call->speech.say("first of many");
+  s.upstream.request(0).answer.say("enough");
+  s.upstream.request(0).answer.end({{"grpc-status", "0"}});
+  ASSERT_TRUE(s.world.run_until([&] { return s.call->finished; }, 1s));
+  EXPECT_EQ(s.call->heard.error, "");
+  EXPECT_EQ(s.call->heard.text, "enough");
+  EXPECT_EQ(s.call->heard.trailers["grpc-status"], "0");
+  EXPECT_TRUE(s.world.run_until([&] { return s.upstream.request(0).gone; }, 50ms));
 }
 
 TEST_P(Grpc, AnswersItselfInTheSameWay) {
@@ -356,43 +351,25 @@ TEST_P(Grpc, KeepsToTheRoutesLongestTimeoutAndOffset) {
 }
 
 TEST_P(Grpc, SaysInTheTrailersThatTheTimeOfAStreamIsOver) {
-  SimWorld world(25);
-  MeshWorld t(world, Codec::kHttp2, up());
-  LiveUpstream upstream(world, "10.0.1.1", up());
-  upstream.head(200, {{"content-type", "application/grpc"}});
-  t.add_endpoint(*Address::ip("10.0.1.1", 8080));
-  t.start();
-  LiveClient client(world, "10.0.9.8", *Address::ip("10.0.0.1", 80), Codec::kHttp2);
-  LiveCall& live =
-      client.call("/a.B/C", {{"content-type", "application/grpc"}, {"grpc-timeout", "2S"}});
-  ASSERT_TRUE(world.run_until([&] { return upstream.requests() == 1; }, 5s));
-  upstream.request(0).answer.say("one");
-  ASSERT_TRUE(world.run_until([&] { return live.finished; }, 10s));
-  EXPECT_LT(world.passed(), 2100ms);
-  EXPECT_EQ(live.heard.error, "");
-  EXPECT_EQ(live.heard.text, "one");
-  EXPECT_EQ(live.heard.trailers["grpc-status"], "4");
-  EXPECT_TRUE(world.run_until([&] { return upstream.request(0).gone; }, 50ms));
+  Streaming s(25, up(), {{"grpc-timeout", "2S"}});
+  s.upstream.request(0).answer.say("one");
+  ASSERT_TRUE(s.world.run_until([&] { return s.call->finished; }, 10s));
+  EXPECT_LT(s.world.passed(), 2100ms);
+  EXPECT_EQ(s.call->heard.error, "");
+  EXPECT_EQ(s.call->heard.text, "one");
+  EXPECT_EQ(s.call->heard.trailers["grpc-status"], "4");
+  EXPECT_TRUE(s.world.run_until([&] { return s.upstream.request(0).gone; }, 50ms));
 }
 
 TEST_P(Grpc, BreaksOffAStreamWhoseCallerDoesNotTakeTheEnd) {
-  SimWorld world(26);
-  MeshWorld t(world, Codec::kHttp2, up());
-  LiveUpstream upstream(world, "10.0.1.1", up());
-  upstream.head(200, {{"content-type", "application/grpc"}});
-  t.add_endpoint(*Address::ip("10.0.1.1", 8080));
-  t.start();
-  LiveClient client(world, "10.0.9.8", *Address::ip("10.0.0.1", 80), Codec::kHttp2);
-  LiveCall& live =
-      client.call("/a.B/C", {{"content-type", "application/grpc"}, {"grpc-timeout", "2S"}});
-  live.reads = false;
-  ASSERT_TRUE(world.run_until([&] { return upstream.requests() == 1; }, 5s));
-  upstream.request(0).answer.say(std::string(4 << 20, 'x'));
-  ASSERT_TRUE(world.run_until([&] { return upstream.request(0).gone; }, 3s));
-  EXPECT_LT(world.passed(), 2100ms);
-  EXPECT_TRUE(world.run_until(
+  Streaming s(26, up(), {{"grpc-timeout", "2S"}});
+  s.call->reads = false;
+  s.upstream.request(0).answer.say(std::string(4 << 20, 'x'));
+  ASSERT_TRUE(s.world.run_until([&] { return s.upstream.request(0).gone; }, 3s));
+  EXPECT_LT(s.world.passed(), 2100ms);
+  EXPECT_TRUE(s.world.run_until(
       [&] {
-        return t.metrics().find("rq_active{envoy_http_conn_manager_prefix=\"in\"} 0") !=
+        return s.t.metrics().find("rq_active{envoy_http_conn_manager_prefix=\"in\"} 0") !=
                std::string::npos;
       },
       3s));

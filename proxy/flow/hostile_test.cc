@@ -175,12 +175,18 @@ void expect_broken_off(RawWorld& raw) {
   EXPECT_EQ(raw.origin.connections.size(), 2u);
 }
 
-TEST(Row, A36_ABodyThatEndsShort) {
-  RawWorld raw(1);
+// A client that has sent 3 of the 5 bytes that it announced, and an upstream that has not answered.
+auto half_sent(RawWorld& raw) {
   raw.t.start();
   raw.origin.answered_heads = 0;
   auto client = raw.connect();
   client->send(post("Content-Length: 5\r\n", "hel"));
+  return client;
+}
+
+TEST(Row, A36_ABodyThatEndsShort) {
+  RawWorld raw(1);
+  auto client = half_sent(raw);
   raw.world.run_for(1s);
   client->send("", true);
   raw.world.run_for(1s);
@@ -190,10 +196,7 @@ TEST(Row, A36_ABodyThatEndsShort) {
 
 TEST(Row, A37_ABodyThatIsResetShort) {
   RawWorld raw(1);
-  raw.t.start();
-  raw.origin.answered_heads = 0;
-  auto client = raw.connect();
-  client->send(post("Content-Length: 5\r\n", "hel"));
+  auto client = half_sent(raw);
   raw.world.run_for(1s);
   client.reset();
   raw.world.run_for(1s);
@@ -203,10 +206,7 @@ TEST(Row, A37_ABodyThatIsResetShort) {
 TEST(Row, A38_ABodyThatStandsStill) {
   RawWorld raw(1);
   raw.t.manager().stream_idle_timeout = 30s;
-  raw.t.start();
-  raw.origin.answered_heads = 0;
-  auto client = raw.connect();
-  client->send(post("Content-Length: 5\r\n", "hel"));
+  auto client = half_sent(raw);
   raw.world.run_for(64s);
   EXPECT_TRUE(client->received.starts_with("HTTP/1.1 408 ")) << client->received;
   expect_signed(client->received, "downstream_timeout");
