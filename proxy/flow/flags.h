@@ -17,7 +17,6 @@ enum class ResponseFlag : uint8_t {
   kNoCluster,              // NC
   kUpstreamTimeout,        // UT
   kUpstreamProtocol,       // UPE
-  kUpstreamRemoteReset,    // UR
   kDownstreamGone,         // DC
   kDownstreamProtocol,     // DPE
   kIdleTimeout,            // SI

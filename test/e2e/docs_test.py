@@ -105,6 +105,19 @@ class EnvoyFields(unittest.TestCase):
         self.assertEqual(sorted(self.named - literals - self.BY_DIRECTION), [])
 
 
+class Reasons(unittest.TestCase):
+    def test_every_reason_for_an_answer_of_ours_is_explained(self):
+        given = set(re.findall(r'"([a-z_]+)"', read("proxy/flow/rescue.cc")))
+        self.assertGreater(len(given), 15)
+        explained = set(re.findall(r"^\| `(\w+)` \|", read("docs/read-a-503.md"), re.M))
+        self.assertEqual(sorted(given - explained), [])
+
+    def test_every_flag_is_explained(self):
+        letters = re.search(r"kLetters = \{([^}]*)\}", read("proxy/flow/flags.cc"))[1]
+        explained = set(re.findall(r"^\| `(\w+)` \|", read("docs/access-log.md"), re.M))
+        self.assertEqual(sorted(set(re.findall(r'"(\w+)"', letters)) - explained), [])
+
+
 def constant(path, name):
     """What stands behind `name =` in a file of the code; "" if it is not there."""
     found = re.search(rf"\b{name} = ([^;]+);", read(path))
