@@ -24,38 +24,16 @@ Task<Reply> RbacFilter::handle(Exchange& exchange, Next next) {
   const std::string_view path = path_of(request);
   const std::optional<std::string> plain = plain_path(path);
   const RbacInput input{request, exchange.connection(), path, plain ? *plain : path};
-  if (config->shadow) shadow(*config->shadow, input, exchange);
-  if (!config->rules) return next(exchange);
-
-  const RbacVerdict verdict = evaluate(*config->rules, input);
-  if (verdict.allowed) {
-    ++counts_.allowed;
-    return next(exchange);
-  }
-  ++counts_.denied;
-  exchange.policy(refusing_policy(*config->rules, verdict));
+  RbacOutcome outcome = judge(*config, input, counts_);
+  if (!outcome.policy.empty()) exchange.policy(std::move(outcome.policy));
+  if (outcome.verdict.allowed) return next(exchange);
   return refuse(Error(ErrorKind::kDenied, Fault::kDownstream,
-                      refusal_sentence(*config->rules, verdict, input)));
-}
-
-// The log shows the shadow's verdict unless the request is refused: then the refusal's policy stands
-// there.
-void RbacFilter::shadow(const RbacRules& rules, const RbacInput& input, Exchange& exchange) {
-  const RbacVerdict verdict = evaluate(rules, input);
-  if (verdict.allowed) {
-    ++counts_.shadow_allowed;
-    return;
-  }
-  ++counts_.shadow_denied;
-  exchange.policy(cat("shadow: ", refusing_policy(rules, verdict)));
+                      refusal_sentence(*config->rules, outcome.verdict, input)));
 }
 
 void RbacFilter::collect(MetricsPage& page) const {
   const Labels labels = {{"envoy_http_conn_manager_prefix", stat_prefix_}};
-  page.counter("envoy_http_rbac_allowed", labels, counts_.allowed);
-  page.counter("envoy_http_rbac_denied", labels, counts_.denied);
-  page.counter("envoy_http_rbac_shadow_allowed", labels, counts_.shadow_allowed);
-  page.counter("envoy_http_rbac_shadow_denied", labels, counts_.shadow_denied);
+  counts_.collect(page, "envoy_http_rbac_", labels);
 }
 
 }  // namespace glia

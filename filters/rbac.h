@@ -23,15 +23,10 @@ class RbacFilter final : public Filter {
   void collect(MetricsPage& page) const override;
 
  private:
-  struct Counts {
-    uint64_t allowed = 0, denied = 0, shadow_allowed = 0, shadow_denied = 0;
-  };
-  void shadow(const RbacRules& rules, const RbacInput& input, Exchange& exchange);
-
   std::string name_;  // Routes bring their own settings under it.
   std::string stat_prefix_;
   std::shared_ptr<const RbacConfig> config_;
-  Counts counts_;
+  RbacCounts counts_;
 };
 
 }  // namespace glia

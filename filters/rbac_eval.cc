@@ -160,6 +160,27 @@ RbacVerdict evaluate(const RbacRules& rules, const RbacInput& input) {
   return {!allow, nullptr};
 }
 
+RbacOutcome judge(const RbacConfig& config, const RbacInput& input, RbacCounts& counts) {
+  RbacOutcome outcome;
+  if (config.shadow) {
+    const RbacVerdict shadow = evaluate(*config.shadow, input);
+    ++(shadow.allowed ? counts.shadow_allowed : counts.shadow_denied);
+    if (!shadow.allowed) outcome.policy = cat("shadow: ", refusing_policy(*config.shadow, shadow));
+  }
+  if (!config.rules) return outcome;
+  outcome.verdict = evaluate(*config.rules, input);
+  ++(outcome.verdict.allowed ? counts.allowed : counts.denied);
+  if (!outcome.verdict.allowed) outcome.policy = refusing_policy(*config.rules, outcome.verdict);
+  return outcome;
+}
+
+void RbacCounts::collect(MetricsPage& page, std::string_view prefix, const Labels& labels) const {
+  page.counter(cat(prefix, "allowed"), labels, allowed);
+  page.counter(cat(prefix, "denied"), labels, denied);
+  page.counter(cat(prefix, "shadow_allowed"), labels, shadow_allowed);
+  page.counter(cat(prefix, "shadow_denied"), labels, shadow_denied);
+}
+
 std::string refusing_policy(const RbacRules& rules, const RbacVerdict& verdict) {
   if (verdict.policy != nullptr) return verdict.policy->name;
   if (rules.policies.empty()) return "none";

@@ -1,5 +1,5 @@
-// The rules of RBAC applied to one request: pure functions, so that they can be compared with a
-// slow and obvious model (rbac_eval_test.cc). Deciding allocates nothing.
+// The rules of RBAC applied to one request, or one connection: functions, so that they can be compared
+// with a slow and obvious model (rbac_eval_test.cc). Letting somebody in allocates nothing.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include "proxy/http/message.h"
 #include "proxy/mesh/rbac.h"
 #include "proxy/net/stream.h"
+#include "proxy/telemetry/metrics.h"
 
 namespace glia {
 
@@ -31,6 +32,21 @@ struct RbacVerdict {
 
 // Allow: what no policy matches is refused, also when there are no policies. Deny: the reverse.
 RbacVerdict evaluate(const RbacRules& rules, const RbacInput& input);
+
+// Verdicts of one filter or gate on one worker.
+struct RbacCounts {
+  uint64_t allowed = 0, denied = 0, shadow_allowed = 0, shadow_denied = 0;
+  // `prefix`: "envoy_http_rbac_".
+  void collect(MetricsPage& page, std::string_view prefix, const Labels& labels) const;
+};
+
+struct RbacOutcome {
+  RbacVerdict verdict{.allowed = true};  // Of the rules that are enforced, if there are any.
+  // For the log: which policy refused; if none did, what the shadow rules would have refused.
+  std::string policy;
+};
+// All that a configuration says about one input, counted.
+RbacOutcome judge(const RbacConfig& config, const RbacInput& input, RbacCounts& counts);
 
 // Which policy refused; if none matched, those that were looked at.
 std::string refusing_policy(const RbacRules& rules, const RbacVerdict& verdict);

@@ -11,28 +11,17 @@ RbacGate::RbacGate(std::shared_ptr<const RbacConfig> config, const RbacGate* bef
 
 Gate::Verdict RbacGate::admit(const ConnectionInfo& connection) {
   const RbacInput input{nothing_, connection, {}, {}};
-  Verdict verdict;
-  if (config_->shadow) {
-    const RbacVerdict shadow = evaluate(*config_->shadow, input);
-    ++(shadow.allowed ? counts_.shadow_allowed : counts_.shadow_denied);
-    if (!shadow.allowed)
-      verdict.policy = cat("shadow: ", refusing_policy(*config_->shadow, shadow));
+  RbacOutcome outcome = judge(*config_, input, counts_);
+  Verdict verdict{
+      .allowed = outcome.verdict.allowed, .policy = std::move(outcome.policy), .why = {}};
+  if (!verdict.allowed) {
+    verdict.why = refusal_sentence(*config_->rules, outcome.verdict, connection);
   }
-  if (!config_->rules) return verdict;
-  const RbacVerdict decided = evaluate(*config_->rules, input);
-  ++(decided.allowed ? counts_.allowed : counts_.denied);
-  if (decided.allowed) return verdict;
-  verdict.allowed = false;
-  verdict.policy = refusing_policy(*config_->rules, decided);
-  verdict.why = refusal_sentence(*config_->rules, decided, connection);
   return verdict;
 }
 
 void RbacGate::collect(MetricsPage& page, const Labels& labels) const {
-  page.counter("envoy_tcp_rbac_allowed", labels, counts_.allowed);
-  page.counter("envoy_tcp_rbac_denied", labels, counts_.denied);
-  page.counter("envoy_tcp_rbac_shadow_allowed", labels, counts_.shadow_allowed);
-  page.counter("envoy_tcp_rbac_shadow_denied", labels, counts_.shadow_denied);
+  counts_.collect(page, "envoy_tcp_rbac_", labels);
 }
 
 }  // namespace glia

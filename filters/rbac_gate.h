@@ -20,9 +20,7 @@ class RbacGate final : public Gate {
  private:
   std::shared_ptr<const RbacConfig> config_;
   const Request nothing_;  // What rules about requests would see; the decoder refuses such rules.
-  struct Counts {
-    uint64_t allowed = 0, denied = 0, shadow_allowed = 0, shadow_denied = 0;
-  } counts_;
+  RbacCounts counts_;
 };
 
 }  // namespace glia

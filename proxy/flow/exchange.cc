@@ -341,7 +341,6 @@ void Exchange::log() {
     ++stats.downstream_gone;
   }
   if (site_.log_ == nullptr) return;
-  const TlsInfo* tls = connection().tls;
   const std::string flags = flags_.text();
   const std::string upstream_address =
       upstream_.attempts > 0 && upstream_.address.raw_size() > 0 ? upstream_.address.text() : "";
@@ -373,13 +372,8 @@ void Exchange::log() {
   record.downstream_address = downstream_address;
   record.direct_address = direct_address;
   record.listener_address = listener_address;
-  record.peer_identity = peer_identity();
+  put_identities(connection(), record);
   record.upstream_identity = upstream_.identity;
-  if (tls != nullptr) {
-    if (!tls->local_uri_sans.empty()) record.local_identity = tls->local_uri_sans.front();
-    record.tls_version = tls->version;
-    record.requested_server_name = tls->server_name;
-  }
   record.request_id = request_id_;
   record.user_agent = field("user-agent");
   record.forwarded_for = field("x-forwarded-for");

@@ -197,6 +197,17 @@ std::string_view write_forwarded_fields(Exchange& exchange) {
   return id;
 }
 
+void put_identities(const ConnectionInfo& connection, AccessRecord& record) {
+  record.requested_server_name = requested_name(connection);
+  const TlsInfo* tls = connection.tls;
+  if (tls == nullptr) return;
+  if (tls->peer_certificate && !tls->peer_uri_sans.empty()) {
+    record.peer_identity = tls->peer_uri_sans.front();
+  }
+  if (!tls->local_uri_sans.empty()) record.local_identity = tls->local_uri_sans.front();
+  record.tls_version = tls->version;
+}
+
 std::string direct_peer_text(const ConnectionInfo& connection) {
   const bool named = connection.preamble != nullptr && connection.preamble->peer;
   return named ? connection.preamble->peer->text() : std::string();

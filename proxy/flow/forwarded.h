@@ -23,6 +23,10 @@ bool forwards_left(Request& request);
 // One element of x-forwarded-client-cert: "By=<our URI SAN>;Hash=<sha256>;URI=<their URI SAN>".
 std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& details);
 
+// What the certificates of a connection say, and the name that it asked for, into a line of the log,
+// which looks at `connection`.
+void put_identities(const ConnectionInfo& connection, AccessRecord& record);
+
 // Who really connected to us, where a PROXY header named another client; else "".
 std::string direct_peer_text(const ConnectionInfo& connection);
 

@@ -222,7 +222,6 @@ void TcpSession::log() const {
   RequestLog* const log = site_.log();
   if (log == nullptr) return;
   const ConnectionInfo& client = this->client();
-  const TlsInfo* tls = client.tls;
   const Duration duration = loop_.now() - began_;
   const std::string flags = flags_.text(), remote = client.remote.text(),
                     local = client.local.text(),
@@ -244,14 +243,7 @@ void TcpSession::log() const {
   record.downstream_address = remote;
   record.direct_address = direct;
   record.listener_address = local;
-  if (tls != nullptr) {
-    if (tls->peer_certificate && !tls->peer_uri_sans.empty()) {
-      record.peer_identity = tls->peer_uri_sans.front();
-    }
-    if (!tls->local_uri_sans.empty()) record.local_identity = tls->local_uri_sans.front();
-    record.tls_version = tls->version;
-  }
-  record.requested_server_name = requested_name(client);
+  put_identities(client, record);
   record.policy = policy_;
   record.config_version = state_->snapshot->version;
   record.node_id = state_->snapshot->node_id;
