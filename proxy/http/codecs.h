@@ -7,11 +7,16 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "proxy/http/client.h"
 #include "proxy/http/server.h"
 
 namespace glia {
+
+// How every HTTP/2 connection begins (RFC 9113 section 3.4). No HTTP/1.1 request begins so: PRI is
+// reserved for this.
+inline constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 class ServerCodec : public ServerConnection {
  public:

@@ -11,8 +11,6 @@
 namespace glia {
 namespace {
 
-// RFC 9113 section 3.4. No HTTP/1.1 request begins so: PRI is reserved for this.
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
 
 // A first line of three words without HTTP among them: another protocol, or a broken preface of HTTP/2
@@ -78,12 +76,12 @@ class DetectingServer final : public ServerConnection,
       begun_ += input.view();
       input = Slice::copy(begun_);
     }
-    const std::size_t known = std::min(input.size(), kPreface.size());
-    if (input.view().substr(0, known) != kPreface.substr(0, known)) {
+    const std::size_t known = std::min(input.size(), kHttp2Preface.size());
+    if (input.view().substr(0, known) != kHttp2Preface.substr(0, known)) {
       if (is_foreign(input.view())) return finish();
       return hand_over(Protocol::kHttp1, std::move(input));
     }
-    if (known == kPreface.size()) return hand_over(Protocol::kHttp2, std::move(input));
+    if (known == kHttp2Preface.size()) return hand_over(Protocol::kHttp2, std::move(input));
     if (begun_.empty()) start(options_.limits.header_time);
     begun_ = input.view();
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/http/codecs.h"
 #include "proxy/net/x509.h"
 #include "proxy/server/sniff.h"
 #include "proxy/server/worker.h"
@@ -22,7 +23,6 @@ using Kind = Sniffed::Kind;
 
 const Address kAt = *Address::ip("10.0.0.1", 443);
 const Address kBackend = *Address::ip("10.0.1.1", 9000);
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // A ClientHello as a client of ours sends it.
 std::string client_hello(const std::string& name, std::vector<std::string> alpn = {}) {
@@ -54,7 +54,7 @@ TEST(Sniff, DecidesAtTheFirstByteThatLeavesNoDoubt) {
       {"GET / HTTP/1.1\r\n", Kind::kHttp1, 4},
       {"POST /x HTTP/1.1\r\n", Kind::kHttp1, 5},
       {"PROPFIND / HTTP/1.1\r\n", Kind::kHttp1, 9},
-      {std::string(kPreface), Kind::kHttp2, kPreface.size()},
+      {std::string(kHttp2Preface), Kind::kHttp2, kHttp2Preface.size()},
       {"PRI * HTTP/1.1\r\n", Kind::kOther, 12},
       {"PRIX", Kind::kOther, 4},
       {"GETX / HTTP/1.1\r\n", Kind::kOther, 4},
@@ -192,7 +192,7 @@ TEST_F(Detection, FindsTheChainWhetherTheBytesComeAtOnceOrOneByOne) {
     EXPECT_EQ(chain_of("\x03\x00\x00\x2c\x27"s, slowly), "raw");
     EXPECT_EQ(chain_of("\x16\x03\x01\x00\x05\x02\x00\x00\x01x"s, slowly), "raw");
     Party h2(connect());
-    const std::string opening = std::string(kPreface) + settings;
+    const std::string opening = std::string(kHttp2Preface) + settings;
     for (std::size_t i = 0; i < opening.size(); i += slowly ? 1 : opening.size()) {
       h2.send(opening.substr(i, slowly ? 1 : opening.npos));
       world_.run_for(1ms);

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/http/codecs.h"
+
 namespace glia {
 namespace {
 
 using Kind = Sniffed::Kind;
 
-// RFC 9113 section 3.4. "PRI" is reserved: no HTTP/1.1 request begins so.
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // With their space. Text protocols of other kinds begin with words of their own ("EHLO ", "USER "), so
 // only methods that HTTP clients are known to send count.
 constexpr std::string_view kMethods[] = {"GET ",       "HEAD ",    "POST ",   "PUT ",   "DELETE ",
@@ -24,8 +24,8 @@ bool agree(std::string_view a, std::string_view b) {
 }
 
 Kind sniff_http(std::string_view bytes) {
-  if (bytes.starts_with(kPreface)) return Kind::kHttp2;
-  bool possible = agree(bytes, kPreface);
+  if (bytes.starts_with(kHttp2Preface)) return Kind::kHttp2;
+  bool possible = agree(bytes, kHttp2Preface);
   for (const std::string_view method : kMethods) {
     if (bytes.starts_with(method)) return Kind::kHttp1;
     possible = possible || agree(bytes, method);
