@@ -128,7 +128,8 @@ void FileWatch::on_events(std::string_view events) {
   while (events.size() >= sizeof(inotify_event)) {
     inotify_event event;
     std::memcpy(&event, events.data(), sizeof event);
-    const std::string name(events.data() + sizeof event);  // Padded with zeros.
+    // Padded with zeros. An event of the directory itself, or of the queue, has none.
+    const std::string name(event.len == 0 ? "" : events.data() + sizeof event);
     events.remove_prefix(sizeof event + event.len);
     if ((event.mask & IN_Q_OVERFLOW) != 0) any = true;
     const auto found = watched_.find(event.wd);
