@@ -162,5 +162,16 @@ TEST_F(RbacFilterTest, FollowsANewPolicyAtOnceAndKeepsItsCounts) {
   EXPECT_EQ(count("denied"), "1");
 }
 
+TEST_F(RbacFilterTest, CountsGoOnUnderTheNewNameOfTheConnectionManager) {
+  start(enforce(rules(kAllow, "default/all", any())));
+  t.get();
+  t.manager().stat_prefix = "other";
+  t.publish();
+  t.get();
+  EXPECT_NE(t.metrics().find("envoy_http_rbac_allowed{envoy_http_conn_manager_prefix=\"other\"} 2"),
+            std::string::npos)
+      << t.metrics();
+}
+
 }  // namespace
 }  // namespace glia

@@ -234,7 +234,8 @@ void ListenerHost::update_site(Site& site, const SnapshotRef& snapshot, const Fi
   if (new_gate) site.gate(make_gate(*chain.tcp, site.gate()));
   if (chain.tcp) {
     state->filters = std::make_shared<FilterList>();
-  } else if (before != nullptr && before->chain->http.filters == chain.http.filters) {
+  } else if (before != nullptr && before->chain->http.filters == chain.http.filters &&
+             before->chain->http.stat_prefix == chain.http.stat_prefix) {
     state->filters = before->filters;
   } else {
     auto filters = std::make_shared<FilterList>();
