@@ -95,21 +95,47 @@ Task<void> Exchange::run() {
   }
   // Before the route is chosen: a policy may belong to a route.
   if (auto early = check_request()) co_return co_await answer(std::move(*early));
-  if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
-  if (Result<void> set = set_deadline(); !set) co_return co_await answer(std::move(set).error());
-  // What follows an upgrade is not the request.
-  watch_.begin(limits(), request().body == nullptr || !request().upgrade.empty());
   if (request().body != nullptr) {
     request().body = std::make_unique<WatchedBody>(*this, std::move(request().body));
   }
+  if (manager().model) {
+    if (auto early = co_await look_at_model()) co_return co_await answer(std::move(*early));
+  }
+  if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
+  if (Result<void> set = set_deadline(); !set) co_return co_await answer(std::move(set).error());
+  watch_.begin(limits(), nothing_to_come());
   std::optional<Reply> reply = co_await until(watch_, Next(*state_->filters)(*this));
+  // Whatever its call broke with: the body that flowed behind what was held is why.
+  if (reply && !*reply && sight_.held != nullptr && sight_.held->reader().refused()) {
+    ++site_.stats_.model.refused;
+    reply = sight_.held->error();
+  }
   co_await answer(reply ? std::move(*reply) : Reply(out_of_time()));
+}
+
+// What follows an upgrade is not the request.
+bool Exchange::nothing_to_come() const {
+  return request().body == nullptr || !request().upgrade.empty() || watch_.request_over();
+}
+
+// The body may be waited for, so all that limits a request counts, as far as it does not depend on
+// the route.
+Task<std::optional<Reply>> Exchange::look_at_model() {
+  if (Result<void> set = set_deadline(); !set) co_return Reply(std::move(set).error());
+  WatchLimits early = limits();
+  if (!grpc_) early.rate = MinimumRate();
+  watch_.begin(early, nothing_to_come());
+  const std::optional<Result<void>> seen = co_await until(watch_, read_model(*this));
+  if (!seen) co_return Reply(out_of_time());
+  if (!*seen) co_return Reply(seen->error());
+  co_return std::nullopt;
 }
 
 // Both count from the first byte of the request, so that waiting in a queue of ours is counted too.
 Result<void> Exchange::set_deadline() {
   const ForwardAction* forward = route_ != nullptr && route_->forward ? &*route_->forward : nullptr;
   Duration longest = manager().max_stream_duration;
+  deadline_.reset();
   if (forward != nullptr) longest = forward->max_stream_duration.value_or(longest);
   if (longest > 0s) {
     deadline_ = began() + longest;
@@ -186,7 +212,8 @@ Error Exchange::out_of_time() {
     ++stats.too_slow;
     return late(Fault::kDownstream,
                 cat(what, " less than ", limits.rate.bytes_per_second, " bytes a second for ",
-                    to_ms(limits.rate.window), " ms (minimum rate of route ", route_->name, ")"));
+                    to_ms(limits.rate.window), " ms (minimum rate",
+                    route_ != nullptr ? cat(" of route ", route_->name) : "", ")"));
   };
   switch (watch_.rang()) {
     case Watch::Rang::kRequest:
@@ -383,6 +410,12 @@ void Exchange::log() {
   record.config_version = snapshot().version;
   record.node_id = snapshot().node_id;
   record.attempts = upstream_.attempts;
+  if (const ModelRequest* asked = model()) {
+    record.model = asked->model;
+    record.model_version = asked->version;
+    record.model_dialect = name_of(asked->dialect);
+    record.model_streaming = asked->streaming;
+  }
   const RequestFields fields(request().headers);
   record.request_fields = &fields;
   site_.log_->write(record);

@@ -11,6 +11,7 @@
 
 #include "proxy/flow/filter.h"
 #include "proxy/flow/flags.h"
+#include "proxy/flow/model_sight.h"
 #include "proxy/flow/site.h"
 #include "proxy/flow/watch.h"
 #include "proxy/http/client.h"
@@ -58,6 +59,9 @@ class Exchange final : private Watch::Owner {
   // When all must be over: what the caller said with grpc-timeout, or max_stream_duration if that
   // is sooner.
   std::optional<TimePoint> deadline() const { return deadline_; }
+  // What the request asks of which model; null if it is to none, or the listener does not read that.
+  const ModelRequest* model() const { return sight_.record ? &*sight_.record : nullptr; }
+  ModelSight& sight() { return sight_; }
   // Puts what is left of the caller's grpc-timeout into the request; before each attempt.
   void forward_deadline();
   // The verified caller: the first URI SAN of its certificate, "" if there is none.
@@ -96,6 +100,9 @@ class Exchange final : private Watch::Owner {
 
   // Writes path and authority as all will see them, and looks for loops; an answer ends the exchange.
   std::optional<Reply> check_request();
+  // Reads what the request says of its model; an answer ends the exchange.
+  Task<std::optional<Reply>> look_at_model();
+  bool nothing_to_come() const;
   Result<void> set_deadline();
   WatchLimits limits() const;
   void on_late(Watch::Rang rang) override;
@@ -119,6 +126,7 @@ class Exchange final : private Watch::Owner {
   std::string details_;  // Why the proxy itself answered.
   std::string_view request_id_;
   UpstreamReport upstream_;
+  ModelSight sight_;
   int status_ = 0;
   bool grpc_ = false;
   // Out of time after the head: the trailers that say so are on their way.

@@ -236,6 +236,8 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   const WeightedCluster& chosen = choose(action, exchange.site().context().random);
   exchange.upstream().cluster = chosen.cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
+  const auto& name = chosen.model_name ? chosen.model_name : exchange.route()->model_name;
+  if (name) CO_TRY_VOID(rename_model(exchange, *name));
   for (const HeaderMutation& mutation : exchange.route()->request_headers) {
     apply_additions(mutation, exchange.request().headers);
   }

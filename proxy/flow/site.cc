@@ -49,6 +49,17 @@ void collect_tls(MetricsPage& page, const Labels& labels, const TlsStats& tls) {
   page.counter("envoy_listener_ssl_connection_error", labels, tls.failed);
 }
 
+void collect_model(MetricsPage& page, const Labels& labels, const ModelStats& model) {
+  for (int i = 0; i < kDialects; ++i) {
+    Labels with_dialect = labels;
+    with_dialect.emplace_back("dialect", name_of(static_cast<Dialect>(i)));
+    page.counter("glia_model_requests", with_dialect, model.requests[i]);
+  }
+  page.counter("glia_model_unknown", labels, model.unknown);
+  page.counter("glia_model_refused", labels, model.refused);
+  page.counter("glia_model_renamed", labels, model.renamed);
+}
+
 }  // namespace
 
 void Site::collect_tcp(MetricsPage& page, const std::string& prefix) const {
@@ -105,6 +116,7 @@ void Site::collect(MetricsPage& page) const {
   }
   page.histogram("envoy_http_downstream_rq_time", labels, stats_.time);
   page.counter("glia_http_downstream_rq_too_slow", labels, stats_.too_slow);
+  if (state_->chain->http.model) collect_model(page, labels, stats_.model);
   if (log_ != nullptr) log_->collect(page);
   for (const auto& filter : *state_->filters) filter->collect(page);
 }

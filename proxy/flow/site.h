@@ -13,6 +13,7 @@
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster.h"
 #include "proxy/mesh/snapshot.h"
+#include "proxy/model/request.h"
 #include "proxy/telemetry/access_log.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -40,6 +41,14 @@ struct SiteState {
   std::shared_ptr<const FilterList> filters;  // Kept from drawing to drawing while unchanged.
 };
 
+// Counts of requests to models.
+struct ModelStats {
+  uint64_t requests[kDialects] = {};
+  // Somebody asked for the model and it could not be told; refused, for that or because servers could
+  // read it differently; given another name.
+  uint64_t unknown = 0, refused = 0, renamed = 0;
+};
+
 // Counts of one HTTP connection manager on one worker.
 struct SiteStats {
   HttpServerStats server;
@@ -51,7 +60,8 @@ struct SiteStats {
   // Of the timeouts: nothing moved; the deadline of the whole exchange; below the least rate.
   uint64_t idle_timeouts = 0, deadlines = 0, too_slow = 0;
   uint64_t max_duration = 0;  // Connections that became too old and were drained.
-  Histogram time;             // From the first byte of the request to the last of the answer.
+  ModelStats model;
+  Histogram time;  // From the first byte of the request to the last of the answer.
 };
 
 // Counts of one tcp_proxy on one worker.

@@ -9,7 +9,7 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
   idle_at_ = loop_.now() + limits_.idle;
   sample_at_ = loop_.now() + limits_.rate.window;
   if (request_ended) return this->request_ended();
-  if (limits_.request > 0s) request_by_ = loop_.now() + limits_.request;
+  if (limits_.request > 0s && !request_by_) request_by_ = loop_.now() + limits_.request;
   if (limits_.response > 0s) response_by_ = loop_.now() + limits_.response;
   restart();
 }

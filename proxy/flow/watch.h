@@ -47,7 +47,8 @@ class Watch final : public Alarm {
 
   Watch(ServerStream& stream, Owner& owner)
       : Alarm(stream.loop()), stream_(stream), owner_(owner) {}
-  // The request's body, if it has one, is still on its way.
+  // Ends by `request_ended` whether the request's body, if it has one, is all there. Called again when
+  // the route's limits are known, or only then; the time for the request goes on.
   void begin(const WatchLimits& limits, bool request_ended);
   // The response's time counts from here.
   void request_ended();

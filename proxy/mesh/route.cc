@@ -5,6 +5,7 @@
 #include "proxy/base/text.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/message.h"
+#include "proxy/mesh/model_need.h"
 
 namespace glia {
 
@@ -57,7 +58,8 @@ bool matches(const RouteMatch& match, const Request& request) {
 
 RouteTable::RouteTable(std::string name, std::string version, std::vector<VirtualHost> hosts)
     : name_(std::move(name)), version_(std::move(version)), hosts_(std::move(hosts)) {
-  for (const VirtualHost& host : hosts_) {
+  for (VirtualHost& host : hosts_) {
+    for (Route& route : host.routes) route.model_need = model_need_of(route);
     for (const std::string& domain : host.domains) {
       if (domain == "*")
         any_ = &host;
@@ -107,6 +109,28 @@ const Route* RouteTable::route_for(const Request& request) const {
     if (matches(route.match, request)) return &route;
   }
   return nullptr;
+}
+
+ModelNeed RouteTable::model_need(const Request& request) const {
+  ModelNeed need = ModelNeed::kNothing;
+  const VirtualHost* host = host_for(request.authority, usual_port(request.scheme));
+  if (host == nullptr) return need;
+  for (const Route& route : host->routes) {
+    if (route.model_need == ModelNeed::kNothing) {
+      if (matches(route.match, request)) break;  // None behind it is ever reached.
+    } else if (path_matches(route.match.path, path_of(request))) {
+      need = std::max(need, route.model_need);
+    }
+  }
+  return need;
+}
+
+ModelNeed RouteTable::model_need() const {
+  ModelNeed need = ModelNeed::kNothing;
+  for (const VirtualHost& host : hosts_) {
+    for (const Route& route : host.routes) need = std::max(need, route.model_need);
+  }
+  return need;
 }
 
 }  // namespace glia

@@ -11,6 +11,7 @@
 
 #include "proxy/base/time.h"
 #include "proxy/mesh/matcher.h"
+#include "proxy/model/fields.h"
 
 namespace glia {
 
@@ -53,10 +54,17 @@ struct HeaderMutation {
   bool empty() const { return add.empty() && remove.empty(); }
 };
 
+// glia.v1.ModelRewrite: what the model of a request is called from here on.
+struct ModelName {
+  std::string model;
+  std::string version;  // "": stays as it is.
+};
+
 struct WeightedCluster {
   std::string cluster;
   uint32_t weight = 1;
   HeaderMutation request_headers, response_headers;
+  std::optional<ModelName> model_name;  // Instead of the route's.
 };
 
 // glia.v1.MinimumRate: below this for a whole window, a client that sends a request's body, or takes
@@ -106,6 +114,8 @@ struct Route {
   // The route's own settings of a filter, by the filter's name; they replace the listener's.
   std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
+  std::optional<ModelName> model_name;
+  ModelNeed model_need = ModelNeed::kNothing;  // Set by the table that it stands in.
 };
 
 // What the filter called `name` is told for requests to `route`, which may be null: the route's own
@@ -137,6 +147,9 @@ class RouteTable {
   const VirtualHost* host_for(std::string_view authority, std::string_view usual_port = {}) const;
   // The first route whose match holds; null if none.
   const Route* route_for(const Request& request) const;
+  // What the routes that `request` may take want to know of its model; without one, any of them.
+  ModelNeed model_need(const Request& request) const;
+  ModelNeed model_need() const;
   const std::string& name() const { return name_; }
   const std::string& version() const { return version_; }
   const std::vector<VirtualHost>& hosts() const { return hosts_; }

@@ -15,6 +15,7 @@
 #include "proxy/mesh/cluster_config.h"
 #include "proxy/mesh/rbac.h"
 #include "proxy/mesh/route.h"
+#include "proxy/model/fields.h"
 #include "proxy/net/address.h"
 #include "proxy/net/tls.h"
 
@@ -47,6 +48,16 @@ struct FilterConfig {
   friend bool operator==(const FilterConfig&, const FilterConfig&) = default;
 };
 
+// glia.v1.ModelRequests: requests to models are read before a route is chosen.
+struct ModelReading {
+  // What is done with a request whose model is asked for and cannot be told.
+  enum class Unknown : uint8_t { kRoute, kRefuse };
+  uint32_t held_bytes = 1024 * 1024;  // bytes of a body that wait until the model is known
+  Unknown unknown = Unknown::kRoute;
+  bool always = false;         // Also where no route and no policy asks.
+  bool prefix_hashes = false;  // Of prompts, for pickers.
+};
+
 // envoy's HttpConnectionManager, one a filter chain.
 struct HttpManager {
   std::string stat_prefix;
@@ -63,6 +74,8 @@ struct HttpManager {
   std::string
       via;  // Appended to `via` of requests and responses, and known again; "": no such field.
   std::vector<FilterConfig> filters;
+  std::optional<ModelReading> model;
+  ModelNeed model_need = ModelNeed::kNothing;  // Of the filters.
   std::vector<AccessLogConfig> access_logs;
   std::shared_ptr<const RouteTable> routes;  // Null while RDS has not answered.
 };

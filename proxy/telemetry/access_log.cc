@@ -147,6 +147,12 @@ void append_json_line(std::string& out, const AccessRecord& record) {
   line.known_field(",\"x_forwarded_for\":\"", record.forwarded_for);
   line.known_field(",\"referer\":\"", record.referer);
   line.known_field(",\"policy\":\"", record.policy);
+  if (!record.model_dialect.empty()) {
+    line.field(",\"model_dialect\":\"", record.model_dialect);
+    line.known_field(",\"model\":\"", record.model);
+    line.known_field(",\"model_version\":\"", record.model_version);
+    if (record.model_streaming) line.put(",\"model_streaming\":true");
+  }
   line.known_field(",\"config_version\":\"", record.config_version);
   line.known_field(",\"node\":\"", record.node_id);
   line.put("}\n");

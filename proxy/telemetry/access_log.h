@@ -43,6 +43,8 @@ struct AccessRecord {
   std::string_view grpc_status;  // From trailers, "" if not gRPC.
   std::string_view policy;       // Of a refusal, or the shadow verdict.
   std::string_view config_version, node_id;
+  std::string_view model, model_version, model_dialect;  // Of a request to a model, else "".
+  bool model_streaming = false;
   int64_t attempts = 0;                         // Upstream attempts.
   const FieldLookup* request_fields = nullptr;  // For %REQ(...)%; null: such a field is absent.
 };

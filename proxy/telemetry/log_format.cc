@@ -107,6 +107,11 @@ Found find_response_field(const AccessRecord& record, const Piece& piece, std::s
   return piece.text == "grpc-status" ? text_of(record.grpc_status) : upstream_time(record);
 }
 
+Found find_model_streaming(const AccessRecord& record, const Piece&, std::string&) {
+  if (record.model_dialect.empty()) return {};
+  return text_of(record.model_streaming ? "true" : "false");
+}
+
 constexpr LogFormat::Operator kOperators[] = {
     {"START_TIME", kNone, find_start_time},
     {"REQ", kField, find_request_field},
@@ -146,6 +151,10 @@ constexpr LogFormat::Operator kOperators[] = {
     {"DOWNSTREAM_LOCAL_URI_SAN", kNone, GLIA_LOG_VALUE(text_of(record.local_identity))},
     {"DOWNSTREAM_TLS_VERSION", kNone, GLIA_LOG_VALUE(text_of(record.tls_version))},
     {"REQUESTED_SERVER_NAME", kNone, GLIA_LOG_VALUE(text_of(record.requested_server_name))},
+    {"MODEL", kNone, GLIA_LOG_VALUE(text_of(record.model))},
+    {"MODEL_VERSION", kNone, GLIA_LOG_VALUE(text_of(record.model_version))},
+    {"MODEL_DIALECT", kNone, GLIA_LOG_VALUE(text_of(record.model_dialect))},
+    {"MODEL_STREAMING", kNone, find_model_streaming},
     {"POLICY", kNone, GLIA_LOG_VALUE(text_of(record.policy))},
     {"CONFIG_VERSION", kNone, GLIA_LOG_VALUE(text_of(record.config_version))},
     {"NODE_ID", kNone, GLIA_LOG_VALUE(text_of(record.node_id))},

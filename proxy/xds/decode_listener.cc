@@ -5,6 +5,7 @@
 #include "proxy/xds/decode_accesslog.h"
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_filter.h"
+#include "proxy/xds/decode_model.h"
 #include "proxy/xds/decode_rbac.h"
 #include "proxy/xds/decode_route.h"
 #include "proxy/xds/decode_tcp.h"
@@ -97,6 +98,13 @@ void decode_filters(const Reader& manager, HttpManager& http) {
     if (!config.present()) return;
     if (config.type() == "envoy.extensions.filters.http.router.v3.Router") {
       routed = true;
+    } else if (config.type() == "glia.v1.ModelRequests") {
+      if (http.model || !http.filters.empty()) {
+        filter.fail(
+            "must be the first filter, and the only one of its type: it is read before a "
+            "route is chosen");
+      }
+      http.model = decode_model_requests(config);
     } else if (auto settings = decode_filter(config)) {
       http.filters.push_back({.name = name, .settings = *std::move(settings)});
     }

@@ -7,6 +7,7 @@
 #include "proxy/http/syntax.h"
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_filter.h"
+#include "proxy/xds/decode_model.h"
 
 namespace glia {
 
@@ -19,6 +20,7 @@ struct Inherited {
   std::vector<HeaderMutation> request_headers, response_headers;
   std::map<std::string, FilterSettings> filters;
   std::optional<MinimumRate> rate;
+  std::optional<ModelName> model_name;
 };
 
 std::optional<TextMatcher> path_text(const Reader& match, std::string_view field,
@@ -91,6 +93,16 @@ void decode_weighted(const Reader& weighted, ForwardAction& forward) {
         .response_headers = decode_header_mutation(cluster, "response"),
     };
     if (target.cluster.empty()) cluster.fail("has no name");
+    cluster.each_in_map("typed_per_filter_config", [&](const std::string&, const Reader& any) {
+      const Reader config = any.content();
+      if (!config.present()) return;
+      if (config.type() == "glia.v1.ModelRewrite") {
+        target.model_name = decode_model_rewrite(config);
+        return;
+      }
+      config.accept_all();
+      config.fail(cat("the type ", config.type(), " is not supported by glia-proxy here"));
+    });
     forward.total_weight += target.weight;
     forward.clusters.push_back(std::move(target));
   });
@@ -176,6 +188,10 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
       own.rate = decode_minimum_rate(config);
       return;
     }
+    if (config.type() == "glia.v1.ModelRewrite") {
+      own.model_name = decode_model_rewrite(config);
+      return;
+    }
     config.accept_all();
     config.fail(cat("the type ", config.type(), " is not supported by glia-proxy here"));
   });
@@ -207,6 +223,7 @@ Inherited inherit(const Reader& level, const Inherited& above, const Filters& fi
     decode_per_filter(level, own, filters);
   own.filters.insert(above.filters.begin(), above.filters.end());
   if (!own.rate) own.rate = above.rate;
+  if (!own.model_name) own.model_name = above.model_name;
   return own;
 }
 
@@ -236,6 +253,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.response_headers = std::move(all.response_headers);
   decoded.filters = std::move(all.filters);
   decoded.rate = all.rate.value_or(decoded.rate);
+  decoded.model_name = std::move(all.model_name);
   return decoded;
 }
 

@@ -1,6 +1,7 @@
 #include "proxy/xds/freeze.h"
 
 #include "proxy/base/text.h"
+#include "proxy/mesh/model_need.h"
 
 namespace glia {
 
@@ -27,6 +28,16 @@ std::string key_of(TlsContext::Side side, const TlsOptions& options) {
     for (const std::string& item : *list) put(key, item);
   }
   return key;
+}
+
+// Whoever matches on the model of requests has it read, whether or not the listener says how: else
+// the client itself would write what is matched on.
+void read_models_if_asked(HttpManager& http) {
+  for (const FilterConfig& filter : http.filters) {
+    http.model_need = std::max(http.model_need, model_need_of(filter.settings));
+  }
+  const bool routes = http.routes != nullptr && http.routes->model_need() != ModelNeed::kNothing;
+  if (!http.model && (routes || http.model_need != ModelNeed::kNothing)) http.model.emplace();
 }
 
 }  // namespace
@@ -111,6 +122,7 @@ void Freezer::freeze_listener(const Draft& draft, const ResourceRef& resource, N
       else
         chain.http.routes = std::get<std::shared_ptr<const RouteTable>>(found->second->value);
     }
+    read_models_if_asked(chain.http);
     made.parts.push_back(chain.tls);
     made.parts.push_back(chain.http.routes);
   }

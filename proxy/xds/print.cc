@@ -120,6 +120,11 @@ void print_mutation(Lines& out, int depth, std::string_view what, const HeaderMu
   for (const std::string& name : mutation.remove) line(out, depth, what, " remove ", name);
 }
 
+std::string text_of(const ModelName& name) {
+  return cat("model becomes ", name.model,
+             name.version.empty() ? "" : cat(" version ", name.version));
+}
+
 void print_forward(Lines& out, int depth, const std::string& head, const ForwardAction& forward) {
   std::string rest = unless("timeout", forward.timeout, 15s);
   if (forward.idle_timeout) rest += cat(" idle timeout ", seconds(*forward.idle_timeout));
@@ -139,6 +144,7 @@ void print_forward(Lines& out, int depth, const std::string& head, const Forward
     if (forward.clusters.size() > 1) {
       line(out, depth + 1, target.weight, "/", forward.total_weight, " cluster ", target.cluster);
     }
+    if (target.model_name) line(out, depth + 2, text_of(*target.model_name));
     print_mutation(out, depth + 2, "request", target.request_headers);
     print_mutation(out, depth + 2, "response", target.response_headers);
   }
@@ -168,6 +174,7 @@ void print_route(Lines& out, int depth, const Route& route) {
     line(out, depth + 1, "at least ", route.rate.bytes_per_second, " bytes/s for ",
          seconds(route.rate.window));
   }
+  if (route.model_name) line(out, depth + 1, text_of(*route.model_name));
   for (const auto& [name, settings] : route.filters) {
     print_filter(out, depth + 1, name, settings);
   }
@@ -255,6 +262,13 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        http.generate_request_id ? "" : " no request id", " client certificate ",
        named(kForward, http.forward_client_cert));
   for (const AccessLogConfig& log : http.access_logs) print_log(out, depth + 1, log);
+  if (http.model) {
+    const ModelReading least;
+    line(out, depth + 1, "model requests",
+         unless("held bytes", http.model->held_bytes, least.held_bytes),
+         http.model->unknown == ModelReading::Unknown::kRefuse ? " unknown refused" : "",
+         http.model->always ? " always" : "", http.model->prefix_hashes ? " prefix hashes" : "");
+  }
   for (const FilterConfig& filter : http.filters) {
     print_filter(out, depth + 1, filter.name, filter.settings);
   }

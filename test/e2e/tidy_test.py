@@ -13,13 +13,15 @@ BASE = ["proxy/base"]
 TELEMETRY = BASE + ["proxy/telemetry"]
 NET = BASE + ["proxy/net"]
 HTTP = NET + ["proxy/http"]
-MESH = HTTP + TELEMETRY + ["proxy/mesh"]
+MODEL = HTTP + ["proxy/model"]
+MESH = MODEL + TELEMETRY + ["proxy/mesh"]
 FLOW = MESH + ["proxy/flow"]
 FLOORS = {
     "proxy/base": BASE,
     "proxy/telemetry": TELEMETRY,
     "proxy/net": NET,
     "proxy/http": HTTP,
+    "proxy/model": MODEL,
     "proxy/mesh": MESH,
     "proxy/flow": FLOW,
     "filters": FLOW + ["filters"],
