@@ -35,17 +35,26 @@ def resolve(lines, *options):
     }
 
 
-def pin(source):
+def pin(source, taken):
+    """Writes the pins of `source`; all files go into one environment, so what others have `taken`
+    is used as it is, and not pinned again."""
     lines = [line for line in source.read_text().splitlines() if line.partition("#")[0].strip()]
-    pins = resolve([line for line in lines if NO_DEPS not in line])
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("".join(f"{name}=={version}\n" for name, (version, _) in taken.items()))
+        constraints.flush()
+        pins = resolve([line for line in lines if NO_DEPS not in line], "-c", constraints.name)
     pins |= resolve([line.partition("#")[0] for line in lines if NO_DEPS in line], "--no-deps")
+    pins = {name: pin for name, pin in pins.items() if name not in taken}
     text = f"# Written by tools/pin_python.py from {source.name} for CPython 3.11 on x86-64.\n"
     for name, (version, digest) in sorted(pins.items(), key=lambda pin: pin[0].lower()):
         text += f"{name}=={version} --hash=sha256:{digest}\n"
     source.with_suffix(".txt").write_text(text)
     print(f"{source.with_suffix('.txt').name}: {len(pins)} packages")
+    taken.update(pins)
 
 
 if __name__ == "__main__":
-    for requirements in sorted(ROOT.glob("requirements*.in")):
-        pin(requirements)
+    everything = {}
+    # The one that every environment has comes first.
+    for requirements in sorted(ROOT.glob("requirements*.in"), key=lambda path: path.stem):
+        pin(requirements, everything)

@@ -1,0 +1,111 @@
+"""Small servers of models: OpenAI's API and the Open Inference Protocol over HTTP, and the latter over
+gRPC with tritonclient's own messages. Each says which model it was asked for, and by whom it is."""
+
+import concurrent.futures
+import contextlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.owner.paths.append(self.path)
+        if self.path.startswith("/v2/models/"):
+            return self._infer(body)
+        asked = json.loads(body)
+        self.server.owner.bodies.append(asked)
+        if self.path.endswith("/embeddings"):
+            return self._json({"object": "list", "model": asked["model"], "data": [
+                {"object": "embedding", "index": 0, "embedding": [0.5]}],
+                "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        if not asked.get("stream"):
+            return self._json({**self._chat(asked, "chat.completion"), "choices": [
+                {"index": 0, "finish_reason": "stop",
+                 "message": {"role": "assistant", "content": "hello"}}]})
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        for word in ("hel", "lo"):
+            chunk = {**self._chat(asked, "chat.completion.chunk"), "choices": [
+                {"index": 0, "delta": {"content": word}}]}
+            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _chat(self, asked, kind):
+        return {"id": "1", "object": kind, "created": 1, "model": asked["model"],
+                "system_fingerprint": self.server.owner.name}
+
+    def _infer(self, body):
+        size = int(self.headers.get("inference-header-content-length", len(body)))
+        asked = json.loads(body[:size])
+        segments = self.path.split("/")
+        # What came of the tensors, in bytes, and who took it.
+        self._json({"model_name": segments[3],
+                    "model_version": segments[5] if "versions" in segments else "",
+                    "id": self.server.owner.name,
+                    "outputs": [{"name": "bytes", "datatype": "INT64", "shape": [1],
+                                 "data": [len(body) - size]}],
+                    "parameters": {"rows": asked["inputs"][0]["shape"][0]}})
+
+    def _json(self, answer):
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class ModelServer(contextlib.AbstractContextManager):
+    """Over HTTP/1.1. Keeps the paths and the JSON that it was sent."""
+
+    def __init__(self, name):
+        self.name = name
+        self.paths, self.bodies = [], []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.owner = self
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class GrpcModelServer(contextlib.AbstractContextManager):
+    """inference.GRPCInferenceService: answers ModelInfer and ModelStreamInfer."""
+
+    def __init__(self, name):
+        import grpc
+        from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+        class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
+            def ModelInfer(self, request, context):
+                return service_pb2.ModelInferResponse(
+                    model_name=request.model_name, model_version=request.model_version, id=name,
+                    outputs=[service_pb2.ModelInferResponse.InferOutputTensor(
+                        name="bytes", datatype="INT64", shape=[1])],
+                    raw_output_contents=[
+                        sum(map(len, request.raw_input_contents)).to_bytes(8, "little")])
+
+            def ModelStreamInfer(self, requests, context):
+                for request in requests:
+                    yield service_pb2.ModelStreamInferResponse(
+                        infer_response=self.ModelInfer(request, context))
+
+        self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(4),
+                                   options=[("grpc.so_reuseport", 0)])
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(), self._server)
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def __exit__(self, *_):
+        self._server.stop(0).wait()
