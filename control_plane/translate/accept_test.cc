@@ -71,5 +71,24 @@ TEST(Accept, AClearTextDrawingIsComplete) {
   EXPECT_EQ((*drawing)->clusters.size(), made.clusters.size());
 }
 
+TEST(Accept, ARouteThatMatchesOnAModelHasItRead) {
+  const LoadReport report = load({"test/golden/mesh/models.yaml"});
+  ASSERT_EQ(report.errors(), "");
+  const Resources made =
+      translate(report.objects, *report.objects.workload("caller"), HopSecurity::kClearText);
+  Draft draft;
+  Errors errors;
+  apply(draft, ResourceKind::kCluster, made.clusters_version, made.clusters, errors);
+  apply(draft, ResourceKind::kEndpoints, made.endpoints_version, made.endpoints, errors);
+  apply(draft, ResourceKind::kListener, made.listeners_version, made.listeners, errors);
+  apply(draft, ResourceKind::kRoutes, made.routes_version, made.routes, errors);
+  Freezer freezer({"default/caller", "caller"});
+  const auto drawing = freezer.freeze(draft);
+  ASSERT_TRUE(drawing.ok()) << drawing.error().message();
+  for (const auto& [name, listener] : (*drawing)->listeners) {
+    EXPECT_EQ(listener->chains[0].http.model.has_value(), name == "outbound") << name;
+  }
+}
+
 }  // namespace
 }  // namespace glia
