@@ -123,12 +123,21 @@ std::string decoded(std::string_view path) {
   return out;
 }
 
+// False for nearly every path: nothing is escaped, no segment is empty or begins with a dot.
+bool may_have_other_readings(std::string_view path) {
+  char before = 0;
+  for (const char c : path) {
+    if (c == '%' || c == '\\' || c == ';') return true;
+    if (before == '/' && (c == '/' || c == '.')) return true;
+    before = c;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::optional<std::string> plain_path(std::string_view path) {
-  const bool suspicious = path.find_first_of("%\\;") != path.npos || path.find("//") != path.npos ||
-                          path.find("/.") != path.npos;
-  if (!suspicious) return {};
+  if (!may_have_other_readings(path)) return {};
   std::string text = decoded(path);
   std::ranges::replace(text, '\\', '/');
   std::string plain;

@@ -26,14 +26,16 @@ struct H2Callbacks {
     return 0;
   }
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    self(user).head_began_ = self(user).loop().now();
-    self(user).head_began(*frame);
+    H2Session& session = self(user);
+    session.head_began_ = session.loop().now();
+    session.head_began(*frame);
+    session.decoding_ = session.find(frame->hd.stream_id);
     return 0;
   }
-  static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+  static int header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name,
                     std::size_t name_size, const uint8_t* value, std::size_t value_size,
                     uint8_t flags, void* user) {
-    H2Stream* const stream = self(user).find(frame->hd.stream_id);
+    H2Stream* const stream = self(user).decoding_;
     if (stream == nullptr) return 0;
     const bool never_indexed = (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
     const bool go_on =
@@ -372,6 +374,7 @@ void H2Session::terminate(uint32_t code) {
 void H2Session::die(const Error& error) {
   if (dead_) return;
   dead_ = true;
+  decoding_ = nullptr;
   error_ = error;
   while (streams_ != nullptr) {
     H2Stream& stream = *streams_;
@@ -532,6 +535,7 @@ void H2Session::stream_closed(int32_t id, uint32_t code) {
   gate_.closed(id);
   H2Stream* const stream = find(id);
   if (stream == nullptr) return;
+  if (decoding_ == stream) decoding_ = nullptr;
   if (--open_streams_ == 0) {
     idle_since_ = loop().now();
     look_again_at(idle_since_ + limits_.idle_time);

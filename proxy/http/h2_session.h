@@ -161,6 +161,7 @@ class H2Session : public Wire {
   H2Gate gate_;
   std::optional<H2Gate::Fault> fault_;  // Found, not minded yet.
   const Slice* input_ = nullptr;        // What nghttp2 is reading.
+  H2Stream* decoding_ = nullptr;        // Whose header block is being read.
   H2Stream* streams_ = nullptr;
   std::size_t open_streams_ = 0;
   std::size_t held_ = 0;      // bytes unread, not given back to the connection's window

@@ -117,7 +117,8 @@ bool matches(const HeaderMatcher& matcher, const Request& request) {
 }
 
 std::string_view path_of(const Request& request) {
-  return request.path.substr(0, request.path.find_first_of("?#"));
+  const std::string_view path = request.path;
+  return {path.begin(), std::ranges::find_if(path, [](char c) { return c == '?' || c == '#'; })};
 }
 
 namespace {

@@ -59,6 +59,7 @@ inline constexpr Duration kPeerCheck = 10s;
 inline constexpr Duration kUnwantedTime = 45s;
 
 class TlsSessions;
+class VerifiedChains;
 
 // Counts of one cluster or listener on one worker.
 struct TlsStats {
@@ -69,7 +70,8 @@ struct TlsStats {
 // What the owner of a stream lends to it; outlives it.
 struct TlsLoan {
   TlsStats* stats = nullptr;
-  TlsSessions* sessions = nullptr;  // Client.
+  TlsSessions* sessions = nullptr;     // Client.
+  VerifiedChains* verified = nullptr;  // Of one worker.
 };
 
 // A finished, immutable TLS configuration: keys parsed, stores built. Shared by all workers.

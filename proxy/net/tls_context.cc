@@ -7,6 +7,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/net/tls_stream.h"
+#include "proxy/net/tls_verified.h"
 
 namespace glia {
 namespace {
@@ -28,6 +29,15 @@ std::string sha256(std::string_view text) {
   SHA256(reinterpret_cast<const uint8_t*>(text.data()), text.size(),
          reinterpret_cast<uint8_t*>(digest.data()));
   return digest;
+}
+
+std::string text_of(const std::vector<SanMatch>& matches) {
+  std::string text;
+  for (const SanMatch& match : matches) {
+    text += cat("\n", static_cast<int>(match.type), " ", static_cast<int>(match.kind), " ",
+                match.value);
+  }
+  return text;
 }
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -156,6 +166,8 @@ Result<void> BoringContext::load_trusted() {
       for (const auto& one : trusted_) CHECK(SSL_CTX_add_client_CA(context_.get(), one.get()) == 1);
     }
   }
+  peer_rules_ =
+      sha256(cat(static_cast<int>(side_), "\n", options_.trusted_ca, text_of(options_.peer_sans)));
   int mode = SSL_VERIFY_NONE;
   if (side_ == Side::kClient) {
     if (verifies_peer()) mode = SSL_VERIFY_PEER;
@@ -186,10 +198,7 @@ void BoringContext::set_tickets() {
   std::string rules =
       cat(options_.ticket_scope, "\n", options_.trusted_ca, "\n", options_.certificate_chain, "\n",
           options_.request_client_certificate, options_.require_client_certificate);
-  for (const SanMatch& match : options_.peer_sans) {
-    rules += cat("\n", static_cast<int>(match.type), static_cast<int>(match.kind), match.value);
-  }
-  ticket_rules_ = sha256(rules);
+  ticket_rules_ = sha256(rules + text_of(options_.peer_sans));
   const auto* id = reinterpret_cast<const uint8_t*>(ticket_rules_.data());
   CHECK(SSL_CTX_set_session_id_context(context, id, ticket_rules_.size()) == 1);
   CHECK(SSL_CTX_set_app_data(context, this) == 1);
@@ -231,20 +240,40 @@ int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size, con
   return SSL_TLSEXT_ERR_OK;
 }
 
+std::string BoringContext::digest_of(X509_STORE_CTX* store) const {
+  std::string all = peer_rules_;
+  for (X509* one : X509_STORE_CTX_get0_untrusted(store)) all += sha256(to_der(one));
+  return sha256(all);
+}
+
 int BoringContext::verify_peer(X509_STORE_CTX* store, void* self) {
   const auto& context = *static_cast<const BoringContext*>(self);
   if (!context.verifies_peer()) return 1;  // TlsInfo then says that nothing was verified.
   const auto* ssl = static_cast<const SSL*>(
       X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto& stream = *static_cast<TlsStream*>(SSL_get_app_data(ssl));
+  VerifiedChains* const verified = stream.loan().verified;
+  std::string digest;
+  if (verified != nullptr) {
+    digest = context.digest_of(store);
+    if (verified->has(digest, stream.wall_now())) return 1;
+  }
   X509_STORE_CTX_set_time_posix(store, 0, posix_seconds(stream.wall_now()));
   if (X509_verify_cert(store) != 1) return 0;
-  Result<void> checked =
-      check_peer_chain(X509_STORE_CTX_get0_chain(store), context.options().peer_sans);
-  if (checked.ok()) return 1;
-  stream.refuse_peer(checked.error().message());
-  X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
-  return 0;
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
+  if (Result<void> checked = check_peer_chain(chain, context.options().peer_sans); !checked.ok()) {
+    stream.refuse_peer(checked.error().message());
+    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+  }
+  if (verified == nullptr) return 1;
+  WallTime from = WallTime::min(), until = WallTime::max();
+  for (const X509* one : chain) {
+    from = std::max(from, not_before(one));
+    until = std::min(until, not_after(one));
+  }
+  verified->keep(std::move(digest), from, until);
+  return 1;
 }
 
 std::unique_ptr<Stream> BoringContext::wrap(EventLoop& loop, std::unique_ptr<Stream> under,

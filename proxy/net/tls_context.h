@@ -41,6 +41,8 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   static int select_alpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
                          unsigned offered_size, void* self);
   static int verify_peer(X509_STORE_CTX* store, void* self);
+  // Of what the peer sent and all that decides whether it is good, but for the time.
+  std::string digest_of(X509_STORE_CTX* store) const;
 
   const Side side_;
   TlsOptions options_;  // Without the private key once it is loaded.
@@ -48,6 +50,7 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   bssl::UniquePtr<X509> own_;
   std::vector<std::string> own_uri_sans_;
   std::vector<bssl::UniquePtr<X509>> trusted_;
+  std::string peer_rules_;    // A digest of what a peer's certificate is held against.
   std::string alpn_wire_;     // RFC 7301: each name behind its length.
   std::string ticket_rules_;  // Server: a digest of what a ticket of ours stands for.
 };

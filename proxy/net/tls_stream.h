@@ -34,6 +34,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   // For the verification of the peer, inside the handshake.
   WallTime wall_now() const { return loop_.clock().wall_now(); }
   void refuse_peer(const std::string& why) { refusal_ = why; }
+  const TlsLoan& loan() const { return loan_; }
   // BoringSSL's callback for a session that a client may resume; 1 if it was taken over.
   static int keep_session(SSL* ssl, SSL_SESSION* session);
 

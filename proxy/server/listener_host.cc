@@ -19,7 +19,7 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
     const FilterChain& chain = *pinned_->chain;
     if (chain.tls != nullptr) {
       stream = chain.tls->wrap(host.context_.loop, std::move(stream), chain.handshake_timeout,
-                               {.stats = &site.stats().tls});
+                               {.stats = &site.stats().tls, .verified = &host.verified_});
       tls_ = stream->info().tls;
     }
     if (chain.tcp) {

@@ -15,6 +15,7 @@
 #include "proxy/mesh/filter_chain.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/net/stream.h"
+#include "proxy/net/tls_verified.h"
 #include "proxy/server/inspection.h"
 
 namespace glia {
@@ -89,6 +90,7 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   std::vector<std::unique_ptr<Site>> sites_;  // One a filter chain, by its place.
   std::vector<OldSite> old_sites_;            // Of chains that are gone; their connections end.
   MetricsPage ended_;                         // Totals of those that have ended.
+  VerifiedChains verified_;                   // Of callers.
   std::unique_ptr<Acceptor> acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;
   std::list<std::unique_ptr<Inspection>> inspections_;  // Connections whose chain is not known yet.

@@ -1,79 +1,14 @@
 #include "proxy/telemetry/access_log.h"
 
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 
 #include "proxy/base/text.h"
+#include "proxy/telemetry/log_line.h"
 
 namespace glia {
 namespace {
-
-// Gathers one line on the stack and appends it in a piece or two: half the cost of a line was the
-// growing of the string.
-class Line {
- public:
-  explicit Line(std::string& out) : out_(out) {}
-  ~Line() { flush(); }
-
-  // Inlined, so that a literal is copied with a few moves instead of a call.
-  [[gnu::always_inline]] void put(std::string_view text) {
-    if (text.empty()) return;  // Nothing may be null.
-    if (text.size() > room_.size() - used_) {
-      flush();
-      if (text.size() > room_.size()) {
-        out_ += text;
-        return;
-      }
-    }
-    std::memcpy(room_.data() + used_, text.data(), text.size());
-    used_ += text.size();
-  }
-  void put(int64_t number) {
-    if (room_.size() - used_ < kLongestNumber) flush();
-    char* const at = room_.data() + used_;
-    used_ += static_cast<std::size_t>(std::to_chars(at, at + kLongestNumber, number).ptr - at);
-  }
-  void put_escaped(std::string_view text) {
-    if (text.size() > kLongestLogValue) [[unlikely]] {
-      put_escaped(text.substr(0, kLongestLogValue));
-      put("...");
-      return;
-    }
-    const std::size_t plain = json_plain_prefix(text);
-    put(text.substr(0, plain));
-    if (plain == text.size()) [[likely]]
-      return;
-    flush();
-    append_json_escaped(out_, text.substr(plain));
-  }
-  // `key` is `,"name":"`, as it stands in the line.
-  [[gnu::always_inline]] void field(std::string_view key, std::string_view value) {
-    put(key);
-    put_escaped(value);
-    put("\"");
-  }
-  [[gnu::always_inline]] void known_field(std::string_view key, std::string_view value) {
-    if (!value.empty()) field(key, value);
-  }
-  // `key` is `,"name":`.
-  void field(std::string_view key, int64_t value) {
-    put(key);
-    put(value);
-  }
-
- private:
-  static constexpr std::size_t kLongestNumber = 20;
-  void flush() {
-    out_.append(room_.data(), used_);
-    used_ = 0;
-  }
-
-  std::string& out_;
-  std::size_t used_ = 0;
-  std::array<char, 2048> room_;
-};
 
 // The second that was last written out. Requests come thousands a second, so the calendar is
 // computed about once in a thousand lines.
@@ -86,7 +21,9 @@ void put_digits(char* at, unsigned value, int digits) {
   for (int i = digits - 1; i >= 0; --i, value /= 10) at[i] = static_cast<char>('0' + value % 10);
 }
 
-std::string_view start_time(WallTime time) {
+}  // namespace
+
+std::string_view start_time_text(WallTime time) {
   static thread_local CachedSecond cached;
   const auto second = std::chrono::floor<std::chrono::seconds>(time);
   if (second.time_since_epoch().count() != cached.second) {
@@ -106,14 +43,12 @@ std::string_view start_time(WallTime time) {
   return {cached.text.data(), cached.text.size()};
 }
 
-}  // namespace
-
-void append_start_time(std::string& out, WallTime time) { out += start_time(time); }
+void append_start_time(std::string& out, WallTime time) { out += start_time_text(time); }
 
 void append_json_line(std::string& out, const AccessRecord& record) {
-  Line line(out);
+  LogLine line(out);
   line.put("{\"start_time\":\"");
-  line.put(start_time(record.start));
+  line.put(start_time_text(record.start));
   line.put("\"");
   if (!record.method.empty()) {  // A relayed connection has no request.
     line.field(",\"method\":\"", record.method);

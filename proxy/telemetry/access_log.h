@@ -56,7 +56,8 @@ inline constexpr std::size_t kLongestLogValue = 4096;  // bytes
 // not there are left out.
 void append_json_line(std::string& out, const AccessRecord& record);
 
-// "2026-11-22T16:45:30.123Z"
+// "2026-11-22T16:45:30.123Z"; a view until this thread asks again.
+std::string_view start_time_text(WallTime time);
 void append_start_time(std::string& out, WallTime time);
 
 }  // namespace glia

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "proxy/base/text.h"
+#include "proxy/telemetry/log_line.h"
 
 namespace glia {
 namespace {
@@ -75,7 +76,7 @@ struct LogFormat::Operator {
   enum class Arguments { kNone, kOptional, kField };
   std::string_view name;
   Arguments arguments;
-  Found (*find)(const AccessRecord& record, const Piece& piece, std::string& scratch);
+  Found (*find)(const AccessRecord& record, const Piece& piece);
 };
 
 namespace {
@@ -83,37 +84,30 @@ namespace {
 using Piece = LogFormat::Piece;
 using enum LogFormat::Operator::Arguments;
 
-#define GLIA_LOG_VALUE(expression)                                                    \
-  [](const AccessRecord& record, const Piece& piece, std::string& scratch) -> Found { \
-    return expression;                                                                \
-  }
+#define GLIA_LOG_VALUE(expression) \
+  [](const AccessRecord& record, const Piece& piece) -> Found { return expression; }
 
 std::string_view direct_address(const AccessRecord& record) {
   return record.direct_address.empty() ? record.downstream_address : record.direct_address;
 }
 
-Found find_start_time(const AccessRecord& record, const Piece&, std::string& scratch) {
-  append_start_time(scratch, record.start);
-  return text_of(scratch);
-}
-
-Found find_request_field(const AccessRecord& record, const Piece& piece, std::string&) {
+Found find_request_field(const AccessRecord& record, const Piece& piece) {
   const std::string_view value = request_field(record, piece.text);
   return text_of(value.empty() && !piece.other.empty() ? request_field(record, piece.other)
                                                        : value);
 }
 
-Found find_response_field(const AccessRecord& record, const Piece& piece, std::string&) {
+Found find_response_field(const AccessRecord& record, const Piece& piece) {
   return piece.text == "grpc-status" ? text_of(record.grpc_status) : upstream_time(record);
 }
 
-Found find_model_streaming(const AccessRecord& record, const Piece&, std::string&) {
+Found find_model_streaming(const AccessRecord& record, const Piece&) {
   if (record.model_dialect.empty()) return {};
   return text_of(record.model_streaming ? "true" : "false");
 }
 
 constexpr LogFormat::Operator kOperators[] = {
-    {"START_TIME", kNone, find_start_time},
+    {"START_TIME", kNone, GLIA_LOG_VALUE(text_of(start_time_text(record.start)))},
     {"REQ", kField, find_request_field},
     {"RESP", kField, find_response_field},
     {"TRAILER", kField, find_response_field},
@@ -249,7 +243,10 @@ Result<std::vector<Piece>> compile_value(std::string_view rest) {
   std::vector<Piece> pieces;
   std::string literal;
   const auto end_literal = [&] {
-    if (!literal.empty()) pieces.push_back({nullptr, std::exchange(literal, {}), {}, {}});
+    if (literal.empty()) return;
+    Piece piece;
+    append_json_escaped(piece.text, std::exchange(literal, {}));
+    pieces.push_back(std::move(piece));
   };
   while (!rest.empty()) {
     const std::size_t percent = std::min(rest.find('%'), rest.size());
@@ -270,50 +267,41 @@ Result<std::vector<Piece>> compile_value(std::string_view rest) {
   return pieces;
 }
 
-void append_cut(std::string& out, std::string_view text, const Piece& piece) {
-  if (piece.longest) text = text.substr(0, *piece.longest);
-  append_json_escaped(out, text.substr(0, kLongestLogValue));
-  if (text.size() > kLongestLogValue) out += "...";
-}
-
-Found find(const Piece& piece, const AccessRecord& record, std::string& scratch) {
-  scratch.clear();
-  return piece.operation->find(record, piece, scratch);
+void put_cut(LogLine& line, std::string_view text, const Piece& piece) {
+  line.put_escaped(piece.longest ? text.substr(0, *piece.longest) : text);
 }
 
 // A value that is one operator keeps its type.
-void append_typed(std::string& out, const Piece& piece, const AccessRecord& record,
-                  std::string& scratch) {
-  const Found found = find(piece, record, scratch);
+void put_typed(LogLine& line, const Piece& piece, const AccessRecord& record) {
+  const Found found = piece.operation->find(record, piece);
   if (found.kind == Found::Kind::kNothing) {
-    out += "null";
+    line.put("null");
   } else if (found.kind == Found::Kind::kNumber) {
-    out += cat(found.number);
+    line.put(found.number);
   } else {
-    out += '"';
-    append_cut(out, found.text, piece);
-    out += '"';
+    line.put("\"");
+    put_cut(line, found.text, piece);
+    line.put("\"");
   }
 }
 
-void append_text(std::string& out, const std::vector<Piece>& pieces, const AccessRecord& record,
-                 std::string& scratch) {
-  out += '"';
+void put_text(LogLine& line, const std::vector<Piece>& pieces, const AccessRecord& record) {
+  line.put("\"");
   for (const Piece& piece : pieces) {
     if (piece.operation == nullptr) {
-      append_json_escaped(out, piece.text);
+      line.put(piece.text);
       continue;
     }
-    const Found found = find(piece, record, scratch);
+    const Found found = piece.operation->find(record, piece);
     if (found.kind == Found::Kind::kNothing) {
-      out += '-';
+      line.put("-");
     } else if (found.kind == Found::Kind::kNumber) {
-      out += cat(found.number);
+      line.put(found.number);
     } else {
-      append_cut(out, found.text, piece);
+      put_cut(line, found.text, piece);
     }
   }
-  out += '"';
+  line.put("\"");
 }
 
 }  // namespace
@@ -324,7 +312,7 @@ Result<LogFormat> LogFormat::compile(
   for (const auto& [key, value] : fields) {
     auto pieces = compile_value(value);
     if (!pieces) return std::move(pieces).error().in(cat('"', key, '"'));
-    Field field{.key = "\"", .pieces = *std::move(pieces)};
+    Field field{.key = format.fields_.empty() ? "{\"" : ",\"", .pieces = *std::move(pieces)};
     append_json_escaped(field.key, key);
     field.key += "\":";
     format.fields_.push_back(std::move(field));
@@ -339,19 +327,16 @@ Result<void> LogFormat::check(std::string_view value) {
 
 void LogFormat::append(std::string& out, const AccessRecord& record) const {
   if (fields_.empty()) return append_json_line(out, record);
-  std::string scratch;
-  char before = '{';
+  LogLine line(out);
   for (const Field& field : fields_) {
-    out += before;
-    before = ',';
-    out += field.key;
+    line.put(field.key);
     if (field.pieces.size() == 1 && field.pieces.front().operation != nullptr) {
-      append_typed(out, field.pieces.front(), record, scratch);
+      put_typed(line, field.pieces.front(), record);
     } else {
-      append_text(out, field.pieces, record, scratch);
+      put_text(line, field.pieces, record);
     }
   }
-  out += "}\n";
+  line.put("}\n");
 }
 
 }  // namespace glia

@@ -34,7 +34,7 @@ class LogFormat {
 
   struct Operator;  // A row of the table in log_format.cc.
   struct Piece {
-    const Operator* operation = nullptr;  // Null: `text` stands there as it is.
+    const Operator* operation = nullptr;  // Null: `text` stands there as it is, escaped.
     std::string text;                     // Or the field that the operator is about, lower case,
     std::string other;                    // and the one to take if that is absent.
     std::optional<std::size_t> longest;   // bytes
@@ -42,7 +42,7 @@ class LogFormat {
 
  private:
   struct Field {
-    std::string key;  // "\"name\":", escaped.
+    std::string key;  // `{"name":` or `,"name":`, escaped.
     std::vector<Piece> pieces;
   };
   std::vector<Field> fields_;
