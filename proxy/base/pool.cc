@@ -42,7 +42,11 @@ struct AtEnd {
 thread_local AtEnd at_end;
 #endif
 
+constinit thread_local std::max_align_t scratch[kScratch / sizeof(std::max_align_t)] = {};
+
 }  // namespace
+
+char* thread_scratch() { return reinterpret_cast<char*>(scratch); }
 
 #ifdef GLIA_MALLOC_POOLS
 

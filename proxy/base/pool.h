@@ -23,6 +23,11 @@ inline constexpr std::size_t kPoolKeep = 4 * 1024 * 1024;  // bytes
 // What the calling thread's free lists keep.
 std::size_t pool_kept();
 
+// Room of the calling thread's for what is written and read again within one call of somebody: the
+// next call, of whomever, may write over it.
+inline constexpr std::size_t kScratch = 17 * 1024;  // bytes
+char* thread_scratch();
+
 // For the containers of the request path.
 template <class T>
 struct PoolAllocator {

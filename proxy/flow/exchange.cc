@@ -25,6 +25,11 @@ class Exchange::WatchedBody final : public Body {
     ended_ = piece.state == State::kEnd;
     return piece;
   }
+  std::optional<KernelPipe> poll_pipe() override {
+    std::optional<KernelPipe> pipe = body_->poll_pipe();
+    if (pipe) exchange_.watch_.upstreams_turn();
+    return pipe;
+  }
   void wait(Waiter& waiter) override { body_->wait(waiter); }
   const Headers* trailers() const override { return body_->trailers(); }
   std::optional<uint64_t> length() const override { return body_->length(); }

@@ -24,6 +24,11 @@ Body::Piece KeptBody::poll() {
   return piece;
 }
 
+std::optional<KernelPipe> KeptBody::poll_pipe() {
+  if (keeping_ || next_ < kept_.size()) return {};
+  return from_->poll_pipe();
+}
+
 void KeptBody::keep(const Slice& data) {
   const std::size_t cost = std::max(data.size(), kLeastCost);
   if (cost_ + cost > kMost) return forget();

@@ -29,6 +29,7 @@ class KeptBody final : public Body {
   void forget();
 
   Piece poll() override;
+  std::optional<KernelPipe> poll_pipe() override;
   void wait(Waiter& waiter) override { from_->wait(waiter); }
   const Headers* trailers() const override { return from_->trailers(); }
   std::optional<uint64_t> length() const override { return from_->length(); }

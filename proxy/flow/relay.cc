@@ -26,17 +26,44 @@ Relay::Relay(EventLoop& loop, std::unique_ptr<Stream> downstream, std::unique_pt
 void Relay::pull(End& from) {
   for (int i = 0; i < kReadsPerTurn && !over_; ++i) {
     const std::size_t asked = from.read_size;
-    if (from.ended || !from.waiting.empty() || read_once(from) < asked) return;
+    if (from.ended || from.holds() || read_once(from) < asked) return;
   }
 }
 
 // Returns how many bytes it read.
 std::size_t Relay::read_once(End& from) {
+  std::optional<KernelPipe> pipe;
+  if (from.bulk) pipe = KernelPipe::borrow();
+  return pipe ? splice_once(from, std::move(*pipe)) : copy_once(from);
+}
+
+std::size_t Relay::copy_once(End& from) {
   const std::size_t asked = from.read_size;
   Block& block = loop_.read_block(asked);
   // A TLS stream takes blocks of the loop while it fills ours, and may make it drop this one.
   const Slice held(&block, block.data(), 0);
-  const IoResult got = from.stream->read({block.data(), asked});
+  const std::size_t bytes = arrived(from, from.stream->read({block.data(), asked}));
+  if (bytes == 0) return 0;
+  if (bytes == asked) from.read_size = std::min(most_, asked * 2);
+  if (bytes < asked / 4) from.read_size = std::max(std::min(most_, kFirstRead), asked / 2);
+  if (bytes >= kBulkFrom && from.stream->takes_pipe() && from.other->stream->takes_pipe()) {
+    from.bulk = true;
+    from.read_size = most_;
+  }
+  from.waiting = Slice(&block, block.data(), bytes);
+  return push(from) ? bytes : 0;
+}
+
+std::size_t Relay::splice_once(End& from, KernelPipe pipe) {
+  const std::size_t bytes = arrived(from, from.stream->read_into(pipe, most_));
+  if (bytes == 0) return 0;
+  if (bytes < kBulkUntil) from.bulk = false;
+  from.pipe = std::move(pipe);
+  return push(from) ? bytes : 0;
+}
+
+// What a read of one side said; returns its bytes.
+std::size_t Relay::arrived(End& from, const IoResult& got) {
   switch (got.state) {
     case IoResult::State::kWait: return 0;
     case IoResult::State::kEnd:
@@ -49,40 +76,51 @@ std::size_t Relay::read_once(End& from) {
   }
   from.received += got.bytes;
   owner_.on_moved(from.side, got.bytes);
-  if (got.bytes == asked) from.read_size = std::min(most_, asked * 2);
-  if (got.bytes < asked / 4) from.read_size = std::max(std::min(most_, kFirstRead), asked / 2);
-  return push(from, Slice(&block, block.data(), got.bytes)) ? got.bytes : 0;
+  return got.bytes;
 }
 
-// Gives bytes that came from one side to the other. False: the relay is over.
-bool Relay::push(End& from, Slice bytes) {
-  const std::string_view piece = bytes.view();
-  const IoResult wrote = from.other->stream->write({&piece, 1});
+// Gives what waits to the other side. False: the relay is over.
+bool Relay::push(End& from) {
+  Stream& to = *from.other->stream;
+  IoResult wrote;
+  if (from.pipe) {
+    wrote = to.write_from(*from.pipe);
+    if (from.pipe->held() == 0) from.pipe.reset();
+  } else {
+    const std::string_view piece = from.waiting.view();
+    wrote = to.write({&piece, 1});
+    from.waiting.drop_front(wrote.bytes);
+    if (from.waiting.empty()) from.waiting = Slice();
+  }
   if (wrote.state == IoResult::State::kError) return writing_failed(*from.other), false;
-  if (wrote.state == IoResult::State::kDone) bytes.drop_front(wrote.bytes);
-  const bool held = !from.waiting.empty();
-  // A rest must not keep alive a block that is much larger.
-  const bool small = bytes.size() < bytes.bytes_kept() / 4;
-  from.waiting = small && !held && !bytes.empty() ? Slice::copy(bytes.view()) : std::move(bytes);
-  if (from.waiting.empty()) from.waiting = Slice();
-  if (held == !from.waiting.empty()) return true;
-  from.stream->pause_reading(!held || from.ended);
-  owner_.on_held(from.side, !held);
+  hold_or_go_on(from);
   return true;
+}
+
+// While something waits for the other side, no more is read.
+void Relay::hold_or_go_on(End& from) {
+  if (from.held == from.holds()) return;
+  from.held = !from.held;
+  // A rest must not keep alive a block that is much larger.
+  if (from.waiting.size() < from.waiting.bytes_kept() / 4) {
+    from.waiting = Slice::copy(from.waiting.view());
+  }
+  from.stream->pause_reading(from.held || from.ended);
+  owner_.on_held(from.side, from.held);
 }
 
 // There is room again.
 void Relay::resume(End& to) {
   if (over_) return;
   End& from = *to.other;
-  if (!from.waiting.empty() && !push(from, from.waiting)) return;
+  if (from.holds() && !push(from)) return;
   if (from.ended) pass_end(from);
   finish_if_done();
 }
 
 // Passes the end of one side on, once everything before it has left.
 void Relay::pass_end(End& from) {
-  if (!from.waiting.empty() || std::exchange(from.closed, true)) return;
+  if (from.holds() || std::exchange(from.closed, true)) return;
   from.other->stream->finish_writing();
   finish_if_done();
 }
@@ -105,7 +143,7 @@ void Relay::break_off(End& side) {
 // A peer that answers early, closes, and resets what we go on sending: its answer may have arrived
 // before the reset. As nothing follows a reset, this ends.
 void Relay::writing_failed(End& to) {
-  while (!over_ && !to.ended && to.waiting.empty() && read_once(to) > 0) {
+  while (!over_ && !to.ended && !to.holds() && read_once(to) > 0) {
   }
   break_off(to);
 }

@@ -1,15 +1,18 @@
 // Relay: bytes both ways between two open streams, until both sides have ended or one breaks.
 //
 // What is read from one side is written to the other in the same callback, from the block that it
-// was read into: no copy, no queue, two system calls a piece. Only what the other side does not take
+// was read into: no copy, no queue, two system calls a piece. Between plain sockets, what comes in large
+// pieces does not even pass through this process (net/kernel_pipe.h). Only what the other side does not take
 // at once is kept, and then no more is read until it has gone: that is all the buffer there is. An end
 // of one side is passed on as an end of that direction alone (half-close), a broken side as a break.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "proxy/base/bytes.h"
+#include "proxy/net/kernel_pipe.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
 
@@ -52,13 +55,19 @@ class Relay {
     void on_writable() override { relay.resume(*this); }
     void on_broken() override { relay.break_off(*this); }
 
+    // Something that was read here waits for the other.
+    bool holds() const { return pipe || !waiting.empty(); }
+
     Relay& relay;
     End* other = nullptr;
     const std::unique_ptr<Stream> stream;
-    Slice waiting;  // Read here, not yet taken by the other.
+    Slice waiting;                   // Read here, not yet taken by the other ...
+    std::optional<KernelPipe> pipe;  // ... or this, which then is not empty.
     std::size_t read_size;
     uint64_t received = 0;
     const Side side;
+    bool held = false;    // Something waits, so it is not read.
+    bool bulk = false;    // What comes goes through a pipe, if there is one.
     bool ended = false;   // The peer sends no more.
     bool closed = false;  // ... and the other side was told so.
   };
@@ -67,11 +76,19 @@ class Relay {
   static constexpr int kReadsPerTurn = 4;
   static constexpr std::size_t kFirstRead = 16 * 1024;     // bytes
   static constexpr std::size_t kLargestRead = 256 * 1024;  // bytes
+  // A piece so large makes the next ones go through a pipe, which costs a little more for small
+  // ones, until one is smaller than that.
+  static constexpr std::size_t kBulkFrom = 64 * 1024;   // bytes
+  static constexpr std::size_t kBulkUntil = 16 * 1024;  // bytes
 
   const End& end(Side side) const { return side == Side::kDownstream ? downstream_ : upstream_; }
   void pull(End& from);
   std::size_t read_once(End& from);
-  bool push(End& from, Slice bytes);
+  std::size_t copy_once(End& from);
+  std::size_t splice_once(End& from, KernelPipe pipe);
+  std::size_t arrived(End& from, const IoResult& got);
+  bool push(End& from);
+  void hold_or_go_on(End& from);
   void resume(End& to);
   void pass_end(End& from);
   void finish_if_done();

@@ -76,6 +76,11 @@ class UpstreamBody final : public Body {
     }
     return piece;
   }
+  std::optional<KernelPipe> poll_pipe() override {
+    std::optional<KernelPipe> pipe = call_->poll_pipe();
+    if (pipe) exchange_.response_polled(State::kData);
+    return pipe;
+  }
   void wait(Waiter& waiter) override { call_->wait(waiter); }
   const Headers* trailers() const override { return call_->trailers(); }
   std::optional<uint64_t> length() const override { return call_->length(); }

@@ -7,6 +7,12 @@ namespace glia {
 Task<Result<void>> pump(Body& from, Sink& to) {
   for (;;) {
     co_await drained(to);
+    if (to.takes_pipe()) {
+      if (std::optional<KernelPipe> pipe = from.poll_pipe()) {
+        to.write_pipe(std::move(*pipe));
+        continue;
+      }
+    }
     Body::Piece piece = co_await next(from);
     switch (piece.state) {
       case Body::State::kData: to.write(std::move(piece.data)); break;

@@ -15,6 +15,7 @@
 #include "proxy/base/task.h"
 #include "proxy/base/waiter.h"
 #include "proxy/http/headers.h"
+#include "proxy/net/kernel_pipe.h"
 
 namespace glia {
 
@@ -34,6 +35,9 @@ class Body {
   virtual ~Body() = default;
   // What there is now, without waiting. After kEnd or kError it says the same again.
   virtual Piece poll() = 0;
+  // For who passes bytes on without looking at them, asked before poll(): what has arrived, if it can
+  // stay in the kernel. A body that passes another one's bytes on unseen passes this on, too.
+  virtual std::optional<KernelPipe> poll_pipe() { return {}; }
   // Puts `waiter` where it is woken when poll() may say something else than kPending.
   virtual void wait(Waiter& waiter) = 0;
   // Fields after the body; null if there are none. Valid after kEnd.
@@ -89,6 +93,9 @@ class Sink {
   virtual bool full() const = 0;
   virtual void wait_drained(Waiter& waiter) = 0;
   virtual void write(Slice data) = 0;
+  // Does the next one work? If so, the sink is full until the pipe is empty.
+  virtual bool takes_pipe() const { return false; }
+  virtual void write_pipe(KernelPipe) {}
   // The message is complete; `trailers` may be null.
   virtual void end(const Headers* trailers) = 0;
   // The message breaks off: RST_STREAM, or the connection is closed before the announced end.

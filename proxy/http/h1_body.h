@@ -32,13 +32,22 @@ class H1BodyDecoder {
   bool ended() const { return stage_ == Stage::kEnd; }
   // Bytes still to come, if the message announced them.
   std::optional<uint64_t> left() const;
+  // Is that much of a body worth a pipe?
+  static constexpr bool is_large(uint64_t left) { return left >= 2 * kSeenAtLeast; }
+  // Bytes of the body that may pass unseen, of one that is large and announced its length. The last
+  // ones never may: decode() alone ends a message.
+  std::size_t pipeable() const {
+    return stage_ == Stage::kData && !chunked_ && is_large(left_) ? left_ - kSeenAtLeast : 0;
+  }
+  void piped(std::size_t bytes) { left_ -= bytes; }
   // After kError: a sentence that lives for ever.
   std::string_view reason() const { return reason_; }
   // After kEnd: the trailers that may be passed on, if there were any.
   std::optional<Headers> take_trailers();
 
-  static constexpr int kLongestSize = 16;        // hexadecimal digits of a chunk size
-  static constexpr int kLongestExtension = 256;  // bytes a chunk
+  static constexpr int kLongestSize = 16;              // hexadecimal digits of a chunk size
+  static constexpr int kLongestExtension = 256;        // bytes a chunk
+  static constexpr uint64_t kSeenAtLeast = 32 * 1024;  // bytes at the end of a large body
 
  private:
   enum class Stage : uint8_t {

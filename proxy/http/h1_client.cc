@@ -167,7 +167,7 @@ void H1Client::wire_broken(const Error& error) {
 
 void H1Client::wire_flushed() {
   stats_.bytes_sent += bytes_written() - std::exchange(counted_sent_, bytes_written());
-  if (call_ != nullptr && out().size() < options_.limits.write_buffer) call_->wake_writer();
+  if (call_ != nullptr && has_room(options_.limits.write_buffer)) call_->wake_writer();
   if (call_ == nullptr && switched_ && Wire::finished()) {
     finish(Error(ErrorKind::kClosed, Fault::kSelf, "the switched connection is over"));
   }
@@ -213,6 +213,18 @@ void H1Client::abandon(H1Call& call) {
 
 void H1Client::update_reading() {
   if (!error_) pause_reading(call_ != nullptr && call_->received().size() > kUndelivered);
+}
+
+// Of the response's body, for a reader that passes it on unseen.
+std::optional<KernelPipe> H1Client::read_body_pipe() {
+  const std::size_t most = in_body_ && !error_ ? decoder_.pipeable() : 0;
+  if (most == 0) return {};
+  std::optional<KernelPipe> pipe = read_pipe(most);
+  if (!pipe) return pipe;
+  decoder_.piped(pipe->held());
+  stats_.bytes_received += pipe->held();
+  if (decoder_.pipeable() == 0) stop_piping();
+  return pipe;
 }
 
 H1Call::H1Call(H1Client& connection, Request& request)
@@ -270,6 +282,11 @@ Body::Piece H1Call::poll() {
   return {error_ ? State::kError : State::kPending, {}};
 }
 
+std::optional<KernelPipe> H1Call::poll_pipe() {
+  if (connection_ == nullptr || !received_.empty()) return {};
+  return connection_->read_body_pipe();
+}
+
 std::optional<uint64_t> H1Call::length() const {
   switch (response_framing_.kind) {
     case H1Framing::Kind::kNone:
@@ -315,7 +332,7 @@ void H1Call::wake_writer() { writer_.wake(loop_.ready()); }
 bool H1Call::full() const {
   // Once cut off: full for ever, so that the pump sleeps until it is destroyed.
   return connection_ == nullptr || stopped_ ||
-         connection_->out().size() >= connection_->options_.limits.write_buffer;
+         !connection_->has_room(connection_->options_.limits.write_buffer);
 }
 
 void H1Call::write(Slice data) {
@@ -331,6 +348,19 @@ void H1Call::write(Slice data) {
   } else {
     connection_->out().append(std::move(data));
   }
+}
+
+bool H1Call::takes_pipe() const {
+  return connection_ != nullptr && request_framing_.kind == H1Framing::Kind::kLength &&
+         H1BodyDecoder::is_large(request_framing_.length - request_bytes_) &&
+         connection_->Wire::takes_pipe();
+}
+
+void H1Call::write_pipe(KernelPipe pipe) {
+  if (connection_ == nullptr || stopped_) return;
+  if (pipe.held() > request_framing_.length - request_bytes_) return abort();
+  request_bytes_ += pipe.held();
+  connection_->Wire::write_pipe(std::move(pipe));
 }
 
 void H1Call::end(const Headers* trailers) {

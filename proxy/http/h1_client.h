@@ -31,6 +31,7 @@ class H1Call final : public Call, private Sink {
   void cancel(const Error& why) override;
 
   Piece poll() override;
+  std::optional<KernelPipe> poll_pipe() override;
   void wait(Waiter& waiter) override { reader_.put(waiter); }
   const Headers* trailers() const override { return trailers_ ? &*trailers_ : nullptr; }
   std::optional<uint64_t> length() const override;
@@ -59,6 +60,8 @@ class H1Call final : public Call, private Sink {
   bool full() const override;
   void wait_drained(Waiter& waiter) override { writer_.put(waiter); }
   void write(Slice data) override;
+  bool takes_pipe() const override;
+  void write_pipe(KernelPipe pipe) override;
   void end(const Headers* trailers) override;
   void abort() override;
 
@@ -110,6 +113,9 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
 
   void wire_opened() override;
   void wire_input(Slice input) override;
+  void wire_piped() override {
+    if (call_ != nullptr) call_->received_more();
+  }
   void wire_ended() override;
   void wire_broken(const Error& error) override;
   void wire_flushed() override;
@@ -128,6 +134,7 @@ class H1Client final : public ClientCodec, private Wire, private Timer {
   // `call` is destroyed before its end.
   void abandon(H1Call& call);
   void update_reading();
+  std::optional<KernelPipe> read_body_pipe();
 
   const ClientOptions& options_;
   ClientConnection::Owner& owner_;

@@ -163,6 +163,7 @@ void H1Server::write_refusal(const Refusal& refusal, H1ServerStream& stream) {
 
 void H1Server::reap_stream() {
   if (stream_ == nullptr) return;
+  stop_piping();
   stream_->detach();
   loop().reap(std::move(stream_));
 }
@@ -193,6 +194,18 @@ void H1Server::update_reading() {
   pause_reading(!pending_.empty() || (stream_ != nullptr && stream_->overfull()));
 }
 
+// Of the request's body, for a reader that passes it on unseen.
+std::optional<KernelPipe> H1Server::read_body_pipe() {
+  const std::size_t most = closing_ || finished_ ? 0 : decoder_.pipeable();
+  if (most == 0) return {};
+  std::optional<KernelPipe> pipe = read_pipe(most);
+  if (!pipe) return pipe;
+  decoder_.piped(pipe->held());
+  stats_.bytes_received += pipe->held();
+  if (decoder_.pipeable() == 0) stop_piping();
+  return pipe;
+}
+
 void H1Server::wire_ended() {
   peer_ended_ = true;
   if (finished_) return;
@@ -216,10 +229,10 @@ void H1Server::wire_broken(const Error&) {
 
 void H1Server::wire_flushed() {
   stats_.bytes_sent += bytes_written() - std::exchange(counted_sent_, bytes_written());
-  if (stream_ != nullptr && out().size() < options_.limits.write_buffer) stream_->wake_writer();
+  if (stream_ != nullptr && has_room(options_.limits.write_buffer)) stream_->wake_writer();
   if (closing_ && Wire::finished() && peer_ended_) return finish();
   if (closing_ || finished_) return;
-  const bool rest = stream_ == nullptr && incoming_ == nullptr && out().size() > 0;
+  const bool rest = stream_ == nullptr && incoming_ == nullptr && queued() > 0;
   if (!rest) return flush_by_.reset();
   if (!flush_by_ && takes_the_rest(loop().now())) Timer::start(kFlushTime);
 }

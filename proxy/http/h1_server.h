@@ -57,6 +57,7 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   // Data, or the end, was added to received().
   void received_more(std::size_t bytes);
   void received_all(std::optional<Headers> trailers);
+  void wake_reader() { reader_.wake(loop_.ready()); }
   // More bytes wait here than may.
   bool overfull() const;
   // The connection's queue has room again.
@@ -72,11 +73,14 @@ class H1ServerStream final : public ServerStream, public Reapable, private Sink 
   // The bytes of a connection that was switched, each way until its end.
   Task<Sent> tunnel(Response response);
   Body::Piece poll_body();
+  std::optional<KernelPipe> poll_body_pipe();
   void abandon_body();
 
   bool full() const override;
   void wait_drained(Waiter& waiter) override { writer_.put(waiter); }
   void write(Slice data) override;
+  bool takes_pipe() const override;
+  void write_pipe(KernelPipe pipe) override;
   void end(const Headers* trailers) override;
   void abort() override;
   void break_off();
@@ -137,6 +141,9 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
 
   void wire_opened() override;
   void wire_input(Slice input) override;
+  void wire_piped() override {
+    if (stream_ != nullptr) stream_->wake_reader();
+  }
   void wire_ended() override;
   void wire_broken(const Error& error) override;
   void wire_flushed() override;
@@ -156,6 +163,7 @@ class H1Server final : public ServerCodec, private Wire, private Timer {
   void close_when_flushed();
   void finish();
   void update_reading();
+  std::optional<KernelPipe> read_body_pipe();
   bool takes_the_rest(TimePoint now);
   // Whether the connection must end after the response whose head is about to be written.
   AfterThis after_response(const H1ServerStream& stream);

@@ -21,6 +21,7 @@ class H1ServerStream::RequestBody final : public Body {
   ~RequestBody() override { stream_.abandon_body(); }
 
   Piece poll() override { return stream_.poll_body(); }
+  std::optional<KernelPipe> poll_pipe() override { return stream_.poll_body_pipe(); }
   void wait(Waiter& waiter) override { stream_.reader_.put(waiter); }
   const Headers* trailers() const override {
     return stream_.trailers_ ? &*stream_.trailers_ : nullptr;
@@ -129,7 +130,7 @@ void H1ServerStream::write_response_head(const Response& response) {
 bool H1ServerStream::full() const {
   // Once detached: full for ever, so that the pump sleeps until it is destroyed.
   return connection_ == nullptr ||
-         connection_->out().size() >= connection_->options_.limits.write_buffer;
+         !connection_->has_room(connection_->options_.limits.write_buffer);
 }
 
 void H1ServerStream::write(Slice data) {
@@ -145,6 +146,19 @@ void H1ServerStream::write(Slice data) {
   } else {
     connection_->out().append(std::move(data));
   }
+}
+
+bool H1ServerStream::takes_pipe() const {
+  return connection_ != nullptr && response_framing_.kind == H1Framing::Kind::kLength &&
+         H1BodyDecoder::is_large(response_framing_.length - response_bytes_) &&
+         connection_->Wire::takes_pipe();
+}
+
+void H1ServerStream::write_pipe(KernelPipe pipe) {
+  if (connection_ == nullptr || broken_off_) return;
+  if (pipe.held() > response_framing_.length - response_bytes_) return break_off();
+  response_bytes_ += pipe.held();
+  connection_->Wire::write_pipe(std::move(pipe));
 }
 
 void H1ServerStream::end(const Headers* trailers) {
@@ -195,13 +209,24 @@ Body::Piece H1ServerStream::poll_body() {
   return {Body::State::kPending, {}};
 }
 
+std::optional<KernelPipe> H1ServerStream::poll_body_pipe() {
+  if (connection_ == nullptr || !received_.empty()) return {};
+  std::optional<KernelPipe> pipe = connection_->read_body_pipe();
+  if (!pipe) return pipe;
+  request_bytes_ += pipe->held();
+  expects_continue_ = false;
+  return pipe;
+}
+
 // The service will not read the rest: it is dropped as it comes, up to what is drained.
 void H1ServerStream::abandon_body() {
   if (body_ended_) return;
   body_abandoned_ = true;
   input_over_.wake(loop_.ready());
   received_.clear();
-  if (connection_ != nullptr) connection_->update_reading();
+  if (connection_ == nullptr) return;
+  connection_->stop_piping();
+  connection_->update_reading();
 }
 
 void H1ServerStream::received_more(std::size_t bytes) {

@@ -7,7 +7,6 @@
 
 #include "proxy/base/text.h"
 #include "proxy/http/h2_fields.h"
-#include "proxy/http/h2_memory.h"
 
 namespace glia {
 
@@ -118,14 +117,15 @@ nghttp2_option* create_options(const HttpLimits& limits) {
   return set;
 }
 
-nghttp2_session* create_session(H2Session::Side side, H2Session* self, const HttpLimits& limits) {
+nghttp2_session* create_session(H2Session::Side side, H2Session* self, const HttpLimits& limits,
+                                H2Memory& memory) {
   nghttp2_session_callbacks* const callbacks = H2Callbacks::create();
   nghttp2_option* const options = create_options(limits);
-  nghttp2_mem memory = h2_pool_memory();
+  nghttp2_mem functions = memory.functions();
   nghttp2_session* session = nullptr;
   const auto create =
       side == H2Session::Side::kServer ? nghttp2_session_server_new3 : nghttp2_session_client_new3;
-  CHECK(create(&session, callbacks, self, options, &memory) == 0);
+  CHECK(create(&session, callbacks, self, options, &functions) == 0);
   nghttp2_option_del(options);
   nghttp2_session_callbacks_del(callbacks);
   return session;
@@ -150,7 +150,8 @@ H2Session::H2Session(Side side, EventLoop& loop, std::unique_ptr<Stream> stream,
       side_(side),
       limits_(limits),
       protocol_errors_(protocol_errors),
-      nghttp2_(create_session(side, this, limits)),
+      memory_(side == Side::kServer ? H2Memory::FrameBuffer::kShared : H2Memory::FrameBuffer::kOwn),
+      nghttp2_(create_session(side, this, limits, memory_)),
       gate_(side == Side::kServer ? H2Gate::Peer::kClient : H2Gate::Peer::kServer, nghttp2_,
             limits),
       idle_since_(loop.now()),

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "proxy/http/h2_gate.h"
+#include "proxy/http/h2_memory.h"
 #include "proxy/http/h2_stream.h"
 #include "proxy/http/server.h"
 #include "proxy/http/wire.h"
@@ -157,6 +158,7 @@ class H2Session : public Wire {
   const Side side_;
   const HttpLimits& limits_;
   uint64_t& protocol_errors_;
+  H2Memory memory_;
   nghttp2_session* const nghttp2_;
   H2Gate gate_;
   std::optional<H2Gate::Fault> fault_;  // Found, not minded yet.

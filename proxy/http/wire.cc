@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace glia {
 namespace {
@@ -34,7 +35,11 @@ void Wire::opened_before(Slice already_read) {
 }
 
 void Wire::on_readable() {
-  for (int i = 0; i < kReadsPerTurn && may_read(); ++i) {
+  for (reads_ = 0; reads_ < kReadsPerTurn && may_read(); ++reads_) {
+    if (piping_) {
+      pause_reading(true);
+      return wire_piped();
+    }
     const std::size_t asked = read_size_;
     if (read_once() < asked) return;
   }
@@ -45,7 +50,16 @@ std::size_t Wire::read_once() {
   Block& block = loop_.read_block(asked);
   // A TLS stream takes blocks of the loop while it fills ours, and may make it drop this one.
   const Slice held(&block, block.data(), 0);
-  const IoResult got = stream_->read({block.data(), asked});
+  const std::size_t bytes = arrived(stream_->read({block.data(), asked}));
+  if (bytes == 0) return 0;
+  if (bytes == asked) read_size_ = std::min(kLargestRead, asked * 2);
+  if (bytes < asked / 4) read_size_ = std::max(kFirstRead, asked / 2);
+  wire_input(Slice(&block, block.data(), bytes));
+  return bytes;
+}
+
+// What a read said; returns its bytes.
+std::size_t Wire::arrived(const IoResult& got) {
   switch (got.state) {
     case IoResult::State::kWait: return 0;
     case IoResult::State::kEnd:
@@ -58,10 +72,29 @@ std::size_t Wire::read_once() {
   }
   bytes_read_ += got.bytes;
   last_activity_ = loop_.now();
-  if (got.bytes == asked) read_size_ = std::min(kLargestRead, asked * 2);
-  if (got.bytes < asked / 4) read_size_ = std::max(kFirstRead, asked / 2);
-  wire_input(Slice(&block, block.data(), got.bytes));
   return got.bytes;
+}
+
+std::optional<KernelPipe> Wire::read_pipe(std::size_t most) {
+  if (broken_ || ended_ || !takes_pipe()) return {};
+  std::optional<KernelPipe> pipe;
+  // After so many, the neighbours have their turn before the next event.
+  const bool may = ++reads_ <= kReadsPerTurn;
+  if (may) pipe = KernelPipe::borrow();
+  piping_ = !may || pipe;
+  if (pipe && arrived(stream_->read_into(*pipe, std::min(most, kLargestRead))) > 0) return pipe;
+  pause_reading(false);
+  return {};
+}
+
+void Wire::stop_piping() {
+  if (std::exchange(piping_, false)) pause_reading(false);
+}
+
+void Wire::write_pipe(KernelPipe pipe) {
+  CHECK(!out_pipe_ && pipe.held() > 0);
+  out_pipe_.emplace(std::move(pipe));
+  mark();
 }
 
 void Wire::on_writable() {
@@ -75,6 +108,7 @@ void Wire::break_with(const Error& error) {
   if (broken_) return;
   broken_ = true;
   out_.clear();
+  out_pipe_.reset();
   stream_->pause_reading(true);
   wire_broken(error);
 }
@@ -85,6 +119,7 @@ void Wire::break_with(const Error& error) {
 void Wire::writing_failed() {
   const Error error = stream_->error();
   out_.clear();
+  out_pipe_.reset();
   while (may_read() && read_once() > 0) {
   }
   break_with(error);
@@ -92,7 +127,7 @@ void Wire::writing_failed() {
 
 void Wire::flush() {
   if (!open_ || broken_) return;
-  bool moved = false;
+  const uint64_t before = bytes_written_;
   while (!out_.empty() && !blocked_) {
     std::array<std::string_view, kPieces> pieces;
     const std::size_t count = out_.front(pieces);
@@ -100,20 +135,25 @@ void Wire::flush() {
     for (std::size_t i = 0; i < count; ++i) given += pieces[i].size();
     const IoResult wrote = stream_->write({pieces.data(), count});
     if (wrote.state == IoResult::State::kError) return writing_failed();
-    if (wrote.state == IoResult::State::kDone) {
-      moved = true;
-      bytes_written_ += wrote.bytes;
-      last_activity_ = loop_.now();
-      out_.drop_front(wrote.bytes);
-    }
-    blocked_ = wrote.state != IoResult::State::kDone || wrote.bytes < given;
+    out_.drop_front(wrote.bytes);
+    bytes_written_ += wrote.bytes;
+    blocked_ = wrote.bytes < given;
   }
-  if (finish_ && !finished_ && out_.empty()) {
+  if (out_pipe_ && !blocked_) {
+    const IoResult wrote = stream_->write_from(*out_pipe_);
+    if (wrote.state == IoResult::State::kError) return writing_failed();
+    bytes_written_ += wrote.bytes;
+    blocked_ = out_pipe_->held() > 0;
+    if (!blocked_) out_pipe_.reset();
+  }
+  const bool moved = bytes_written_ > before;
+  if (moved) last_activity_ = loop_.now();
+  const bool finishing = finish_ && !finished_ && queued() == 0;
+  if (finishing) {
     finished_ = true;
-    moved = true;
     stream_->finish_writing();
   }
-  if (moved) wire_flushed();
+  if (moved || finishing) wire_flushed();
 }
 
 void Wire::pause_reading(bool paused) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "proxy/base/bytes.h"
+#include "proxy/net/kernel_pipe.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
 
@@ -19,6 +21,8 @@ class Wire : public Flushable, private Stream::Watcher {
   virtual void wire_opened() = 0;
   // Bytes that arrived. A slice that the codec keeps keeps its block.
   virtual void wire_input(Slice input) = 0;
+  // Bytes have arrived that whoever called read_pipe() is to take in the same way.
+  virtual void wire_piped() {}
   // The peer ended its side in an orderly way.
   virtual void wire_ended() = 0;
   // The stream is broken; nothing more can be read or written.
@@ -31,7 +35,17 @@ class Wire : public Flushable, private Stream::Watcher {
   void opened_before(Slice already_read);
 
   ByteQueue& out() { return out_; }
-  std::size_t queued() const { return out_.size(); }  // bytes
+  // bytes
+  std::size_t queued() const { return out_.size() + (out_pipe_ ? out_pipe_->held() : 0); }
+  // Large bodies may pass without a copy: by a pipe that is read here and one that is written. Nothing
+  // follows what is in a pipe before that has left.
+  bool takes_pipe() const { return open_ && !broken_ && stream_->takes_pipe(); }
+  bool has_room(std::size_t limit) const { return out_.size() < limit && !out_pipe_; }
+  void write_pipe(KernelPipe pipe);
+  // At most `most` bytes that have arrived; nothing if there are none. From then on, and until
+  // stop_piping(), wire_input() is given nothing.
+  std::optional<KernelPipe> read_pipe(std::size_t most);
+  void stop_piping();
   Stream& stream() { return *stream_; }
   EventLoop& loop() const { return loop_; }
   const ConnectionInfo& connection_info() const { return stream_->info(); }
@@ -58,21 +72,25 @@ class Wire : public Flushable, private Stream::Watcher {
   bool may_read() const { return !paused_ && !broken_ && !ended_; }
   // Returns how many bytes it gave to the codec.
   std::size_t read_once();
+  std::size_t arrived(const IoResult& got);
   void writing_failed();
   void break_with(const Error& error);
 
   EventLoop& loop_;
   std::unique_ptr<Stream> stream_;
   ByteQueue out_;
-  std::size_t read_size_;  // bytes asked of one read; grows while reads come back full
+  std::optional<KernelPipe> out_pipe_;  // Not empty. Leaves after out_.
+  std::size_t read_size_;               // bytes asked of one read; grows while reads come back full
   uint64_t bytes_read_ = 0;
   uint64_t bytes_written_ = 0;
   TimePoint last_activity_;
+  int reads_ = 0;  // In this turn.
   bool open_ = false;
   bool ended_ = false;  // The peer ended its side.
   bool broken_ = false;
   bool paused_ = false;
   bool blocked_ = false;  // A write moved less than it was given; wait for on_writable.
+  bool piping_ = false;   // What arrives is left to read_pipe().
   bool finish_ = false;   // End our side when the queue is empty.
   bool finished_ = false;
 };

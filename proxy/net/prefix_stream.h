@@ -17,6 +17,11 @@ class PrefixStream final : public Stream, private Stream::Watcher {
   void watch(Stream::Watcher& watcher) override { watcher_ = &watcher; }
   IoResult read(std::span<char> into) override { return under_->read(into); }
   IoResult write(std::span<const std::string_view> pieces) override;
+  bool takes_pipe() const override { return under_->takes_pipe(); }
+  IoResult read_into(KernelPipe& pipe, std::size_t most) override {
+    return under_->read_into(pipe, most);
+  }
+  IoResult write_from(KernelPipe& pipe) override { return under_->write_from(pipe); }
   void finish_writing() override { under_->finish_writing(); }
   bool flushed() const override { return under_->flushed(); }
   void abort() override { under_->abort(); }

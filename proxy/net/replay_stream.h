@@ -29,6 +29,11 @@ class ReplayStream final : public Stream, private Stream::Watcher, private Timer
   IoResult write(std::span<const std::string_view> pieces) override {
     return under_->write(pieces);
   }
+  bool takes_pipe() const override { return !leftover() && !ended_ && under_->takes_pipe(); }
+  IoResult read_into(KernelPipe& pipe, std::size_t most) override {
+    return under_->read_into(pipe, most);
+  }
+  IoResult write_from(KernelPipe& pipe) override { return under_->write_from(pipe); }
   void finish_writing() override { under_->finish_writing(); }
   bool flushed() const override { return under_->flushed(); }
   void abort() override { under_->abort(); }

@@ -22,6 +22,8 @@
 
 namespace glia {
 
+class KernelPipe;
+
 // What a TLS handshake established. Empty for clear text.
 struct TlsInfo {
   std::string alpn;         // Negotiated protocol, "" if none.
@@ -99,6 +101,13 @@ class Stream {
   // Gathers the pieces in order; may move fewer bytes than given. After kError, what had arrived
   // before can still be read; then read() returns kError as well.
   virtual IoResult write(std::span<const std::string_view> pieces) = 0;
+  // Do the two calls below work? Only bytes that nobody has to look at can stay in the kernel: those
+  // of a plain socket.
+  virtual bool takes_pipe() const { return false; }
+  // What read() and write() do, with bytes that go into an empty pipe, at most `most`, and come from it.
+  // A read may move less than there is.
+  virtual IoResult read_into(KernelPipe&, std::size_t /*most*/) { return {IoResult::State::kWait}; }
+  virtual IoResult write_from(KernelPipe&) { return {IoResult::State::kWait}; }
   // Ends our side once what was written has left (FIN, close_notify).
   virtual void finish_writing() = 0;
   // Has all that write() took, and the end if finish_writing() was called, been given to the system?

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "proxy/base/text.h"
+#include "proxy/net/kernel_pipe.h"
 #include "proxy/net/tcp.h"
 
 namespace glia {
@@ -108,26 +109,40 @@ void TcpStream::open() {
 }
 
 IoResult TcpStream::read(std::span<char> into) {
+  if (may_not_read() || into.empty()) return not_read();
+  ssize_t count;
+  do {
+    count = recv(fd_, into.data(), into.size(), 0);
+  } while (count < 0 && errno == EINTR);
+  if (count <= 0) return nothing_read(count);
+  drained_ = static_cast<std::size_t>(count) < into.size() && !write_failed_;
+  return {IoResult::State::kDone, static_cast<std::size_t>(count)};
+}
+
+IoResult TcpStream::read_into(KernelPipe& pipe, std::size_t most) {
+  if (may_not_read()) return not_read();
+  const long count = pipe.fill(fd_, most);
+  if (count <= 0) return nothing_read(count);
+  // A pipe may be full before the socket is empty; if so, the next event says it.
+  drained_ = static_cast<std::size_t>(count) < most && !write_failed_;
+  return {IoResult::State::kDone, static_cast<std::size_t>(count)};
+}
+
+IoResult TcpStream::not_read() const {
   if (state_ == State::kBroken) return {IoResult::State::kError};
-  if (ended_) return {IoResult::State::kEnd};
-  if (state_ != State::kOpen || drained_ || into.empty()) return {IoResult::State::kWait};
-  while (true) {
-    const ssize_t count = recv(fd_, into.data(), into.size(), 0);
-    if (count > 0) {
-      drained_ = static_cast<std::size_t>(count) < into.size() && !write_failed_;
-      return {IoResult::State::kDone, static_cast<std::size_t>(count)};
-    }
-    if (count < 0 && errno == EINTR) continue;
-    // The end after a reset is not an orderly one: writing took the error from the socket.
-    if (write_failed_) return fail(doing_, error_number_);
-    if (count == 0) {
-      ended_ = true;
-      return {IoResult::State::kEnd};
-    }
-    if (errno != EAGAIN) return fail("read from", errno);
-    drained_ = true;
-    return {IoResult::State::kWait};
+  return {ended_ ? IoResult::State::kEnd : IoResult::State::kWait};
+}
+
+IoResult TcpStream::nothing_read(ssize_t count) {
+  // The end after a reset is not an orderly one: writing took the error from the socket.
+  if (write_failed_) return fail(doing_, error_number_);
+  if (count == 0) {
+    ended_ = true;
+    return {IoResult::State::kEnd};
   }
+  if (errno != EAGAIN) return fail("read from", errno);
+  drained_ = true;
+  return {IoResult::State::kWait};
 }
 
 namespace {
@@ -165,6 +180,17 @@ IoResult TcpStream::write(std::span<const std::string_view> pieces) {
   if (blocked_) want(wants_reading(), true);
   if (moved == 0) return {IoResult::State::kWait};
   return {IoResult::State::kDone, moved};
+}
+
+IoResult TcpStream::write_from(KernelPipe& pipe) {
+  if (state_ == State::kBroken || write_failed_) return {IoResult::State::kError};
+  if (state_ != State::kOpen || blocked_) return {IoResult::State::kWait};
+  const long moved = pipe.drain(fd_);
+  if (moved < 0 && errno != EAGAIN) return fail_writing(errno);
+  blocked_ = pipe.held() > 0;
+  if (blocked_) want(wants_reading(), true);
+  if (moved <= 0) return {IoResult::State::kWait};
+  return {IoResult::State::kDone, static_cast<std::size_t>(moved)};
 }
 
 void TcpStream::finish_writing() {

@@ -19,6 +19,9 @@ class TcpStream final : public Stream, private FdWatch {
   void watch(Watcher& watcher) override { watcher_ = &watcher; }
   IoResult read(std::span<char> into) override;
   IoResult write(std::span<const std::string_view> pieces) override;
+  bool takes_pipe() const override { return true; }
+  IoResult read_into(KernelPipe& pipe, std::size_t most) override;
+  IoResult write_from(KernelPipe& pipe) override;
   void finish_writing() override;
   void abort() override;
   void pause_reading(bool paused) override;
@@ -34,6 +37,9 @@ class TcpStream final : public Stream, private FdWatch {
   void on_event(uint8_t what) override;
   void finish_connecting();
   void open();
+  bool may_not_read() const { return state_ != State::kOpen || ended_ || drained_; }
+  IoResult not_read() const;
+  IoResult nothing_read(ssize_t count);
   IoResult fail(const char* doing, int error_number);
   IoResult fail_writing(int error_number);
   void break_now(const char* doing, int error_number);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/base/text.h"
+#include "proxy/net/kernel_pipe.h"
 
 namespace glia {
 
@@ -105,6 +106,21 @@ IoResult SimStream::write(std::span<const std::string_view> pieces) {
     arrive(Arrival::Kind::kReset, fabric_.latency());
   }
   return {IoResult::State::kDone, count};
+}
+
+IoResult SimStream::read_into(KernelPipe& pipe, std::size_t most) {
+  std::string bytes(std::min(most, KernelPipe::kPutAtMost), '\0');
+  const IoResult got = read(bytes);
+  if (got.bytes > 0) pipe.put(std::string_view(bytes).substr(0, got.bytes));
+  return got;
+}
+
+IoResult SimStream::write_from(KernelPipe& pipe) {
+  const std::string bytes = pipe.take();
+  const std::string_view piece = bytes;
+  const IoResult wrote = write({&piece, 1});
+  if (wrote.bytes < bytes.size()) pipe.put(piece.substr(wrote.bytes));
+  return wrote;
 }
 
 void SimStream::finish_writing() {

@@ -19,6 +19,9 @@ class SimStream final : public Stream, private Timer {
   void watch(Watcher& watcher) override { watcher_ = &watcher; }
   IoResult read(std::span<char> into) override;
   IoResult write(std::span<const std::string_view> pieces) override;
+  bool takes_pipe() const override { return true; }
+  IoResult read_into(KernelPipe& pipe, std::size_t most) override;
+  IoResult write_from(KernelPipe& pipe) override;
   void finish_writing() override;
   void abort() override { aborted_ = true; }
   void pause_reading(bool paused) override;

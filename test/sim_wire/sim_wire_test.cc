@@ -196,10 +196,12 @@ class Wire {
   void run() {
     constexpr int kCallers = 6;
     for (int i = 0; i < kCallers; ++i) {
-      const Caller::Habits habits{.calls = 6,
-                                  .mood = mood_,
-                                  .largest_body = 60'000,
-                                  .pause_one_in = random_.below(4) == 0 ? 3 : 50};
+      const Caller::Habits habits{
+          .calls = 6,
+          .mood = mood_,
+          // Above 64 KiB, HTTP/1 passes bodies through a pipe.
+          .largest_body = uint64_t{random_.below(4) == 0 ? 300'000u : 60'000u},
+          .pause_one_in = random_.below(4) == 0 ? 3 : 50};
       callers_.emplace_back(world_, *clients_[static_cast<std::size_t>(i) % 2], tally_,
                             world_.seed() * 10 + static_cast<uint64_t>(i), habits);
       callers_.back().start();
