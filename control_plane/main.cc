@@ -11,6 +11,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 #include "proxy/base/version.h"
+#include "proxy/net/process.h"
 #include "proxy/net/signals.h"
 
 namespace glia {
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
   if (!address) return fail(std::move(address).error().in("--listen"));
   door.listen = *address;
   ::umask(0077);  // Whatever we make holds secrets.
+  hide_memory();
   return run(options, door);
 }
 

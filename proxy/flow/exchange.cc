@@ -59,7 +59,7 @@ Exchange::~Exchange() {
 std::optional<Reply> Exchange::check_request() {
   Request& wanted = request();
   wanted.authority = canonical_authority(wanted.authority, wanted.scheme, *arena());
-  if (wanted.path != "*") {
+  if (wanted.path != "*" && !wanted.is_connect()) {
     const CanonicalPath canonical = canonical_path(wanted.path, manager().path_rules, *arena());
     if (!canonical.fault.empty()) return refused({400, canonical.fault});
     wanted.path = canonical.path;
@@ -184,6 +184,7 @@ WatchLimits Exchange::limits() const {
                      .rate = {.bytes_per_second = 0}};
   if (route_ == nullptr) return limits;
   limits.rate = route_->rate;
+  if (limits.rate.bytes_per_second > 0) limits.stall = Watch::kTakesNothing;
   // A caller that streams messages may pause between them as long as it likes.
   if (grpc_) limits.rate.bytes_per_second = 0;
   if (!route_->forward) return limits;
@@ -235,6 +236,11 @@ Error Exchange::out_of_time() {
                             deadline_name_, ")"));
     case Watch::Rang::kSlowSender: return too_slow("the client sent of its request");
     case Watch::Rang::kSlowReader: return too_slow("the client took of the answer");
+    case Watch::Rang::kStalledReader:
+      ++stats.too_slow;
+      return late(Fault::kDownstream,
+                  cat("the client took nothing of the answer that waits for it for ",
+                      to_ms(limits.stall), " ms"));
     case Watch::Rang::kResponse:
     case Watch::Rang::kNotYet: break;
   }
@@ -259,11 +265,16 @@ GrpcStatus Exchange::grpc_status_of(const Error& error) const {
 }
 
 Task<void> Exchange::answer(Reply reply) {
+  // What only looks like a tunnel would be read as one.
+  if (reply && request().switches(reply->status) && upstream_.answering == nullptr) {
+    reply = Error(ErrorKind::kInternal, Fault::kSelf,
+                  cat("only an upstream can agree to ", request().upgrade));
+  }
   Response response = reply ? std::move(*reply) : refuse(reply.error());
   if (reply && grpc_) response = answer_for_grpc(*this, std::move(response));
   status_ = response.status;
   watch_.answering();
-  if (status_ == 101) watch_.tunnel();
+  if (request().switches(status_)) watch_.tunnel();
   append_via(manager(), response);
   if (watch_.rang() != Watch::Rang::kNotYet) {
     // Out of time before there was an answer: ours does not wait for ever for a client to take it.

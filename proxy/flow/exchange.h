@@ -56,6 +56,8 @@ class Exchange final : private Watch::Owner {
   TimePoint began() const { return stream_.began(); }
   // The client speaks gRPC: whatever happens, it is answered with a gRPC status.
   bool is_grpc() const { return grpc_; }
+  // When the last byte of the request came, or nothing if it has not.
+  std::optional<TimePoint> request_ended_at() const { return watch_.request_ended_at(); }
   // When all must be over: what the caller said with grpc-timeout, or max_stream_duration if that
   // is sooner.
   std::optional<TimePoint> deadline() const { return deadline_; }

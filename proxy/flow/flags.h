@@ -23,6 +23,7 @@ enum class ResponseFlag : uint8_t {
   kDurationTimeout,        // DT
   kOverload,               // OM
   kLocalReset,             // LR
+  kRetryLimit,             // URX
   kCount,
 };
 

@@ -168,6 +168,34 @@ TEST_P(Path, AnswersWhenTheRoutesTimeRunsOut) {
   EXPECT_EQ(t.upstream("10.0.1.1").active(), 0u) << "the upstream was not told";
 }
 
+// K6 of the checklist of faults: all times of a request are by the monotonic clock.
+TEST_P(Path, TakesNoNoticeOfTheCalendar) {
+  constexpr Duration kTenYears = 10 * 365 * 24h;
+  for (const Duration shift : {Duration(1h), Duration(-1h), Duration(kTenYears), -kTenYears}) {
+    SimWorld world(7);
+    MeshWorld t(world, down(), up());
+    t.upstream("10.0.1.1").replies(200, "late", 5s);
+    t.route().forward->timeout = 6s;
+    t.start();
+    EXPECT_EQ(t.get().status, 200);
+    const auto answer = t.client().send({});
+    t.advance(1s);
+    world.time().shift_wall_clock(shift);
+    t.advance(3900ms);
+    EXPECT_FALSE(answer->finished);
+    t.advance(200ms);
+    EXPECT_EQ(answer->status, 200);
+    t.route().forward->timeout = 2s;
+    t.publish();
+    const auto late = t.client().send({});
+    world.time().shift_wall_clock(-shift);
+    t.advance(1900ms);
+    EXPECT_FALSE(late->finished);
+    t.advance(200ms);
+    EXPECT_EQ(late->status, 504);
+  }
+}
+
 TEST_P(Path, AnswersInTimeThoughNoUpstreamTookTheRequest) {
   SimWorld world(20);
   MeshWorld t(world, down(), up());

@@ -5,7 +5,7 @@
 #include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
-#include "proxy/flow/kept_body.h"
+#include "proxy/flow/retry.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
@@ -170,27 +170,101 @@ Response redirect(const RedirectAction& action, const Route& route, Exchange& ex
   return response;
 }
 
+// May a CONNECT take this route? Null status: yes.
+Refusal check_connect(const Exchange& exchange, const ForwardAction& action) {
+  const bool as_manager = action.connect == ConnectAction::kAsManager;
+  const bool allowed =
+      as_manager ? exchange.manager().connect : action.connect != ConnectAction::kRefuse;
+  if (!exchange.request().is_connect() || allowed) return {};
+  return {405, "CONNECT is not allowed on this route (upgrade_configs)"};
+}
+
+Error cannot_upgrade(Exchange& exchange) {
+  return Error(ErrorKind::kProtocol, Fault::kUpstream,
+               cat("cluster ", exchange.upstream().cluster, " speaks HTTP/2, and the upgrade to ",
+                   exchange.request().upgrade,
+                   " needs HTTP/1.1, or allow_connect in the cluster's http2_protocol_options and "
+                   "an upstream that offers extended CONNECT (RFC 8441)"));
+}
+
+// Rings when an attempt had no answer within per_try_timeout, while no more of the request is to come.
+class TryAlarm final : public Alarm {
+ public:
+  TryAlarm(Exchange& exchange, Duration limit)
+      : Alarm(exchange.loop()), exchange_(exchange), began_(loop_.now()), limit_(limit) {
+    start(limit);
+  }
+
+ private:
+  void fire() override {
+    const auto ended = exchange_.request_ended_at();
+    if (!ended) return start(limit_);
+    const TimePoint due = std::max(*ended, began_) + limit_;
+    if (loop_.now() < due) return start(due - loop_.now());
+    ring();
+  }
+  Exchange& exchange_;
+  const TimePoint began_;
+  const Duration limit_;
+};
+
+Task<Reply> wait_head(Call& call) { co_return co_await head_of(call); }
+
+Task<Reply> head_within(Exchange& exchange, Call& call, Cluster& cluster, Duration limit) {
+  TryAlarm alarm(exchange, limit);
+  std::optional<Reply> head = co_await until(alarm, wait_head(call));
+  if (head) co_return std::move(*head);
+  ++cluster.stats().try_timeouts;
+  co_return Error(ErrorKind::kTimeout, Fault::kUpstream,
+                  cat("cluster ", exchange.upstream().cluster, " did not answer an attempt within ",
+                      to_ms(limit), " ms (per_try_timeout of route ", exchange.route()->name, ")"));
+}
+
+// A retry that a policy asked for, while it waits for its answer.
+class CountedRetry {
+ public:
+  CountedRetry(Cluster& cluster, bool counts) : cluster_(counts ? &cluster : nullptr) {
+    if (cluster_ != nullptr) ++cluster_->stats().retries_active;
+  }
+  CountedRetry(const CountedRetry&) = delete;
+  ~CountedRetry() {
+    if (cluster_ != nullptr) --cluster_->stats().retries_active;
+  }
+
+ private:
+  Cluster* const cluster_;
+};
+
 // Sends the request to one endpoint of `cluster`; one that does not answer is added to `tried`.
-Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
+Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried, bool retrying) {
   ++exchange.upstream().attempts;
   exchange.upstream().reset_code.reset();
+  exchange.upstream().head_after.reset();
+  exchange.upstream().grpc_status.clear();
   const TimePoint began = exchange.loop().now();
-  Result<Lease> lease = co_await cluster.lease(tried, &exchange.connection());
+  const bool ends_here = exchange.request().is_connect() &&
+                         exchange.route()->forward->connect == ConnectAction::kTerminate;
+  Result<Lease> lease = co_await cluster.lease(tried, &exchange.connection(),
+                                               ends_here ? Carries::kBytes : Carries::kHttp);
   if (!lease) {
     if (!tried.failed.empty()) exchange.upstream().address = tried.failed.back();
     co_return std::move(lease).error();
   }
   report_endpoint(exchange, *lease);
   exchange.forward_deadline();
-  const std::string_view upgrade = exchange.request().upgrade;
-  if (!upgrade.empty() && lease->connection().protocol() != Protocol::kHttp1) {
-    co_return Error(ErrorKind::kProtocol, Fault::kUpstream,
-                    cat("cluster ", exchange.upstream().cluster,
-                        " speaks HTTP/2, and the upgrade to ", upgrade, " needs HTTP/1.1"));
+  const bool upgrade = !exchange.request().upgrade.empty();
+  if (upgrade && !lease->connection().takes_upgrade(exchange.request())) {
+    co_return cannot_upgrade(exchange);
   }
   const bool alone = lease->connection().protocol() == Protocol::kHttp1;
+  // The lease's: the one that was asked may be gone by now.
+  Cluster& asked = lease->endpoint().cluster();
+  const CountedRetry counted(asked, retrying);
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
-  Reply response = co_await head_of(*call);
+  const auto& policy = exchange.route()->forward->retry;
+  const Duration limit = policy ? policy->per_try_timeout : Duration::zero();
+  Reply response = limit > 0s ? co_await head_within(exchange, *call, asked, limit)
+                              : Reply(co_await head_of(*call));
   if (!response) {
     exchange.upstream().reset_code = call->reset_code();
     tried.failed.push_back(lease->endpoint().config().address);
@@ -211,33 +285,10 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
   co_return response;
 }
 
-// What may still be tried for one request.
-class Chances {
- public:
-  explicit Chances(Request& request) {
-    if (request.body == nullptr) return;
-    auto kept = std::make_unique<KeptBody>(std::move(request.body));
-    kept_ = kept.get();
-    request.body = std::move(kept);
-  }
-  // Takes one for another attempt after `error`.
-  bool take(const Error& error) {
-    if (error.retry() != Retry::kSafe || (kept_ != nullptr && !kept_->rewind())) return false;
-    // An endpoint or a connection that was leaving says nothing about the next one.
-    if (error.kind() == ErrorKind::kClosed) return ++moves_ < Router::kMoves;
-    return ++failures_ < Router::kAttempts;
-  }
-  void answered() {
-    if (kept_ != nullptr) kept_->forget();
-  }
-
- private:
-  KeptBody* kept_ = nullptr;  // In the request.
-  int failures_ = 0;
-  int moves_ = 0;
-};
-
 Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
+  if (const Refusal no = check_connect(exchange, action); no.status != 0) {
+    co_return exchange.refused(no);
+  }
   const WeightedCluster& chosen = choose(action, exchange.site().context().random);
   exchange.upstream().cluster = chosen.cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
@@ -247,7 +298,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
     apply_additions(mutation, exchange.request().headers);
   }
   apply_additions(chosen.request_headers, exchange.request().headers);
-  Chances chances(exchange.request());
+  Chances chances(exchange, action);
   Tried tried;
   for (;;) {
     // Looked up each time: the cluster may have been replaced while an attempt waited.
@@ -258,13 +309,17 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
                           ", which is not configured"));
     }
     if (exchange.upstream().attempts > 0) ++cluster->stats().retries;
-    Reply reply = co_await attempt(exchange, *cluster, tried);
-    if (reply) {
+    Reply reply = co_await attempt(exchange, *cluster, tried, chances.retrying());
+    if (!chances.take(reply, exchange.site().clusters().find(chosen.cluster))) {
       chances.answered();
-      apply_additions(chosen.response_headers, reply->headers);
+      if (reply) apply_additions(chosen.response_headers, reply->headers);
       co_return reply;
     }
-    if (!chances.take(reply.error())) co_return reply;
+    if (reply) tried.failed.push_back(exchange.upstream().address);
+    reply = Error(ErrorKind::kClosed, Fault::kUpstream, "tried again");  // Ends the call.
+    if (const Duration pause = chances.pause(); pause > 0s) {
+      co_await sleep_for(exchange.loop(), pause);
+    }
   }
 }
 

@@ -298,6 +298,21 @@ TEST_P(Streams, OfASlowReaderAreCut) {
   EXPECT_LE(world.passed(), 42s);
 }
 
+// D14: a call may pause, but a caller that leaves what waits for it alone is given up.
+TEST_P(Streams, OfACallerThatTakesNothingAreCut) {
+  SimWorld world(15, {.pipe_capacity = 4096});
+  const auto t = make(world);
+  LiveCall& call = t->begin({{"content-type", "application/grpc"}});
+  t->mesh.advance(100s);
+  EXPECT_FALSE(t->seen().gone) << "nothing waits for it";
+  const Duration before = world.passed();
+  call.reads = false;
+  t->seen().answer.say(std::string(4 << 20, 'x'));
+  ASSERT_TRUE(world.run_until([&] { return t->seen().gone; }, 80s));
+  EXPECT_GE(world.passed() - before, 30s);
+  EXPECT_LE(world.passed() - before, 62s);
+}
+
 TEST_P(Streams, MayBeSlowWhereTheRouteSaysSo) {
   SimWorld world(16, {.pipe_capacity = 4096});
   const auto t = make(world);

@@ -8,6 +8,7 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
   limits_ = limits;
   idle_at_ = loop_.now() + limits_.idle;
   sample_at_ = loop_.now() + limits_.rate.window;
+  stall_at_ = loop_.now() + limits_.stall;
   if (request_ended) return this->request_ended();
   if (limits_.request > 0s && !request_by_) request_by_ = loop_.now() + limits_.request;
   if (limits_.response > 0s) response_by_ = loop_.now() + limits_.response;
@@ -16,7 +17,7 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
 
 void Watch::request_ended() {
   request_by_.reset();
-  request_over_ = true;
+  request_ended_at_ = loop_.now();
   client_owes_ = false;
   if (limits_.response > 0s) response_by_ = loop_.now() + limits_.response;
   if (rang_ == Rang::kNotYet) restart();
@@ -42,6 +43,7 @@ void Watch::clients_turn() {
 void Watch::restart() {
   TimePoint at = TimePoint::max();
   if (limits_.idle > 0s) at = idle_at_;
+  if (limits_.stall > 0s) at = std::min(at, stall_at_);
   if (limits_.rate.bytes_per_second > 0) at = std::min(at, sample_at_);
   if (request_by_) at = std::min(at, *request_by_);
   if (response_by_) at = std::min(at, *response_by_);
@@ -67,7 +69,17 @@ Watch::Rang Watch::due(TimePoint now) {
   if (response_by_ && now >= *response_by_) return Rang::kResponse;
   if (request_by_ && now >= *request_by_) return Rang::kRequest;
   if (stands_still(now)) return Rang::kIdle;
+  if (takes_nothing(now)) return Rang::kStalledReader;
   return too_slow(now);
+}
+
+// Counted in whole windows: after one to two.
+bool Watch::takes_nothing(TimePoint now) {
+  if (limits_.stall == 0s || now < stall_at_) return false;
+  const Sample before = stall_;
+  stall_ = {.taken = stream_.response_bytes(), .holds = client_holds_};
+  stall_at_ = now + limits_.stall;
+  return before.holds && stall_.holds && stall_.taken == before.taken;
 }
 
 bool Watch::stands_still(TimePoint now) {

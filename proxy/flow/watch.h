@@ -1,5 +1,6 @@
 // Watch: tells an exchange that a time of its ran out: for the request to arrive, for the answer, for
-// the whole exchange, without any movement, or at less than the least rate.
+// the whole exchange, without any movement, at less than the least rate, or while a client takes
+// nothing at all.
 //
 // One timer serves all: it is set to the nearest moment and looks at the counts of bytes when it
 // fires, so that moving bytes costs nothing.
@@ -23,6 +24,8 @@ struct WatchLimits {
   std::optional<TimePoint> deadline;  // Of the whole exchange.
   // What a client must send of its request before the answer begins, and take of the answer.
   MinimumRate rate;
+  // In which a client that is waited for must take something of the answer; 0: none.
+  Duration stall{0};
 };
 
 class Watch final : public Alarm {
@@ -34,7 +37,8 @@ class Watch final : public Alarm {
     kIdle,
     kDeadline,
     kSlowSender,
-    kSlowReader
+    kSlowReader,
+    kStalledReader
   };
   // Told when the alarm rings while no until() is in progress: the head is on its way already.
   class Owner {
@@ -50,6 +54,10 @@ class Watch final : public Alarm {
   // Ends by `request_ended` whether the request's body, if it has one, is all there. Called again when
   // the route's limits are known, or only then; the time for the request goes on.
   void begin(const WatchLimits& limits, bool request_ended);
+  // A client that is waited for takes something of the answer in so long, also in gRPC calls: else
+  // 100 streams without a window would hold their upstreams for as long as they like (D14 of the
+  // checklist of attacks).
+  static constexpr Duration kTakesNothing = 30s;
   // The response's time counts from here.
   void request_ended();
   // A piece of the request is on its way up: the response's time counts, anew, ...
@@ -59,8 +67,11 @@ class Watch final : public Alarm {
   // The answer begins: from here on the request may take its time.
   void answering();
   // What the response's body said when it was last asked: one that gave data and is not asked again
-  // waits for the client.
-  void response_polled(Body::State state) { client_holds_ = state == Body::State::kData; }
+  // waits for the client. So does one that has ended while the exchange has not, unless that is a
+  // tunnel's and the other way goes on.
+  void response_polled(Body::State state) {
+    client_holds_ = state == Body::State::kData || (state == Body::State::kEnd && !tunnel_);
+  }
   // It has rung, and the owner has said what there was to say: rings again after this time.
   void ring_again(Duration after) { start(after); }
   // The connection goes on with another protocol: only standing still, and the deadline, end it.
@@ -68,9 +79,11 @@ class Watch final : public Alarm {
     request_by_.reset();
     response_by_.reset();
     limits_.response = 0s;
+    tunnel_ = true;
   }
   Rang rang() const { return rang_; }
-  bool request_over() const { return request_over_; }
+  bool request_over() const { return request_ended_at_.has_value(); }
+  std::optional<TimePoint> request_ended_at() const { return request_ended_at_; }
   const WatchLimits& limits() const { return limits_; }
 
  private:
@@ -86,6 +99,7 @@ class Watch final : public Alarm {
   void rung_late() override { owner_.on_late(rang_); }
   Rang due(TimePoint now);
   bool stands_still(TimePoint now);
+  bool takes_nothing(TimePoint now);
   Rang too_slow(TimePoint now);
 
   ServerStream& stream_;
@@ -93,14 +107,17 @@ class Watch final : public Alarm {
   WatchLimits limits_;
   TimePoint idle_at_;
   TimePoint sample_at_;
+  TimePoint stall_at_;
   std::optional<TimePoint> request_by_;
   std::optional<TimePoint> response_by_;
+  std::optional<TimePoint> request_ended_at_;
   TimePoint armed_ = TimePoint::max();  // What the timer is set to; it may be earlier than needed.
   uint64_t moved_ = 0;
   Sample sample_;
+  Sample stall_;
   Rang rang_ = Rang::kNotYet;
-  bool request_over_ = false;
   bool answering_ = false;
+  bool tunnel_ = false;
   bool client_owes_ = false;   // The upstream waits for more of the request.
   bool client_holds_ = false;  // More of the response than may be queued waits for the client.
 };

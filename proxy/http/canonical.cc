@@ -104,7 +104,10 @@ CanonicalPath canonical_path(std::string_view target, const PathRules& rules, Ar
           .redirect = decoded.slashes && rules.escaped_slashes == EscapedSlashes::kRedirect};
 }
 
-std::string_view usual_port(std::string_view scheme) { return scheme == "https" ? ":443" : ":80"; }
+std::string_view usual_port(std::string_view scheme) {
+  if (scheme.empty()) return "";
+  return scheme == "https" ? ":443" : ":80";
+}
 
 std::string_view canonical_authority(std::string_view authority, std::string_view scheme,
                                      Arena& arena) {
@@ -115,7 +118,7 @@ std::string_view canonical_authority(std::string_view authority, std::string_vie
   while (host.size() > 1 && host.ends_with('.')) host.remove_suffix(1);
   std::string_view number = port.substr(std::min<std::size_t>(1, port.size()));
   while (number.size() > 1 && number.front() == '0') number.remove_prefix(1);
-  const bool named = !port.empty() && number != usual_port(scheme).substr(1);
+  const bool named = !port.empty() && (scheme.empty() || number != usual_port(scheme).substr(1));
   const bool lower = std::ranges::none_of(host, syntax_detail::is_upper);
   const std::size_t size = host.size() + (named ? 1 + number.size() : 0);
   if (lower && size == authority.size()) return authority;

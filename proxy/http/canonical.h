@@ -39,7 +39,7 @@ CanonicalPath canonical_path(std::string_view path, const PathRules& rules, Aren
 std::string_view canonical_authority(std::string_view authority, std::string_view scheme,
                                      Arena& arena);
 
-// ":443" for https, else ":80".
+// ":443" for https, ":80" for http; "" for none, as CONNECT has: its port is always said.
 std::string_view usual_port(std::string_view scheme);
 
 }  // namespace glia

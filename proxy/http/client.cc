@@ -37,6 +37,9 @@ class DetectingClient final : public ClientConnection,
   uint64_t calls_started() const override {
     return codec_ != nullptr ? codec_->calls_started() : 0;
   }
+  bool takes_upgrade(const Request& request) const override {
+    return codec_ != nullptr && codec_->takes_upgrade(request);
+  }
   std::unique_ptr<Call> start(Request& request) override {
     CHECK(codec_ != nullptr);
     return codec_->start(request);

@@ -67,8 +67,10 @@ class ClientConnection : public Reapable {
   virtual std::size_t most_calls() const = 0;
   virtual std::size_t active_calls() const = 0;
   virtual uint64_t calls_started() const = 0;
-  // Sends `request` (which lives until the call is destroyed) and pumps its body.
-  // Needs capacity() > 0.
+  // Whether it can carry the upgrade that `request` asks for; needs on_connected().
+  virtual bool takes_upgrade(const Request&) const { return true; }
+  // Sends `request` (which lives until the call is destroyed) and pumps its body; of one that asks for
+  // an upgrade only when the peer has agreed. Needs capacity() > 0.
   virtual std::unique_ptr<Call> start(Request& request) = 0;
   // No new calls; ends when the last one has.
   virtual void drain() = 0;

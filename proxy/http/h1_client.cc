@@ -2,6 +2,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/http/syntax.h"
+#include "proxy/http/websocket.h"
 
 namespace glia {
 
@@ -244,7 +245,7 @@ H1Call::~H1Call() {
 
 void H1Call::start() {
   request_framing_ = framing_of(request_);
-  write_head(connection_->out(), request_, request_framing_);
+  write_request_head();
   if (request_.body == nullptr || !request_.upgrade.empty()) {
     request_sent_ = true;
     return;
@@ -253,10 +254,34 @@ void H1Call::start() {
   pump_.start();
 }
 
+void H1Call::write_request_head() {
+  Headers& headers = request_.headers;
+  const bool keyless = request_.upgrade == kWebSocket && !headers.has(kWebSocketKey);
+  if (keyless) {
+    websocket_key_ = make_websocket_key();
+    headers.add(kWebSocketKey, websocket_key_);
+  }
+  write_head(connection_->out(), request_, request_framing_);
+  if (keyless) headers.remove(kWebSocketKey);  // The next attempt makes one of its own.
+}
+
+// The answer to our key is for us alone (RFC 6455 section 4.1).
+bool H1Call::accepts_websocket() {
+  if (websocket_key_.empty() || response_.status != 101) return true;
+  const auto accept = response_.headers.get(kWebSocketAccept);
+  const bool good = accept && *accept == websocket_accept(websocket_key_);
+  response_.headers.remove(kWebSocketAccept);
+  return good;
+}
+
 Result<Response> H1Call::take_head() {
   if (!head_complete_) return *error_;
+  if (connection_ != nullptr && !accepts_websocket()) {
+    connection_->refuse("sec-websocket-accept is not the answer to sec-websocket-key");
+    return *error_;
+  }
   // Only now may bytes follow the request: before, they would have been read as another one.
-  if (response_.status == 101 && connection_ != nullptr) {
+  if (request_.switches(response_.status) && connection_ != nullptr) {
     switched_ = true;
     request_sent_ = false;
     request_framing_ = {H1Framing::Kind::kUntilClose, 0};

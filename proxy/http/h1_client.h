@@ -64,6 +64,8 @@ class H1Call final : public Call, private Sink {
   void write_pipe(KernelPipe pipe) override;
   void end(const Headers* trailers) override;
   void abort() override;
+  void write_request_head();
+  bool accepts_websocket();
 
   H1Client* connection_;  // Null once cut off.
   EventLoop& loop_;
@@ -84,7 +86,8 @@ class H1Call final : public Call, private Sink {
   bool request_sent_ = false;
   bool switched_ = false;  // Both sides go on with the protocol that the request asked for.
   bool stopped_ = false;
-  Task<Result<void>> pump_;  // Last: destroyed first.
+  std::string websocket_key_;  // Ours: the client's side of the proxy has none (RFC 8441).
+  Task<Result<void>> pump_;    // Last: destroyed first.
 };
 
 class H1Client final : public ClientCodec, private Wire, private Timer {

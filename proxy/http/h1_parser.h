@@ -115,11 +115,13 @@ class H1RequestParser final : public H1HeadParser {
   const char* version(const char* at, const char* end);
   const char* take_target(std::string_view text);
   const char* absolute_target(std::string_view text);
+  const char* connect_target(std::string_view text);
   bool special_field(std::string_view name, std::string_view value) override;
   bool host_field(std::string_view value);
   bool expect_field(std::string_view value);
   void upgrade_field(std::string_view value);
   void finish() override;
+  void finish_connect();
   void finish_old_version();
 
   const Http1Options& options_;
@@ -136,19 +138,23 @@ class H1ResponseParser final : public H1HeadParser {
  public:
   explicit H1ResponseParser(const HttpLimits& limits) : H1HeadParser(limits) {}
   // The next head goes to `response`; it answers a request with `method` that asked to go on with
-  // `upgrade`, if that is not "". Both views live as long.
+  // `upgrade`, if that is not "" (see Request::upgrade). Both views live as long.
   void begin(Response& response, std::string_view method, std::string_view upgrade = {});
 
   // After kDone.
   H1Framing framing() const;
   bool interim() const { return response_->status < 200 && !switched(); }
-  // The upstream goes on with the protocol that the request asked for.
-  bool switched() const { return response_->status == 101; }
+  // The upstream goes on with what the request asked for.
+  bool switched() const { return response_->status == 101 || opens_tunnel(); }
 
  private:
   const char* start_line(const char* at, const char* end) override;
   bool special_field(std::string_view name, std::string_view value) override;
   void finish() override;
+  // A CONNECT was agreed to.
+  bool opens_tunnel() const {
+    return upgrade_asked_ == Request::kConnect && response_->status / 100 == 2;
+  }
 
   Response* response_ = nullptr;
   std::string_view method_;

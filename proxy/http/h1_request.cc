@@ -124,10 +124,7 @@ const char* H1RequestParser::version(const char* at, const char* end) {
 
 const char* H1RequestParser::take_target(std::string_view text) {
   const std::string_view method = request_->method;
-  if (method == "CONNECT") {
-    if (!is_authority(text)) return refuse(400, "CONNECT needs a host and a port");
-    return refuse(405, "CONNECT is not allowed");
-  }
+  if (method == "CONNECT") return connect_target(text);
   if (method == "TRACE") return refuse(405, "TRACE is not allowed");
   if (text[0] == '/') {
     request_->path = headers().arena().copy(text);
@@ -164,6 +161,19 @@ const char* H1RequestParser::absolute_target(std::string_view text) {
   return text.data();
 }
 
+// RFC 9112 section 3.2.3: a host and a port, nothing else.
+const char* H1RequestParser::connect_target(std::string_view text) {
+  if (!is_authority(text) || host_of(text).size() == text.size()) {
+    return refuse(400, "CONNECT needs a host and a port");
+  }
+  if (!options_.connect) return refuse(405, "CONNECT is not allowed");
+  absolute_ = true;
+  request_->authority = headers().arena().copy(text);
+  request_->scheme = {};
+  request_->upgrade = Request::kConnect;
+  return text.data();
+}
+
 bool H1RequestParser::special_field(std::string_view name, std::string_view value) {
   switch (name.size()) {
     case 2:
@@ -192,6 +202,10 @@ bool H1RequestParser::host_field(std::string_view value) {
   if (has_host_) return refuse(400, "more than one host field"), true;
   if (!is_authority(value)) return refuse(400, "the host field is not a host and a port"), true;
   has_host_ = true;
+  if (request_->is_connect() && !equal_no_case(value, request_->authority) &&
+      !equal_no_case(value, host_of(request_->authority))) {
+    return refuse(400, "the host field is not the target of the CONNECT"), true;
+  }
   // The host of an absolute target wins (RFC 9112 section 3.2.2).
   if (!absolute_) request_->authority = headers().arena().copy(value);
   return true;
@@ -209,6 +223,7 @@ bool H1RequestParser::expect_field(std::string_view value) {
 // since it is deprecated (RFC 9113 section 3.1).
 void H1RequestParser::upgrade_field(std::string_view value) {
   ++upgrades_;
+  if (request_->is_connect()) return;
   for (const std::string& taken : options_.upgrades) {
     if (equal_no_case(value, taken)) request_->upgrade = headers().arena().copy(taken);
   }
@@ -218,10 +233,18 @@ void H1RequestParser::finish() {
   if (has_length_ && chunked_) refuse(400, "both content-length and transfer-encoding");
   if (old_version_) finish_old_version();
   if (!has_host_) refuse(400, "no host field");
+  if (request_->is_connect()) return finish_connect();
   // Only where no other request can be meant: a GET without a body that says it in one way.
   const bool clear = upgrade_ && upgrades_ == 1 && request_->method == "GET" && !chunked_ &&
                      !has_length_ && !old_version_;
   if (!clear) request_->upgrade = {};
+}
+
+// What follows it is the tunnel's, so that it cannot have a body of its own (RFC 9110 section 9.3.6).
+void H1RequestParser::finish_connect() {
+  if (has_length_ || chunked_) refuse(400, "CONNECT with content-length or transfer-encoding");
+  if (old_version_) refuse(505, "CONNECT needs HTTP/1.1");
+  expects_continue_ = false;
 }
 
 // HTTP/1.0 has no chunks (RFC 9112 section 6.1), no 100 and no connection that is kept here.

@@ -43,7 +43,8 @@ const char* H1ResponseParser::start_line(const char* at, const char* end) {
   if (response_->status < 100 || response_->status > 599) {
     return refuse(502, "the status is not between 100 and 599");
   }
-  if (response_->status == 101 && (upgrade_asked_.empty() || old_version_)) {
+  const bool asked = !upgrade_asked_.empty() && upgrade_asked_ != Request::kConnect;
+  if (response_->status == 101 && (!asked || old_version_)) {
     return refuse(502, "a switch of protocols that nobody asked for");
   }
   return stop + 2;
@@ -71,11 +72,12 @@ void H1ResponseParser::finish() {
   const int status = response_->status;
   const bool empty = status < 200 || status == 204;
   if (has_length_ && chunked_) refuse(502, "both content-length and transfer-encoding");
+  if (opens_tunnel()) return;  // Neither counts (RFC 9110 section 9.3.6).
   if (chunked_ && (empty || status == 304)) refuse(502, "transfer-encoding without a body");
   if (chunked_ && old_version_) refuse(502, "transfer-encoding in HTTP/1.0");
   // Many servers say "content-length: 0" with 204; it misleads nobody.
   if (has_length_ && length_ > 0 && empty) refuse(502, "content-length without a body");
-  if (switched() && !(names_asked_ && upgrade_)) {
+  if (status == 101 && !(names_asked_ && upgrade_)) {
     refuse(502, "a switch to another protocol than was asked for");
   }
   if (old_version_ && !keep_alive_) close_ = true;

@@ -116,15 +116,13 @@ Task<Sent> H1ServerStream::tunnel(Response response) {
 void H1ServerStream::write_response_head(const Response& response) {
   response_framing_ = framing_of(response, request_.method, chunks_);
   head_written_ = true;
-  if (response.status == 101) {
-    switched_ = true;
-    write_switch(connection_->out(), response, request_.upgrade);
-    connection_->mark();
-    return;
-  }
-  write_head(connection_->out(), response, response_framing_, request_.method,
-             connection_->after_response(*this));
   connection_->mark();
+  switched_ = request_.switches(response.status);
+  if (switched_ && !request_.is_connect()) {
+    return write_switch(connection_->out(), response, request_.upgrade);
+  }
+  const AfterThis after = switched_ ? AfterThis::kKeepAlive : connection_->after_response(*this);
+  write_head(connection_->out(), response, response_framing_, request_.method, after);
 }
 
 bool H1ServerStream::full() const {

@@ -124,7 +124,8 @@ bool response_has_body(std::string_view method, int status) {
 }
 
 H1Framing framing_of(const Response& response, std::string_view method, Chunks chunks) {
-  if (response.status == 101) return {H1Framing::Kind::kUntilClose, 0};
+  const bool tunnel = method == "CONNECT" && response.status / 100 == 2;
+  if (tunnel || response.status == 101) return {H1Framing::Kind::kUntilClose, 0};
   const auto length = response.body != nullptr ? response.body->length() : std::nullopt;
   if (!response_has_body(method, response.status)) {
     return {H1Framing::Kind::kNone, length.value_or(0)};
@@ -177,16 +178,17 @@ void write_switch(ByteQueue& out, const Response& response, std::string_view upg
 }
 
 void write_head(ByteQueue& out, const Request& request, const H1Framing& framing) {
+  const std::string_view target = request.is_connect() ? request.authority : request.path;
   char* const start =
-      out.reserve(kOwnLines + request.method.size() + request.path.size() +
-                  request.authority.size() + request.upgrade.size() + size_of(request.headers));
+      out.reserve(kOwnLines + request.method.size() + target.size() + request.authority.size() +
+                  request.upgrade.size() + size_of(request.headers));
   Cursor to(start);
-  to.put(request.method).put(" ").put(request.path).put(" HTTP/1.1\r\nhost: ");
+  to.put(request.method).put(" ").put(target).put(" HTTP/1.1\r\nhost: ");
   to.put(request.authority).put(kEnd);
   put_fields(to, request.headers);
   put_framing(to, framing);
   if (!request.upgrade.empty()) {
-    put_upgrade(to, request.upgrade);
+    if (!request.is_connect()) put_upgrade(to, request.upgrade);
   } else if (request.trailers_accepted) {
     to.put("te: trailers\r\nconnection: te\r\n");
   }

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <ctime>
+
 #include "proxy/base/pool.h"
 #include "proxy/http/h2_raw_test_support.h"
 #include "proxy/http/h2_session.h"
@@ -304,6 +306,85 @@ TEST_F(Attack, FloodsEndAtTheLimitOfTheirKind) {
     EXPECT_LE(batches, row.most);
     expect_ended(row.code);
   }
+}
+
+// CPU of this process, whatever else the machine does.
+Duration cpu_time() { return std::chrono::microseconds(std::clock() * 1'000'000 / CLOCKS_PER_SEC); }
+
+class Cost : public Attack {
+ protected:
+  // CPU of one of the `count` things in `all`, on a connection that has sent `first`: the least of
+  // some tries, so that only what it really takes counts.
+  Duration of(const std::string& first, const std::string& all, int count) {
+    Duration least = Duration::max();
+    for (int i = 0; i < 9; ++i) {
+      connect();
+      attacker->send(first);
+      settle();
+      const Duration before = cpu_time();
+      attacker->send(all);
+      settle(12);
+      least = std::min(least, (cpu_time() - before) / count);
+      attacker.reset();
+      settle(12);
+    }
+    return least;
+  }
+  template <class Make>
+  static std::string times(int count, Make make) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += make(i);
+    return all;
+  }
+};
+
+// Family D, its bar for work: no frame of an attack costs more than ten requests that are served.
+TEST_F(Cost, OfNoFrameOfAnAttackIsThatOfTenRequests) {
+  constexpr int kMany = 80;  // Below each limit.
+  const auto request = [](int i) { return headers(1 + 2 * i, kGet); };
+  const std::string hundred = times(100, request);
+  const Duration served = of("", times(kMany, request), kMany);
+  ASSERT_GT(served, Duration::zero());
+  struct Row {
+    const char* name;
+    std::string first, again;
+  };
+  FieldList wide = kGet;
+  while (wide.size() < 99) wide.emplace_back("a", "b");
+  const std::string bomb =
+      cat(block(kGet), "\x40", hpack_text("x"), hpack_text("v"), std::string(10'000, '\xbe'));
+  const auto window = [](int i) {
+    return settings({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, i % 2 == 0 ? 0x7fffffffu : 0u}});
+  };
+  const auto opened = [](int i) { return headers(1 + 2 * i, kPost, kEndHead); };
+  const std::string no_window = settings({{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0}});
+  const Row rows[] = {
+      {"D1 HEADERS and RST_STREAM", "",
+       times(kMany, [&](int i) { return request(i) + rst_stream(1 + 2 * i); })},
+      {"D4 PING", "", times(kMany, [](int) { return ping(); })},
+      {"D5 SETTINGS", "", times(kMany, [](int) { return settings(); })},
+      {"D6 PRIORITY", "",
+       times(kMany, [](int) { return frame(NGHTTP2_PRIORITY, 0, 3, big_endian(1, 4) + "x"); })},
+      {"D9 DATA of a byte", headers(1, kPost, kEndHead),
+       times(kMany, [](int) { return data(1, "x"); })},
+      {"D13 a hundred fields", "", times(kMany, [&](int i) { return headers(1 + 2 * i, wide); })},
+      {"D15 windows of 100 streams that wait", no_window + hundred, times(kMany, window)},
+      {"D16 HEADERS that open a stream", "", times(kMany, opened)},
+      {"D18 a stream too many", times(100, opened),
+       times(kMany, [&](int i) { return request(100 + i); })},
+      {"C22 an unknown type", "", times(kMany, [](int) { return frame(0x77, 0, 0, "what"); })},
+  };
+  for (const Row& row : rows) {
+    answer = std::string_view(row.name).starts_with("D15") ? 1'000'000 : 2;
+    allowed_more = 1 << 30;
+    const Duration cost = of(row.first, row.again, kMany);
+    EXPECT_LE(cost, 10 * served) << row.name << ": " << cost.count() << " ns, a request "
+                                 << served.count() << " ns";
+  }
+  // A block that says one field ten thousand times is given up while it is decoded.
+  const Duration cost = of("", frame(NGHTTP2_HEADERS, kEnd | kEndHead, 1, bomb), 1);
+  const auto fair = static_cast<int64_t>(bomb.size() / block(kGet).size());
+  EXPECT_LE(cost, 10 * fair * served) << "what as many bytes of requests cost: " << fair;
 }
 
 TEST_F(Attack, D4PingsOfAClientThatMeasuresRoundTripsAreAnswered) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proxy/base/text.h"
+#include "proxy/http/websocket.h"
 
 namespace glia {
 
@@ -60,8 +61,22 @@ void H2ClientStream::head_ended() {
   }
   length_ = decoder_->content_length();
   decoder_.reset();
+  if (asks_ != nullptr && response_->status / 100 == 2) open_tunnel();
   head_complete_ = true;
   head_slot_.wake(client_.ready());
+}
+
+// An extended CONNECT was the client's "Upgrade", whose answer is 101. The upstream need not look at the
+// client's key (RFC 8441 section 5.1); one that passes it on to HTTP/1.1, as Envoy does, has the answer.
+void H2ClientStream::open_tunnel() {
+  tunnel_ = true;
+  length_.reset();
+  if (asks_->is_connect()) return;
+  response_->status = 101;
+  const auto key = asks_->headers.get(kWebSocketKey);
+  if (asks_->upgrade == kWebSocket && key && !response_->headers.has(kWebSocketAccept)) {
+    response_->headers.add(kWebSocketAccept, websocket_accept(*key));
+  }
 }
 
 void H2ClientStream::on_closed(uint32_t code) {
@@ -110,10 +125,19 @@ void H2ClientStream::fail_request(const Error& error) {
 
 void H2ClientStream::abandon() {
   if (open() && !(input_ended_ && output_ended_)) {
-    reset(input_ended_ ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL,
+    reset(input_ended_ && !tunnel_ ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL,
           Error(ErrorKind::kReset, Fault::kSelf, "the call was cancelled"));
   }
   discard();
+}
+
+Result<Response> H2Call::take_head() {
+  Result<Response> head = stream_.take_head();
+  if (head && stream_.tunnel_) {
+    pump_ = carry(*stream_.asks_->body, stream_);
+    pump_.start();
+  }
+  return head;
 }
 
 H2Call::~H2Call() {
@@ -150,10 +174,16 @@ std::size_t H2Client::most_calls() const {
 }
 
 std::size_t H2Client::capacity() const {
-  if (!opened() || dead() || draining_) return 0;
+  if (!told_connected_ || dead() || draining_) return 0;
   if (!nghttp2_session_check_request_allowed(nghttp2())) return 0;
   const std::size_t most = most_calls();
   return most - std::min(most, open_streams());
+}
+
+bool H2Client::takes_upgrade(const Request& request) const {
+  if (request.is_connect()) return true;
+  return limits().allow_connect && nghttp2_session_get_remote_settings(
+                                       nghttp2(), NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 std::unique_ptr<Call> H2Client::start(Request& request) {
@@ -162,12 +192,14 @@ std::unique_ptr<Call> H2Client::start(Request& request) {
   auto* const stream = new H2ClientStream(*this, request);
   auto call = std::make_unique<H2Call>(*stream);
   // Asked before it is awaited: the head and the first bytes leave in one write.
-  Body* const body = request.body.get();
+  const bool upgrade = !request.upgrade.empty();
+  Body* const body = upgrade ? nullptr : request.body.get();
   Body::Piece first{Body::State::kEnd, {}};
   if (body != nullptr) first = body->poll();
   const Headers* const trailers =
       body != nullptr && first.state == Body::State::kEnd ? body->trailers() : nullptr;
-  const bool ends = first.state == Body::State::kEnd && (trailers == nullptr || trailers->empty());
+  const bool ends =
+      !upgrade && first.state == Body::State::kEnd && (trailers == nullptr || trailers->empty());
 
   const auto list = encode(request, *stream->arena());
   const nghttp2_data_provider2 provider = H2Session::provider(*stream);
@@ -184,7 +216,8 @@ std::unique_ptr<Call> H2Client::start(Request& request) {
   H2Session::opened(*stream, id);
   mark();
   stream->output_ended_ = ends;
-  if (ends) return call;
+  if (upgrade) stream->asks_ = &request;
+  if (ends || upgrade) return call;
   if (first.state == Body::State::kData) stream->write(std::move(first.data));
   if (first.state == Body::State::kEnd) {
     stream->end(trailers);
@@ -213,13 +246,15 @@ bool H2Client::field(H2Stream& any, const Field& field) {
 
 void H2Client::head_ended(H2Stream& any) {
   auto& stream = static_cast<H2ClientStream&>(any);
-  if (!stream.head_complete_) stream.head_ended();
+  if (!stream.head_complete_) return stream.head_ended();
+  // RFC 9113 section 8.5.
+  if (stream.tunnel_) stream.break_off(ErrorKind::kProtocol, "sent trailers in a tunnel");
 }
 
 // The response is complete: what is left of the request is not wanted any more.
 void H2Client::input_complete(H2Stream& any) {
   auto& stream = static_cast<H2ClientStream&>(any);
-  if (!stream.output_ended_) stream.reset(NGHTTP2_NO_ERROR, {});
+  if (!stream.output_ended_ && !stream.tunnel_) stream.reset(NGHTTP2_NO_ERROR, {});
 }
 
 void H2Client::drain() {
@@ -228,7 +263,12 @@ void H2Client::drain() {
 }
 
 void H2Client::session_opened() {
-  if (!draining_) return owner_.on_connected(*this);
+  if (!draining_) {
+    // Whether the upstream takes upgrades, its SETTINGS say; before_output() goes on.
+    if (limits().allow_connect) return;
+    told_connected_ = true;
+    return owner_.on_connected(*this);
+  }
   // Says that we open no more; the session ends by itself when its last stream has.
   nghttp2_submit_goaway(nghttp2(), NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, nullptr, 0);
   mark();
@@ -236,7 +276,13 @@ void H2Client::session_opened() {
 
 void H2Client::before_output() {
   count_bytes();
-  if (std::exchange(capacity_changed_, false) && !dead()) owner_.on_capacity(*this);
+  if (!told_connected_ && settings_seen() && !dead() && !draining_) {
+    told_connected_ = true;
+    owner_.on_connected(*this);
+  }
+  if (std::exchange(capacity_changed_, false) && told_connected_ && !dead()) {
+    owner_.on_capacity(*this);
+  }
 }
 
 void H2Client::count_bytes() {

@@ -37,6 +37,7 @@ class H2ClientStream final : public H2Stream {
   void abandon();
   bool head_field(const Field& field);
   void head_ended();
+  void open_tunnel();
   void break_off(ErrorKind kind, std::string_view what);
 
   H2Client& client_;  // Not used once session_ is null.
@@ -46,6 +47,8 @@ class H2ClientStream final : public H2Stream {
   std::optional<uint64_t> length_;
   std::optional<uint32_t> reset_code_;  // The upstream's.
   WaitSlot head_slot_;
+  Request* asks_ = nullptr;  // Of a call that asks for an upgrade; as long as the call.
+  bool tunnel_ = false;      // The upstream agreed.
   int interim_ = 0;
   bool head_complete_ = false;
   bool counted_ = true;  // In requests_active.
@@ -62,7 +65,7 @@ class H2Call final : public Call {
 
   bool head_ready() const override { return stream_.head_ready(); }
   void wait_head(Waiter& waiter) override { stream_.wait_head(waiter); }
-  Result<Response> take_head() override { return stream_.take_head(); }
+  Result<Response> take_head() override;
   std::optional<uint32_t> reset_code() const override { return stream_.reset_code(); }
   void cancel(const Error& why) override { stream_.cancel(why); }
   Piece poll() override { return stream_.poll(); }
@@ -92,6 +95,7 @@ class H2Client final : public ClientCodec, private H2Session {
   std::size_t most_calls() const override;
   std::size_t active_calls() const override { return open_streams(); }
   uint64_t calls_started() const override { return calls_started_; }
+  bool takes_upgrade(const Request& request) const override;
   std::unique_ptr<Call> start(Request& request) override;
   void drain() override;
 
@@ -125,6 +129,7 @@ class H2Client final : public ClientCodec, private H2Session {
   uint64_t bytes_written_counted_ = 0;
   bool draining_ = false;
   bool capacity_changed_ = false;
+  bool told_connected_ = false;
 };
 
 }  // namespace glia

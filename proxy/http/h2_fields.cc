@@ -9,7 +9,7 @@
 namespace glia {
 namespace {
 
-constexpr std::size_t kPseudoFields = 4;
+constexpr std::size_t kPseudoFields = 5;
 constexpr std::size_t kAddedFields = 2;  // content-length, te
 
 // Never in the HPACK table: what is a secret, and what is another one in each request and would only
@@ -98,22 +98,58 @@ void RequestDecoder::add_pseudo(std::string_view name, std::string_view value) {
   if (name == ":scheme") request_.scheme = kept;
   if (name == ":authority") request_.authority = kept;
   if (name == ":path") request_.path = kept;
+  if (name == ":protocol") protocol_ = kept;
 }
 
 FieldFault RequestDecoder::finish() {
   if (budget_.spent()) return FieldFault::kTooLarge;
-  if (request_.method == "CONNECT" || request_.method == "TRACE") return FieldFault::kNotAllowed;
+  if (request_.method == "TRACE") return FieldFault::kNotAllowed;
   if (expects_other_) return FieldFault::kExpectation;
-  if (request_.scheme != "http" && request_.scheme != "https") return FieldFault::kMalformed;
+  if (request_.is_connect()) {
+    if (const FieldFault fault = take_connect(); fault != FieldFault::kNone) return fault;
+  } else if (protocol_) {
+    return FieldFault::kMalformed;
+  }
   if (malformed_ || !is_method(request_.method)) return FieldFault::kMalformed;
-  const bool asterisk = request_.path == "*" && request_.method == "OPTIONS";
-  if (!asterisk && !is_path(request_.path)) return FieldFault::kMalformed;
+  if (const FieldFault fault = check_target(); fault != FieldFault::kNone) return fault;
+  if (cookies_ > 1) join_cookies();
+  return FieldFault::kNone;
+}
+
+// RFC 9113 section 8.5; with a protocol RFC 8441 section 4. Neither has content: what follows is the
+// tunnel's.
+FieldFault RequestDecoder::take_connect() {
+  if (!protocol_ && !options_.connect) return FieldFault::kNotAllowed;
+  if (content_length_) return FieldFault::kMalformed;
+  expects_continue_ = false;
+  if (!protocol_) {
+    request_.upgrade = Request::kConnect;
+    return FieldFault::kNone;
+  }
+  for (const std::string& taken : options_.upgrades) {
+    if (!equal_no_case(*protocol_, taken)) continue;
+    request_.upgrade = request_.headers.arena().copy(taken);
+    request_.method = "GET";
+    return FieldFault::kNone;
+  }
+  return FieldFault::kUnknownProtocol;
+}
+
+FieldFault RequestDecoder::check_target() {
+  if (request_.is_connect()) {
+    if (!request_.scheme.empty() || !request_.path.empty()) return FieldFault::kMalformed;
+    if (host_of(request_.authority).size() == request_.authority.size()) {
+      return FieldFault::kMalformed;
+    }
+  } else {
+    if (request_.scheme != "http" && request_.scheme != "https") return FieldFault::kMalformed;
+    const bool asterisk = request_.path == "*" && request_.method == "OPTIONS";
+    if (!asterisk && !is_path(request_.path)) return FieldFault::kMalformed;
+  }
   // One authority: policy and upstream must not see different ones.
   if (request_.authority.empty()) request_.authority = host_;
   if (!host_.empty() && host_ != request_.authority) return FieldFault::kMalformed;
-  if (!is_authority(request_.authority)) return FieldFault::kMalformed;
-  if (cookies_ > 1) join_cookies();
-  return FieldFault::kNone;
+  return is_authority(request_.authority) ? FieldFault::kNone : FieldFault::kMalformed;
 }
 
 // RFC 9113 section 8.2.3: crumbs are one field again before anyone else sees them.
@@ -164,10 +200,13 @@ bool is_forbidden_trailer(std::string_view name) {
 
 std::span<const nghttp2_nv> encode(const Request& request, Arena& arena) {
   NvList list(arena, request.headers.size() + kPseudoFields + kAddedFields);
-  list.add(":method", request.method);
-  list.add(":scheme", request.scheme);
+  const bool connect = request.is_connect();
+  const bool extended = !connect && !request.upgrade.empty();
+  list.add(":method", extended ? "CONNECT" : request.method);
+  if (extended) list.add(":protocol", request.upgrade);
+  if (!connect) list.add(":scheme", request.scheme);
   if (!request.authority.empty()) list.add(":authority", request.authority);
-  list.add(":path", request.path);
+  if (!connect) list.add(":path", request.path);
   list.add(request.headers);
   if (request.trailers_accepted) list.add("te", "trailers");
   if (request.body != nullptr) list.add_length(request.body->length(), arena);

@@ -21,10 +21,11 @@ namespace glia {
 // What is wrong with a message's fields, worst last.
 enum class FieldFault : uint8_t {
   kNone,
-  kTooLarge,     // A named limit was reached: 431.
-  kExpectation,  // One that we cannot meet: 417.
-  kNotAllowed,   // A method that we do not serve: 405.
-  kMalformed,    // RFC 9113 section 8.1.1: the stream is reset.
+  kTooLarge,         // A named limit was reached: 431.
+  kExpectation,      // One that we cannot meet: 417.
+  kNotAllowed,       // A method that we do not serve: 405.
+  kUnknownProtocol,  // An extended CONNECT for what is not configured: 501.
+  kMalformed,        // RFC 9113 section 8.1.1: the stream is reset.
 };
 
 // Counts names and values against the limits. Each field is charged 64 bytes on top, so that very
@@ -55,7 +56,9 @@ class FieldBudget {
 // The head of a request, field by field.
 class RequestDecoder {
  public:
-  RequestDecoder(Request& request, const HttpLimits& limits) : request_(request), budget_(limits) {}
+  // `options` outlives the decoder.
+  RequestDecoder(Request& request, const HttpLimits& limits, const Http1Options& options)
+      : request_(request), options_(options), budget_(limits) {}
   // `unique`: see Field. False once there is no sense in adding more.
   bool add(std::string_view name, std::string_view value, bool unique = false);
   // After the last field: completes the request or says why it is refused.
@@ -67,10 +70,14 @@ class RequestDecoder {
   void take(std::string_view name, std::string_view value, bool unique);
   void add_pseudo(std::string_view name, std::string_view value);
   void join_cookies();
+  FieldFault take_connect();
+  FieldFault check_target();
 
   Request& request_;
+  const Http1Options& options_;
   FieldBudget budget_;
   std::string_view host_;
+  std::optional<std::string_view> protocol_;  // Of an extended CONNECT.
   std::optional<uint64_t> content_length_;
   std::size_t cookies_ = 0;
   bool expects_continue_ = false;

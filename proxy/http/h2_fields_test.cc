@@ -16,9 +16,9 @@ struct Decoded {
   std::optional<uint64_t> length;
 };
 
-Decoded decode(const List& list, const HttpLimits& limits = {}) {
+Decoded decode(const List& list, const HttpLimits& limits = {}, const Http1Options& options = {}) {
   Decoded decoded;
-  RequestDecoder decoder(decoded.request, limits);
+  RequestDecoder decoder(decoded.request, limits, options);
   for (const auto& [name, value] : list) decoder.add(name, value);
   decoded.fault = decoder.finish();
   decoded.length = decoder.content_length();
@@ -91,6 +91,62 @@ TEST(Http2Fields, RefusesWhatWouldMeanTwoThings) {
     EXPECT_EQ(decode(request_with(row.name, row.value)).fault, row.fault)
         << row.name << ": " << row.value;
   }
+}
+
+// RFC 9113 section 8.5, RFC 8441 section 4.
+TEST(Http2Fields, TakesConnectOnlyWhereItIsAllowedAndInOneForm) {
+  Http1Options options;
+  options.connect = true;
+  options.upgrades = {"websocket"};
+  constexpr auto kGood = FieldFault::kNone;
+  constexpr auto kBad = FieldFault::kMalformed;
+  const std::pair<std::string, std::string> method = {":method", "CONNECT"};
+  const auto tunnel = [&](std::string authority, List more = {}) {
+    List list = {method, {":authority", std::move(authority)}};
+    list.insert(list.end(), more.begin(), more.end());
+    return decode(list, {}, options).fault;
+  };
+  EXPECT_EQ(tunnel("a:443"), kGood);
+  EXPECT_EQ(tunnel("[::1]:443", {{"host", "[::1]:443"}}), kGood);
+  EXPECT_EQ(tunnel("a"), kBad);
+  EXPECT_EQ(tunnel("[::1]"), kBad);
+  EXPECT_EQ(tunnel("a:0"), kBad);
+  EXPECT_EQ(tunnel("u@a:443"), kBad);
+  EXPECT_EQ(tunnel(""), kBad);
+  EXPECT_EQ(tunnel("a:443", {{":path", "/"}}), kBad);
+  EXPECT_EQ(tunnel("a:443", {{":scheme", "http"}}), kBad);
+  EXPECT_EQ(tunnel("a:443", {{"host", "b:443"}}), kBad);
+  EXPECT_EQ(tunnel("a:443", {{"content-length", "0"}}), kBad);
+
+  const auto extended = [&](std::string protocol, List more = {}) {
+    List list = {method,
+                 {":protocol", std::move(protocol)},
+                 {":scheme", "http"},
+                 {":authority", "a"},
+                 {":path", "/chat"}};
+    list.insert(list.end(), more.begin(), more.end());
+    return decode(list, {}, options).fault;
+  };
+  EXPECT_EQ(extended("websocket"), kGood);
+  EXPECT_EQ(extended("WebSocket"), kGood);
+  EXPECT_EQ(extended("connect-udp"), FieldFault::kUnknownProtocol);
+  EXPECT_EQ(extended(""), FieldFault::kUnknownProtocol);
+  EXPECT_EQ(extended("websocket", {{"content-length", "5"}}), kBad);
+  EXPECT_EQ(decode({method, {":protocol", "websocket"}, {":authority", "a"}}, {}, options).fault,
+            kBad);
+  EXPECT_EQ(decode(request_with(":protocol", "websocket"), {}, options).fault, kBad);
+}
+
+TEST(Http2Fields, ReadsAnExtendedConnectAsTheUpgradeItIs) {
+  Http1Options options;
+  options.upgrades = {"websocket"};
+  List list = request_with(":protocol", "websocket");
+  list[0].second = "CONNECT";
+  const Decoded decoded = decode(list, {}, options);
+  EXPECT_EQ(decoded.fault, FieldFault::kNone);
+  EXPECT_EQ(decoded.request.method, "GET");
+  EXPECT_EQ(decoded.request.upgrade, "websocket");
+  EXPECT_TRUE(decoded.request.headers.empty());
 }
 
 TEST(Http2Fields, TakesTheHostWhenThereIsNoAuthority) {
@@ -176,7 +232,7 @@ TEST(Http2Fields, KeepsSecretsAndPassingValuesOutOfTheTable) {
 // RFC 7541 section 6.2.3: the next hop must not index it either.
 TEST(Http2Fields, WhatThePeerNeverIndexesIsNeverIndexedFurtherOn) {
   Request request(ArenaRef::create());
-  RequestDecoder asked(request, HttpLimits{});
+  RequestDecoder asked(request, HttpLimits{}, Http1Options{});
   asked.add("x-secret", "1", true);
   asked.add("x-plain", "2");
   ASSERT_EQ(request.headers.size(), 2u);

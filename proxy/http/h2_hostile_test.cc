@@ -35,6 +35,12 @@ class Hostile : public ::testing::Test {
 
  private:
   static Task<void> answer(ServerStream& stream) {
+    if (!stream.request().upgrade.empty()) {  // What follows is said back.
+      Response echo = make_response(stream.request().is_connect() ? 200 : 101);
+      echo.body = std::move(stream.request().body);
+      (void)co_await stream.respond(std::move(echo));
+      co_return;
+    }
     if (stream.request().body != nullptr) (void)co_await read_all(*stream.request().body, 1 << 20);
     (void)co_await stream.respond(make_response(200, "ok"));
   }
@@ -158,6 +164,93 @@ TEST_F(BadClient, Gets405ForConnectAnd431ForTooManyFields) {
   settle();
   EXPECT_TRUE(answered(id, 431));
   EXPECT_EQ(served, 0);
+}
+
+class Tunneller : public BadClient {
+ protected:
+  Tunneller() {
+    server.options.http1.connect = true;
+    server.options.http1.upgrades = {"websocket"};
+    server.options.limits.allow_connect = true;
+    connect();
+    settle();
+  }
+  const FieldList kConnect = {{":method", "CONNECT"}, {":authority", "a:443"}};
+  const FieldList kChat = {{":method", "CONNECT"},
+                           {":protocol", "websocket"},
+                           {":scheme", "http"},
+                           {":authority", "a"},
+                           {":path", "/chat"}};
+};
+
+TEST_F(Tunneller, GetsBothWaysUntilEachEnds) {
+  EXPECT_EQ(nghttp2_session_get_remote_settings(peer->session(),
+                                                NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL),
+            1u);
+  for (const FieldList& ask : {kConnect, kChat}) {
+    const int32_t id = peer->head(-1, ask, true);
+    settle();
+    EXPECT_TRUE(peer->saw(cat("HEADERS ", id, " :status=200")));
+    peer->data(id, "hello", false);
+    settle();
+    EXPECT_TRUE(peer->saw(cat("DATA ", id, " 5")));
+    EXPECT_EQ(server.stats.requests_active, 1u);
+    peer->data(id, "bye", true);
+    settle();
+    EXPECT_TRUE(peer->saw(cat("DATA ", id, " 3 END")) || peer->saw(cat("DATA ", id, " 0 END")));
+    EXPECT_EQ(server.stats.requests_active, 0u);
+    EXPECT_FALSE(peer->saw(cat("RST ", id, " NO_ERROR")));
+  }
+}
+
+TEST_F(Tunneller, IsResetForTrailersAndRefusedAnotherProtocol) {
+  for (const FieldList& ask : {kConnect, kChat}) {
+    const int32_t id = peer->head(-1, ask, true);
+    settle();
+    peer->head(id, {{"x", "y"}});
+    settle();
+    EXPECT_TRUE(peer->saw(cat("RST ", id, " PROTOCOL_ERROR")));
+    EXPECT_EQ(server.stats.requests_active, 0u);
+  }
+  FieldList other = kChat;
+  other[1].second = "connect-udp";
+  const int32_t id = peer->head(-1, other, true);
+  settle();
+  EXPECT_TRUE(std::ranges::any_of(peer->frames(), [&](const std::string& frame) {
+    return frame.starts_with(cat("HEADERS ", id, " :status=501"));
+  }));
+}
+
+TEST_F(Tunneller, IsNotServedWhenItsHeadIsMalformed) {
+  FieldList no_path = kChat, twice = with(kChat, ":protocol", "websocket"), get = kChat;
+  no_path.pop_back();
+  get[0].second = "GET";
+  const FieldList heads[] = {
+      {{":method", "CONNECT"}, {":authority", "a"}},
+      {{":method", "CONNECT"}},
+      {{":method", "CONNECT"}, {":authority", "a:443"}, {":path", "/"}},
+      {{":method", "CONNECT"}, {":authority", "a:443"}, {":scheme", "http"}},
+      with(kConnect, "content-length", "5"),
+      with(kConnect, "transfer-encoding", "chunked"),
+      with(kConnect, "host", "b:443"),
+      with(kChat, "content-length", "5"),
+      no_path,
+      twice,
+      get,
+  };
+  int row = 0;
+  for (const FieldList& head : heads) {
+    SCOPED_TRACE(row++);
+    peer.reset();
+    settle();
+    connect();
+    const int32_t id = peer->head(-1, head, true);
+    settle();
+    EXPECT_EQ(served, 0);
+    EXPECT_TRUE(peer->saw(cat("RST ", id, " PROTOCOL_ERROR")) || peer->ended() ||
+                peer->saw(cat("GOAWAY ", id, " PROTOCOL_ERROR")) ||
+                peer->saw("GOAWAY 0 PROTOCOL_ERROR"));
+  }
 }
 
 TEST_F(BadClient, IsRefusedStreamsAboveTheLimit) {

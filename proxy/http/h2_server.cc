@@ -11,7 +11,10 @@ class H2ServerStream::RequestBody final : public Body {
  public:
   RequestBody(H2ServerStream& stream, std::optional<uint64_t> length, bool expects_continue)
       : stream_(stream), length_(length), expects_continue_(expects_continue) {}
-  ~RequestBody() override { stream_.discard(); }
+  ~RequestBody() override {
+    stream_.discard();
+    stream_.input_over();
+  }
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* block, std::size_t bytes) noexcept { pool_free(block, bytes); }
 
@@ -21,6 +24,7 @@ class H2ServerStream::RequestBody final : public Body {
       expects_continue_ = false;
       stream_.say_continue();
     }
+    if (piece.state == State::kEnd) stream_.input_over();
     return piece;
   }
   void wait(Waiter& waiter) override { stream_.wait(waiter); }
@@ -40,7 +44,7 @@ H2ServerStream::H2ServerStream(H2Server& server, ArenaRef arena)
       loop_(server.loop()),
       began_(loop_.now()),
       request_(std::move(arena)),
-      decoder_(request_, server.limits()) {}
+      decoder_(request_, server.limits(), server.options_.http1) {}
 
 const ConnectionInfo& H2ServerStream::connection() const { return server_.connection_info(); }
 
@@ -58,6 +62,7 @@ Task<Sent> H2ServerStream::respond(Response response) {
   CHECK(!responded_);
   responded_ = true;
   if (!open()) co_return Sent{0, false, error()};
+  if (request_.switches(response.status)) co_return co_await tunnel(std::move(response));
   const bool bodiless =
       request_.method == "HEAD" || response.status == 204 || response.status == 304;
   Body* const body = bodiless ? nullptr : response.body.get();
@@ -81,6 +86,22 @@ Task<Sent> H2ServerStream::respond(Response response) {
     co_await wait_in(drained_);
   }
   co_return Sent{bytes_out(), open() || end_sent_, {}};
+}
+
+Task<Sent> H2ServerStream::tunnel(Response response) {
+  CHECK(response.body != nullptr);
+  tunnel_ = true;
+  if (!request_.is_connect()) response.status = 200;  // HTTP/2 has no 101 (RFC 8441 section 5).
+  submit_head(response, false);
+  if (Result<void> carried = co_await pump(*response.body, *this); !carried) {
+    co_return Sent{bytes_out(), false, std::move(carried).error()};
+  }
+  while (!input_over_) co_await wait_in(over_slot_);
+  co_return Sent{bytes_out(), true, {}};
+}
+
+void H2ServerStream::input_over() {
+  if (!std::exchange(input_over_, true)) over_slot_.wake(loop_.ready());
 }
 
 void H2ServerStream::submit_head(const Response& response, bool ends) {
@@ -126,15 +147,16 @@ void H2ServerStream::say_continue() {
 }
 
 void H2ServerStream::abort() {
-  if (session_ == nullptr || end_sent_) return;
-  reset(NGHTTP2_INTERNAL_ERROR, {});
+  if (session_ == nullptr || (end_sent_ && !tunnel_)) return;
+  reset(tunnel_ ? NGHTTP2_CONNECT_ERROR : NGHTTP2_INTERNAL_ERROR, {});
   if (started_) server_.doom(*this);
 }
 
 // The client has reset the stream, or broke HTTP: the task is destroyed wherever it sleeps. One
 // that has said all goes on to its own end.
 void H2ServerStream::on_closed(uint32_t) {
-  if (started_ && !end_sent_) return server_.doom(*this);
+  const bool tunnel_broke = tunnel_ && !input_ended_;
+  if (started_ && (!end_sent_ || tunnel_broke)) return server_.doom(*this);
   drained_.wake(loop_.ready());
 }
 
@@ -145,6 +167,7 @@ void H2ServerStream::on_lost() {
 H2Server::H2Server(EventLoop& loop, std::unique_ptr<Stream> stream, const ServerOptions& options,
                    Service& service, ServerConnection::Owner& owner, HttpServerStats& stats)
     : H2Session(Side::kServer, loop, std::move(stream), options.limits, stats.protocol_errors),
+      options_(options),
       service_(service),
       owner_(owner),
       stats_(stats),
@@ -186,7 +209,10 @@ bool H2Server::field(H2Stream& any, const Field& field) {
 
 void H2Server::head_ended(H2Stream& any) {
   auto& stream = static_cast<H2ServerStream&>(any);
-  if (stream.head_complete_) return;  // Trailers.
+  if (stream.head_complete_) {  // Trailers; a tunnel has none (RFC 9113 section 8.5).
+    if (!stream.request_.upgrade.empty()) stream.blame(NGHTTP2_PROTOCOL_ERROR);
+    return;
+  }
   stream.head_complete_ = true;
   const FieldFault fault = stream.decoder_.finish();
   switch (fault) {
@@ -200,9 +226,12 @@ void H2Server::head_ended(H2Stream& any) {
     case FieldFault::kNotAllowed:
       broken_by_peer();
       return stream.refuse({405, "the method is not allowed"});
+    case FieldFault::kUnknownProtocol:
+      broken_by_peer();
+      return stream.refuse({501, "no upgrade_configs names the protocol of the extended CONNECT"});
     case FieldFault::kMalformed: return stream.blame(NGHTTP2_PROTOCOL_ERROR);
   }
-  if (!stream.input_complete()) {
+  if (!stream.input_complete() || !stream.request_.upgrade.empty()) {
     stream.request_.body = std::make_unique<H2ServerStream::RequestBody>(
         stream, stream.decoder_.content_length(), stream.decoder_.expects_continue());
   }
@@ -267,7 +296,7 @@ void H2Server::end_was_sent(H2Stream& any) {
   auto& stream = static_cast<H2ServerStream&>(any);
   gate().request_finished();
   // RFC 9113 section 8.1: the rest of the request is not needed.
-  if (!stream.input_complete()) stream.reset_as(NGHTTP2_NO_ERROR);
+  if (!stream.input_complete() && !stream.tunnel_) stream.reset_as(NGHTTP2_NO_ERROR);
 }
 
 void H2Server::before_output() {

@@ -49,11 +49,18 @@ class H2ServerStream final : public H2Stream, public ServerStream {
   void blame(uint32_t code);
   bool input_complete() const { return input_ended_; }
   void say_continue();
+  // What follows a switch, each way until its end.
+  Task<Sent> tunnel(Response response);
+  // Nothing more comes of the request, and whoever pulled it knows.
+  void input_over();
 
   H2Server& server_;  // Outlives the root; not used once session_ is null.
   EventLoop& loop_;
   const TimePoint began_;
-  Request request_;
+  WaitSlot over_slot_;
+  bool tunnel_ = false;  // What moves is not HTTP any more.
+  bool input_over_ = false;
+  Request request_;  // Its body looks at what stands above.
   RequestDecoder decoder_;
   ArenaRef response_arena_;  // nghttp2 reads the head from there until it is sent.
   Task<void> root_;
@@ -98,6 +105,7 @@ class H2Server final : public ServerCodec, private H2Session {
   void end_drain();
   void count_bytes();
 
+  const ServerOptions& options_;
   Service& service_;
   ServerConnection::Owner& owner_;
   HttpServerStats& stats_;

@@ -219,13 +219,16 @@ void H2Session::wire_opened() {
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits_.streams},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits_.header_bytes},
+      {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
   };
   const nghttp2_settings_entry client[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits_.header_bytes},
   };
-  nghttp2_submit_settings(nghttp2_, NGHTTP2_FLAG_NONE, side_ == Side::kServer ? server : client, 3);
+  const bool is_server = side_ == Side::kServer;
+  nghttp2_submit_settings(nghttp2_, NGHTTP2_FLAG_NONE, is_server ? server : client,
+                          is_server && limits_.allow_connect ? 4 : 3);
   nghttp2_session_set_local_window_size(nghttp2_, NGHTTP2_FLAG_NONE, 0,
                                         static_cast<int32_t>(limits_.connection_window));
   look_again_at(idle_since_ + std::min(limits_.header_time, limits_.keepalive_interval));

@@ -33,15 +33,27 @@ struct Request {
   std::string_view scheme;     // "http" or "https".
   std::string_view authority;  // Host and optional port.
   std::string_view path;       // With query; begins with '/', or is "*" for OPTIONS.
-  // The protocol that an HTTP/1.1 client asks to go on with ("websocket", lower case), if the
-  // connection manager takes it; "" for a plain request. The body is then what the client sends after
-  // the switch: it goes up only once the upstream has answered 101, and ends when the client ends.
+  // What the client asks to go on with, if the connection manager takes it: a protocol in lower case
+  // ("websocket"), with HTTP/1.1's Upgrade or with HTTP/2's extended CONNECT (RFC 8441), which is then
+  // the same GET; or kConnect with the method CONNECT: a tunnel to `authority`, which has a port
+  // (RFC 9110 section 9.3.6; scheme and path are ""). "" for a plain request. The body is then what
+  // the client sends afterwards, never null: it goes up only once the upstream has agreed, see
+  // switches(), and ends when the client ends.
   std::string_view upgrade;
   Headers headers;
   std::unique_ptr<Body> body;      // Null: no body.
   bool trailers_accepted = false;  // The client sent "te: trailers".
 
+  static constexpr std::string_view kConnect = "connect";
+  bool is_connect() const { return method == "CONNECT"; }
+  // Whether an answer with `status` agrees to `upgrade`: what follows it, each way, is not HTTP.
+  bool switches(int status) const {
+    if (upgrade.empty()) return false;
+    return is_connect() ? status / 100 == 2 : status == 101;
+  }
+
   bool is_grpc() const {
+    if (!upgrade.empty()) return false;
     const auto type = headers.get("content-type");
     return type && is_grpc_type(*type);
   }
@@ -49,7 +61,8 @@ struct Request {
 
 struct Response {
   explicit Response(ArenaRef arena) : headers(std::move(arena)) {}
-  // 200 to 599, or 101 with a body of the new protocol's bytes; interim responses do not get here.
+  // 200 to 599, or 101; interim responses do not get here. If the request switches() by it, the body
+  // is what the upstream sends afterwards.
   int status = 0;
   Headers headers;
   std::unique_ptr<Body> body;  // Null: no body. HTTP/2 sends END_STREAM with the headers.

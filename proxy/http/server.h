@@ -39,6 +39,8 @@ struct HttpLimits {
   // it stays silent for keepalive_timeout more. Off unless set: an idle connection costs nothing.
   Duration keepalive_interval = kForever;
   Duration keepalive_timeout = 10s;
+  // HTTP/2: extended CONNECT (RFC 8441) is offered to clients, and asked of upstreams.
+  bool allow_connect = false;
 };
 
 // Who has just connected has a first request on its way, and nobody sends that again: a drain waits
@@ -118,11 +120,13 @@ class ServerConnection : public Reapable {
   virtual std::size_t active_requests() const = 0;
 };
 
-// What HTTP/1 connections take besides plain HTTP/1.1 requests: nothing, unless it is configured.
+// What connections take besides plain HTTP/1.1 and HTTP/2 requests: nothing, unless it is configured.
 struct Http1Options {
   bool accept_http_10 = false;
   std::string default_host;  // Of an HTTP/1.0 request without Host; "": such a one is refused.
-  std::vector<std::string> upgrades;  // Protocols that may be switched to, lower case: "websocket".
+  // Protocols that may be switched to, lower case: "websocket"; HTTP/2 also needs allow_connect.
+  std::vector<std::string> upgrades;
+  bool connect = false;  // CONNECT reaches the service, which says for which routes it is meant.
 };
 
 struct ServerOptions {

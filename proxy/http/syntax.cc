@@ -148,6 +148,11 @@ bool is_authority(std::string_view text) {
   return text[host_size] == ':' && is_port(text.substr(host_size + 1));
 }
 
+std::string_view host_of(std::string_view authority) {
+  const std::size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
+  return authority.substr(0, authority.find(':', bracket));
+}
+
 bool is_hop_by_hop(std::string_view lower_name) {
   return std::ranges::find(kHopByHop, lower_name) != std::end(kHopByHop);
 }

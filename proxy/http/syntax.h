@@ -96,6 +96,8 @@ bool has_dot_segment(std::string_view path);
 // A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port from 1 to 65535.
 // No user information, no empty host, no percent-encoding.
 bool is_authority(std::string_view text);
+// The part of an authority before its port.
+std::string_view host_of(std::string_view authority);
 
 // Fields about one connection: connection, keep-alive, proxy-connection, te, transfer-encoding,
 // upgrade, http2-settings (RFC 9110 section 7.6.1).

@@ -143,7 +143,7 @@ Error Cluster::being_removed() const {
                cat("cluster ", config_->name, " is being removed"), Retry::kSafe);
 }
 
-Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client) {
+Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, Carries carries) {
   if (!resolved_) CO_TRY_VOID(co_await resolved());
   if (retired_) co_return being_removed();
   if (stats_.requests_active >= config_->limits.requests) {
@@ -154,7 +154,9 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client) {
   }
   Result<Endpoint*> endpoint = pick(tried.failed);
   if (!endpoint) co_return std::move(endpoint).error();
-  if (config_->proxy_protocol) co_return co_await lease_alone(**endpoint, tried.failed, client);
+  if (config_->proxy_protocol || carries == Carries::kBytes) {
+    co_return co_await lease_alone(**endpoint, tried.failed, client, carries);
+  }
   if (std::optional<Lease> lease = (*endpoint)->try_lease(tried)) co_return std::move(*lease);
   const Address address = (*endpoint)->config().address;  // The endpoint may not outlive the wait.
   Result<Lease> lease = co_await (*endpoint)->wait_lease(tried);
@@ -163,13 +165,13 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client) {
 }
 
 Task<Result<Lease>> Cluster::lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
-                                         const ConnectionInfo* client) {
+                                         const ConnectionInfo* client, Carries carries) {
   if (stats_.connections_active >= config_->limits.connections) {
     ++stats_.connections_overflow;
     co_return too_many_connections();
   }
   const Address address = endpoint.config().address;
-  auto alone = std::make_unique<LoneConnection>(endpoint, client);
+  auto alone = std::make_unique<LoneConnection>(endpoint, client, carries);
   while (!alone->settled()) co_await wait_in(alone->changed());
   if (alone->open()) co_return Lease(std::move(alone));
   failed.push_back(address);
@@ -308,7 +310,10 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
   counter("upstream_rq_timeout", stats_.timeouts);
   counter("upstream_rq_rx_reset", stats_.resets);
   counter("upstream_rq_tx_reset", http_stats_.resets_sent);
+  counter("upstream_rq_per_try_timeout", stats_.try_timeouts);
   counter("upstream_rq_retry", stats_.retries);
+  counter("upstream_rq_retry_limit_exceeded", stats_.retry_limit);
+  counter("upstream_rq_retry_overflow", stats_.retry_overflow);
   counter("upstream_cx_none_healthy", stats_.no_endpoint);
   counter("upstream_cx_rx_bytes_total", http_stats_.bytes_received);
   counter("upstream_cx_tx_bytes_total", http_stats_.bytes_sent);

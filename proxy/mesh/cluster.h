@@ -33,6 +33,9 @@ struct ClusterStats {
   TlsStats tls;
   uint64_t pending_active = 0, pending_overflow = 0, requests_overflow = 0;
   uint64_t timeouts = 0, resets = 0, no_endpoint = 0, retries = 0;
+  uint64_t try_timeouts = 0;    // Attempts that had no answer within per_try_timeout.
+  uint64_t retries_active = 0;  // That a retry_policy asked for.
+  uint64_t retry_limit = 0, retry_overflow = 0;  // Those that num_retries, max_retries forbade.
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
 };
@@ -64,7 +67,8 @@ class Cluster : public Reapable {
   // kConnectFailed, and kClosed if the endpoint or the cluster was removed while the request waited:
   // then it is looked up again. Who waits, for DNS or for a connection, counts against
   // max_pending_requests.
-  Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr);
+  Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr,
+                            Carries carries = Carries::kHttp);
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
   // kOverflow (max_connections, max_pending_requests), and kClosed as for lease().
   Task<Result<Hold>> hold(const std::vector<Address>& failed);
@@ -89,7 +93,7 @@ class Cluster : public Reapable {
   void finish_if_retired();
   void check_peers();
   Task<Result<Lease>> lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
-                                  const ConnectionInfo* client);
+                                  const ConnectionInfo* client, Carries carries);
   Error too_many_connections() const;
   Result<Endpoint*> pick(const std::vector<Address>& failed);
   void on_endpoint_idle(Endpoint& endpoint);

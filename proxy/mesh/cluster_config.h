@@ -39,6 +39,7 @@ struct CircuitLimits {
   uint32_t connections_per_endpoint = 0xFFFFFFFF;  // No limit of its own.
   uint32_t pending_requests = 1024;
   uint32_t requests = 1024;
+  uint32_t retries = 3;  // In progress, of those that a retry_policy asked for; as Envoy.
 };
 
 // How an endpoint is picked. Whatever a policy can be told stands here: a cluster whose balancing has

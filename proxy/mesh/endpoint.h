@@ -19,6 +19,9 @@ class Cluster;
 class Endpoint;
 class LoneConnection;
 
+// What a request needs of its connection: HTTP, or the bare bytes of a CONNECT that ends here.
+enum class Carries : uint8_t { kHttp, kBytes };
+
 // One request's place at an endpoint, counted from the pick to the end of the response.
 class Lease {
  public:

@@ -1,11 +1,12 @@
 #include "proxy/mesh/lone_connection.h"
 
 #include "proxy/base/text.h"
+#include "proxy/http/raw_client.h"
 #include "proxy/mesh/cluster.h"
 
 namespace glia {
 
-LoneConnection::LoneConnection(Endpoint& endpoint, const ConnectionInfo* client)
+LoneConnection::LoneConnection(Endpoint& endpoint, const ConnectionInfo* client, Carries carries)
     : hold_(endpoint),
       config_(endpoint.cluster().config_ref()),
       options_{config_->codec, config_->http},
@@ -13,8 +14,9 @@ LoneConnection::LoneConnection(Endpoint& endpoint, const ConnectionInfo* client)
         fail(cat("connecting to ", hold_.endpoint().config().address.text(), " took longer than ",
                  to_ms(config_->connect_timeout), " ms"));
       }) {
-  http_ = connect_http(endpoint.cluster().loop(), endpoint.dial(client), options_, *this,
-                       endpoint.cluster().http_stats());
+  const auto connect = carries == Carries::kHttp ? connect_http : connect_raw;
+  http_ = connect(endpoint.cluster().loop(), endpoint.dial(client), options_, *this,
+                  endpoint.cluster().http_stats());
   limit_.start(config_->connect_timeout);
 }
 

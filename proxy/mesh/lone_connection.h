@@ -1,5 +1,5 @@
-// LoneConnection: an HTTP connection to an endpoint that serves one request and is in no pool, because
-// what it began with (a PROXY header) is true of that request alone.
+// LoneConnection: a connection to an endpoint that serves one request and is in no pool, because what
+// it began with (a PROXY header) is true of that request alone, or because it is the request's tunnel.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace glia {
 class LoneConnection final : public Reapable, private ClientConnection::Owner {
  public:
   // Connects; `client` (may be null) is used at once.
-  LoneConnection(Endpoint& endpoint, const ConnectionInfo* client);
+  LoneConnection(Endpoint& endpoint, const ConnectionInfo* client, Carries carries);
 
   // Open, or failed with error().
   bool settled() const { return open_ || error_; }

@@ -11,7 +11,11 @@ namespace glia {
 
 namespace {
 
-bool path_matches(const PathMatch& match, std::string_view path) {
+bool path_matches(const PathMatch& match, const Request& request) {
+  if (request.is_connect() || match.kind == PathMatch::Kind::kConnect) {
+    return request.is_connect() && match.kind == PathMatch::Kind::kConnect;
+  }
+  const std::string_view path = path_of(request);
   if (!match.text.matches(path)) return false;
   if (match.kind != PathMatch::Kind::kPathSeparatedPrefix) return true;
   const std::size_t size = match.text.pattern().size();
@@ -51,7 +55,7 @@ constexpr std::size_t kAuthorityMax = 266;  // A DNS name, ":65535" and ":443".
 
 bool matches(const RouteMatch& match, const Request& request) {
   if (match.grpc && !request.is_grpc()) return false;
-  return path_matches(match.path, path_of(request)) &&
+  return path_matches(match.path, request) &&
          std::ranges::all_of(match.headers, [&](const auto& h) { return matches(h, request); }) &&
          std::ranges::all_of(match.query, [&](const auto& q) { return query_matches(q, request); });
 }
@@ -118,7 +122,7 @@ ModelNeed RouteTable::model_need(const Request& request) const {
   for (const Route& route : host->routes) {
     if (route.model_need == ModelNeed::kNothing) {
       if (matches(route.match, request)) break;  // None behind it is ever reached.
-    } else if (path_matches(route.match.path, path_of(request))) {
+    } else if (path_matches(route.match.path, request)) {
       need = std::max(need, route.model_need);
     }
   }

@@ -21,7 +21,8 @@ struct RbacConfig;
 using FilterSettings = std::variant<std::shared_ptr<const RbacConfig>>;
 
 struct PathMatch {
-  enum class Kind : uint8_t { kPrefix, kExact, kPathSeparatedPrefix, kRegex };
+  // kConnect: the requests with the method CONNECT, which have no path and which no other kind takes.
+  enum class Kind : uint8_t { kPrefix, kExact, kPathSeparatedPrefix, kRegex, kConnect };
   Kind kind = Kind::kPrefix;
   TextMatcher text =
       TextMatcher::exact("/");  // kPathSeparatedPrefix: the prefix without final '/'.
@@ -77,6 +78,36 @@ struct MinimumRate {
   }
 };
 
+// What becomes of a CONNECT that a route takes (upgrade_configs with upgrade_type CONNECT): as the
+// connection manager says; refused; asked of the upstream; or ended here, so that a TCP connection to
+// the upstream carries what follows (connect_config).
+enum class ConnectAction : uint8_t { kAsManager, kRefuse, kForward, kTerminate };
+
+// Envoy's RetryPolicy: what is tried again although the upstream may have acted on it.
+struct RetryPolicy {
+  enum On : uint32_t {
+    kReset = 1 << 0,  // The attempt broke off, or had no answer within per_try_timeout.
+    kGatewayError = 1 << 1,
+    k5xx = 1 << 2,
+    kConnectFailure = 1 << 3,
+    kConflict = 1 << 4,  // 409, Envoy's retriable-4xx.
+    kStatuses = 1 << 5,
+    kGrpcCancelled = 1 << 6,
+    kGrpcDeadlineExceeded = 1 << 7,
+    kGrpcInternal = 1 << 8,
+    kGrpcResourceExhausted = 1 << 9,
+    kGrpcUnavailable = 1 << 10,
+  };
+  uint32_t on = 0;            // Of On; 0: nothing, only per_try_timeout counts.
+  std::vector<int> statuses;  // For kStatuses.
+  uint32_t retries = 1;
+  // From the end of the request, or the beginning of the attempt if that is later, to the head of the
+  // answer; 0: none.
+  Duration per_try_timeout = 0s;
+  // Before the first retry at most the one; doubles to at most the other.
+  Duration back_off = 25ms, back_off_most = 250ms;
+};
+
 // Envoy's RouteAction.
 struct ForwardAction {
   std::vector<WeightedCluster> clusters;  // At least one.
@@ -91,6 +122,8 @@ struct ForwardAction {
   Duration grpc_timeout_offset = 0s;  // Taken off it, so that we answer before the caller gives up.
   std::string prefix_rewrite;         // "" leaves the path.
   std::string host_rewrite;           // "" leaves the authority.
+  ConnectAction connect = ConnectAction::kAsManager;
+  std::optional<RetryPolicy> retry;
 };
 struct DirectAction {
   int status = 200;

@@ -71,6 +71,7 @@ struct HttpManager {
   bool generate_request_id = true;
   std::string server_name = "glia";  // Value of `server` on responses the proxy makes.
   PathRules path_rules;
+  bool connect = false;  // CONNECT is asked of the upstream, unless the route says something else.
   std::string
       via;  // Appended to `via` of requests and responses, and known again; "": no such field.
   std::vector<FilterConfig> filters;

@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 #include "proxy/net/libevent_backend.h"
+#include "proxy/net/process.h"
 #include "proxy/net/signals.h"
 #include "proxy/net/tcp.h"
 #include "proxy/server/options.h"
@@ -32,6 +33,7 @@ void raise_descriptor_limit() {
 
 int serve(const Options& options) {
   ::signal(SIGPIPE, SIG_IGN);
+  if (!options.core_dumps) hide_memory();
   raise_descriptor_limit();
   auto backend = std::make_unique<LibeventBackend>();
   LibeventBackend& events = *backend;

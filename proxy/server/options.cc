@@ -56,7 +56,6 @@ constexpr IgnoredFlag kIgnored[] = {
     {"--cpuset-threads", false, "the default of --concurrency follows the CPU set anyway"},
     {"--disable-extensions", true, "there are no extensions to load"},
     {"--enable-mutex-tracing", false, "workers share no locks"},
-    {"--enable-core-dump", false, "set the core limit of the process instead"},
     {"--reject-unknown-dynamic-fields", false, kStrict},
     {"--ignore-unknown-dynamic-fields", false, kStrict},
     {"--allow-unknown-static-fields", false, kStrict},
@@ -106,6 +105,10 @@ void declare(CLI::App& app, Options& options, Written& written) {
       "HOST:PORT of the admin pages, instead of the bootstrap's");
   add("Process", "--admin-address-path", options.admin_address_path,
       "FILE to write the address of the admin listener to");
+  app.add_flag("--enable-core-dump", options.core_dumps,
+               "a core dump may be written, and debuggers of the same user may look; it holds the "
+               "private key")
+      ->group("Process");
   app.add_flag("--version", written.version, "print the version")->group("Process");
   for (const IgnoredFlag& flag : kIgnored) {
     const auto note = [&written, name = flag.names] { written.ignored.emplace_back(name); };

@@ -33,13 +33,16 @@ void OwnCertificate::keep(const Wish& wish, HeldIdentity identity) {
   wish_ = wish;
   // At half of what is left: the beginning is dated back, for clocks that go slow.
   const WallTime now = loop_.clock().wall_now();
+  signed_at_ = now;
   renew_ = now + std::max<Duration>((identity.not_after - now) / 2, kLeastLife);
   look();
 }
 
 void OwnCertificate::look() {
-  const Duration left = renew_ - loop_.clock().wall_now();
-  if (left > Duration::zero()) return timer_.start(std::min(left, kLookAgain));
+  const WallTime now = loop_.clock().wall_now();
+  const Duration left = renew_ - now;
+  const bool clock_went_back = now < signed_at_ - kClockBack;
+  if (left > Duration::zero() && !clock_went_back) return timer_.start(std::min(left, kLookAgain));
   Result<HeldIdentity> fresh = sign(*wish_);
   const Result<void> used = fresh ? renewed_(*fresh) : Result<void>(std::move(fresh).error());
   if (used) return keep(*wish_, *std::move(fresh));

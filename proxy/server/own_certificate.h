@@ -16,6 +16,9 @@ class OwnCertificate {
  public:
   // The wall clock may jump: it is looked at at least so often.
   static constexpr Duration kLookAgain = 60s;
+  // A clock that stands so far before the moment of signing was put right since: the certificate, dated
+  // by the wrong one, is not valid yet and would not be renewed for as long.
+  static constexpr Duration kClockBack = 60s;
   // A certificate is not renewed more often than this, however short its life.
   static constexpr Duration kLeastLife = 1s;
 
@@ -44,6 +47,7 @@ class OwnCertificate {
   const std::string ca_directory_;
   const std::function<Result<void>(const HeldIdentity&)> renewed_;
   std::optional<Wish> wish_;
+  WallTime signed_at_;
   WallTime renew_;
   CallbackTimer timer_;
 };

@@ -100,6 +100,24 @@ TEST_F(OwnCertificateTest, IsRenewedAtHalfOfItsLifeAndAgain) {
   EXPECT_GT(renewed.back().not_after, now());
 }
 
+// K6 of the checklist of faults: the clock was years ahead and is put right.
+TEST_F(OwnCertificateTest, IsRenewedWhenTheClockWasWrong) {
+  std::vector<HeldIdentity> renewed;
+  OwnCertificate own(world_.loop(), ca(), [&](const HeldIdentity& identity) {
+    renewed.push_back(identity);
+    return Result<void>();
+  });
+  const OwnCertificate::Wish wish{"spiffe://demo.mesh/ns/default/sa/front", 1h};
+  own.keep(wish, *own.sign(wish));
+  world_.time().shift_wall_clock(-30s);  // As NTP does: that is no reason.
+  world_.run_for(5min);
+  EXPECT_TRUE(renewed.empty());
+  world_.time().shift_wall_clock(-24h);
+  world_.run_for(61s);
+  ASSERT_EQ(renewed.size(), 1u);
+  EXPECT_LE(renewed[0].not_before, now());
+}
+
 TEST_F(OwnCertificateTest, TriesAgainWhenItCannotBeRenewed) {
   int renewed = 0;
   OwnCertificate own(world_.loop(), ca(), [&](const HeldIdentity&) {

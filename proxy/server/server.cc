@@ -12,7 +12,10 @@ namespace glia {
 constexpr Duration kDrainCheck = 50ms;
 
 Server::Server(EventLoop& main, uint32_t workers, Duration drain_time)
-    : main_(main), started_(main.clock().now()), drain_time_(drain_time) {
+    : main_(main),
+      started_(main.clock().now()),
+      drain_time_(drain_time),
+      watchdog_(main, workers, [this](uint32_t worker) { ask_whether_it_turns(worker); }) {
   for (uint32_t i = 0; i < workers; ++i) workers_.push_back(std::make_unique<WorkerThread>(i));
 }
 
@@ -63,6 +66,14 @@ struct Asking {
 
 }  // namespace
 
+void Server::ask_whether_it_turns(uint32_t worker) {
+  workers_[worker]->post([this, alive = std::weak_ptr(alive_), worker](Worker&) {
+    main_.post([this, alive, worker] {
+      if (!alive.expired()) watchdog_.heard(worker);
+    });
+  });
+}
+
 void Server::deliver(uint64_t number, std::function<void(void*)> answer) {
   const auto asking = questions_.find(number);
   if (asking != questions_.end()) answer(asking->second);  // Else the task was cancelled.
@@ -110,6 +121,7 @@ Task<MetricsPage> Server::metrics() {
   for (const MetricsPage& one : pages) page.add(one);
   page.gauge("envoy_server_uptime", {},
              static_cast<int64_t>(to_seconds(main_.clock().now() - started_)));
+  page.counter("envoy_workers_watchdog_miss", {}, watchdog_.misses());
   page.gauge("envoy_server_live", {}, state_ == State::kLive ? 1 : 0);
   page.gauge("envoy_server_concurrency", {}, workers());
   // Envoy's numbers (envoy.admin.v3.ServerInfo.State).

@@ -11,6 +11,7 @@
 #include "proxy/base/task.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/net/reservation.h"
+#include "proxy/server/watchdog.h"
 #include "proxy/server/worker_thread.h"
 
 namespace glia {
@@ -36,6 +37,8 @@ class Server {
   ListenAddresses addresses() const;
   uint32_t workers() const { return static_cast<uint32_t>(workers_.size()); }
   TimePoint started() const { return started_; }
+  // How often a worker was found stuck.
+  uint64_t watchdog_misses() const { return watchdog_.misses(); }
 
   // Asks every worker, on its own thread; answers in no order.
   Task<MetricsPage> metrics();
@@ -57,6 +60,7 @@ class Server {
   Task<void> follow(uint64_t publication);
   template <class Answer>
   Task<std::vector<Answer>> ask(std::function<Answer(Worker&)> question);
+  void ask_whether_it_turns(uint32_t worker);
   void deliver(uint64_t number, std::function<void(void*)> answer);
 
   // What workers post to main may be run after this object is gone, and then finds that out.
@@ -74,6 +78,7 @@ class Server {
   std::map<uint64_t, void*> questions_;  // Those that still wait; an Asking<Answer> each.
   uint64_t published_ = 0, applied_ = 0;
   Task<void> following_;
+  Watchdog watchdog_;
 };
 
 }  // namespace glia

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
+#include <future>
 #include <list>
 #include <optional>
 
@@ -332,6 +334,33 @@ TEST_F(ServerTest, IsDestroyedWhileItWorks) {
   question_.cancel();
   server_.reset();
   until([&] { return std::ranges::all_of(clients_, &Client::over); });
+}
+
+// K9 of the checklist of faults: the others serve, and it is said which one does not.
+TEST_F(ServerTest, SaysThatAWorkerIsStuckWhileTheOtherServes) {
+  ASSERT_TRUE(server_->publish(drawing(1)).ok());
+  wait_for(applied());
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  auto first = std::make_shared<std::atomic<bool>>(true);
+  server_->post_to_all([released, first](Worker&) {
+    if (first->exchange(false)) released.wait();
+  });
+  for (int i = 0; i < 4 * kClients; ++i) connect();
+  for (Client& client : clients_) {
+    until([&] { return client.connected(); });  // The kernel accepts for the stuck one, too.
+    client.run();
+  }
+  until([&] { return server_->watchdog_misses() > 0; });
+  const auto served = [](const Client& client) { return client.echoes() > 0; };
+  until([&] { return std::ranges::any_of(clients_, served); });
+  EXPECT_FALSE(std::ranges::all_of(clients_, served));
+  release.set_value();
+  until([&] { return std::ranges::all_of(clients_, served); });
+  for (Client& client : clients_) client.stop();
+  until([&] { return std::ranges::all_of(clients_, &Client::done); });
+  for (Client& client : clients_) EXPECT_EQ(client.trouble(), "");
+  EXPECT_EQ(server_->watchdog_misses(), 1u);
 }
 
 TEST_F(ServerTest, AnAddressThatCannotBeHadChangesNothing) {

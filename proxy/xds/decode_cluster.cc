@@ -117,6 +117,7 @@ void decode_breaker(const Reader& breakers, CircuitLimits& limits) {
         threshold.number("max_pending_requests", limits.pending_requests, kMost));
     limits.requests =
         static_cast<uint32_t>(threshold.number("max_requests", limits.requests, kMost));
+    limits.retries = static_cast<uint32_t>(threshold.number("max_retries", limits.retries, kMost));
   });
   // As in Envoy, connections are all that is limited per endpoint.
   breakers.each("per_host_thresholds", [&](const Reader& threshold, std::size_t) {

@@ -296,6 +296,13 @@ void decode_http2_options(const Reader& options, HttpLimits& limits) {
   limit("max_inbound_priority_frames_per_stream", limits.priority_frames_per_stream, 0);
   limit("max_inbound_window_update_frames_per_data_frame_sent",
         limits.window_updates_per_data_frame, 1);
+  limits.allow_connect = options.flag("allow_connect");
+  const Reader keepalive = options.message("connection_keepalive");
+  if (!keepalive.present()) return;
+  limits.keepalive_interval = decode_limit(keepalive, "interval", limits.keepalive_interval);
+  limits.keepalive_timeout = keepalive.duration("timeout", limits.keepalive_timeout);
+  keepalive.accept("interval_jitter");  // Connections open at different times anyway.
+  if (limits.keepalive_timeout < 1ms) keepalive.fail("timeout", "must be at least 1ms");
 }
 
 void decode_common_http_options(const Reader& options, HttpLimits& limits) {

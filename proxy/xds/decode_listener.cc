@@ -1,5 +1,7 @@
 #include "proxy/xds/decode_listener.h"
 
+#include <algorithm>
+
 #include "proxy/base/text.h"
 #include "proxy/http/syntax.h"
 #include "proxy/xds/decode_accesslog.h"
@@ -56,15 +58,31 @@ void decode_client_cert(const Reader& manager, HttpManager& http) {
   details.only("chain", false);
 }
 
-// Only WebSocket, or another protocol that takes an HTTP/1.1 connection over whole.
-void decode_upgrades(const Reader& manager, Http1Options& http1) {
+bool takes_connect(const Route& route) {
+  if (!route.forward) return false;
+  const ConnectAction connect = route.forward->connect;
+  return connect == ConnectAction::kForward || connect == ConnectAction::kTerminate;
+}
+
+// CONNECT, WebSocket, or another protocol that takes an HTTP/1.1 connection over whole.
+void decode_upgrades(const Reader& manager, HttpManager& http) {
+  Http1Options& options = http.server.http1;
   manager.each("upgrade_configs", [&](const Reader& config, std::size_t) {
     std::string type = to_lower(config.text("upgrade_type"));
-    if (type == "connect" || type == "h2c" || !is_token(type)) {
+    if (type == "h2c" || !is_token(type)) {
       config.fail("upgrade_type", cat("\"", type, "\" is not supported by glia-proxy"));
     }
-    if (config.flag("enabled", true)) http1.upgrades.push_back(std::move(type));
+    const bool enabled = config.flag("enabled", true);
+    if (type == Request::kConnect) {
+      http.connect = options.connect = enabled;
+    } else if (enabled) {
+      options.upgrades.push_back(std::move(type));
+    }
   });
+  if (http.routes == nullptr) return;
+  for (const VirtualHost& host : http.routes->hosts()) {
+    options.connect = options.connect || std::ranges::any_of(host.routes, takes_connect);
+  }
 }
 
 void decode_http1_options(const Reader& options, Http1Options& http1) {
@@ -139,7 +157,7 @@ void decode_manager(const Reader& manager, HttpManager& http, ListenerResource::
   if (manager.has("server_name")) http.server_name = decode_field_text(manager, "server_name");
   http.via = decode_field_text(manager, "via");
   http.path_rules = decode_path_rules(manager);
-  decode_upgrades(manager, http.server.http1);
+  decode_upgrades(manager, http);
   decode_http1_options(manager.message("http_protocol_options"), http.server.http1);
   manager.each("access_log", [&](const Reader& log, std::size_t) {
     if (auto decoded = decode_access_log(log)) http.access_logs.push_back(*std::move(decoded));

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "proxy/base/text.h"
+#include "proxy/http/message.h"
 #include "proxy/http/syntax.h"
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_filter.h"
@@ -34,6 +35,11 @@ std::optional<TextMatcher> path_text(const Reader& match, std::string_view field
 
 PathMatch decode_path_match(const Reader& match) {
   PathMatch decoded;
+  if (match.has("connect_matcher")) {
+    (void)match.message("connect_matcher");
+    decoded.kind = PathMatch::Kind::kConnect;
+    return decoded;
+  }
   decoded.ignore_case = !match.flag("case_sensitive", true);
   std::optional<TextMatcher> text;
   if (match.has("path")) {
@@ -55,7 +61,7 @@ PathMatch decode_path_match(const Reader& match) {
     text = path_text(match, "prefix", TextMatcher::Kind::kPrefix, prefix.empty() ? "/" : prefix,
                      decoded.ignore_case);
   } else {
-    match.fail("needs prefix, path, safe_regex or path_separated_prefix");
+    match.fail("needs prefix, path, safe_regex, path_separated_prefix or connect_matcher");
   }
   if (text) decoded.text = *std::move(text);
   return decoded;
@@ -122,6 +128,81 @@ void decode_max_duration(const Reader& action, ForwardAction& forward) {
   forward.grpc_timeout_offset = longest.duration("grpc_timeout_header_offset", 0s);
 }
 
+// Which other protocols may be switched to is said for all routes, where the first bytes are read.
+ConnectAction decode_connect(const Reader& action) {
+  ConnectAction connect = ConnectAction::kAsManager;
+  action.each("upgrade_configs", [&](const Reader& config, std::size_t) {
+    const std::string type = config.text("upgrade_type");
+    if (to_lower(type) != Request::kConnect) {
+      config.fail("upgrade_type",
+                  cat("\"", type,
+                      "\" is not supported by glia-proxy at a route, only CONNECT; "
+                      "write it into the upgrade_configs of the HttpConnectionManager"));
+    }
+    const bool terminate = config.message("connect_config").present();
+    config.message("connect_config").only("allow_post", false);
+    connect = !config.flag("enabled", true) ? ConnectAction::kRefuse
+              : terminate                   ? ConnectAction::kTerminate
+                                            : ConnectAction::kForward;
+  });
+  return connect;
+}
+
+// The words of retry_on. Those that are always done as far as it is safe ask for nothing.
+std::optional<uint32_t> retry_reason(std::string_view word) {
+  using On = RetryPolicy::On;
+  constexpr std::pair<std::string_view, uint32_t> kReasons[] = {
+      {"5xx", On::k5xx},
+      {"gateway-error", On::kGatewayError},
+      {"reset", On::kReset},
+      {"connect-failure", On::kConnectFailure},
+      {"retriable-4xx", On::kConflict},
+      {"retriable-status-codes", On::kStatuses},
+      {"cancelled", On::kGrpcCancelled},
+      {"deadline-exceeded", On::kGrpcDeadlineExceeded},
+      {"internal", On::kGrpcInternal},
+      {"resource-exhausted", On::kGrpcResourceExhausted},
+      {"unavailable", On::kGrpcUnavailable},
+      {"refused-stream", 0},
+      {"reset-before-request", 0},
+      {"http3-post-connect-failure", 0},
+  };
+  for (const auto& [name, reason] : kReasons) {
+    if (name == word) return reason;
+  }
+  return {};
+}
+
+void decode_retry_reasons(const Reader& policy, RetryPolicy& retry) {
+  const std::string words = policy.text("retry_on");
+  for_each_member(words, [&](std::string_view word) {
+    const auto reason = retry_reason(word);
+    if (reason) retry.on |= *reason;
+    if (!reason) policy.fail("retry_on", cat("\"", word, "\" is not supported by glia-proxy"));
+    return true;
+  });
+  for (const uint64_t status : policy.numbers("retriable_status_codes", 599, 100)) {
+    retry.statuses.push_back(static_cast<int>(status));
+  }
+}
+
+std::optional<RetryPolicy> decode_retry(const Reader& action) {
+  const Reader policy = action.message("retry_policy");
+  if (!policy.present()) return {};
+  constexpr uint64_t kRetriesMost = 100;
+  RetryPolicy retry;
+  decode_retry_reasons(policy, retry);
+  retry.retries = static_cast<uint32_t>(policy.number("num_retries", retry.retries, kRetriesMost));
+  retry.per_try_timeout = policy.duration("per_try_timeout", retry.per_try_timeout);
+  const Reader pause = policy.message("retry_back_off");
+  if (!pause.present()) return retry;
+  retry.back_off = pause.duration("base_interval", retry.back_off);
+  retry.back_off_most = pause.duration("max_interval", 10 * retry.back_off);
+  if (retry.back_off < 1ms) pause.fail("base_interval", "must be at least 1ms");
+  if (retry.back_off_most < retry.back_off) pause.fail("max_interval", "is below base_interval");
+  return retry;
+}
+
 ForwardAction decode_forward(const Reader& action) {
   ForwardAction forward;
   if (action.has("weighted_clusters")) {
@@ -136,6 +217,8 @@ ForwardAction decode_forward(const Reader& action) {
   forward.idle_timeout = action.duration("idle_timeout");
   forward.prefix_rewrite = decode_path_text(action, "prefix_rewrite");
   forward.host_rewrite = decode_authority(action, "host_rewrite_literal");
+  forward.connect = decode_connect(action);
+  forward.retry = decode_retry(action);
   return forward;
 }
 
@@ -197,6 +280,12 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
   });
 }
 
+// An answer of our own to CONNECT must not look as if it opened the tunnel.
+void check_direct(const Reader& action, const Route& route) {
+  if (route.match.path.kind != PathMatch::Kind::kConnect || route.direct->status >= 300) return;
+  action.fail("status", "must be 300 or more behind a connect_matcher: 200 would open a tunnel");
+}
+
 // What stands for the prefix that was matched.
 void check_prefix_rewrite(const Reader& action, const Route& route, const std::string& rewrite) {
   if (rewrite.empty()) return;
@@ -204,6 +293,9 @@ void check_prefix_rewrite(const Reader& action, const Route& route, const std::s
     action.fail("prefix_rewrite", cat("\"", rewrite, "\" does not begin with /"));
   if (route.match.path.kind == PathMatch::Kind::kRegex) {
     action.fail("prefix_rewrite", "needs a match by prefix or path; a safe_regex has no prefix");
+  }
+  if (route.match.path.kind == PathMatch::Kind::kConnect) {
+    action.fail("prefix_rewrite", "needs a match by prefix or path; CONNECT has no path");
   }
 }
 
@@ -242,6 +334,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
     check_prefix_rewrite(route.message("route"), decoded, decoded.forward->prefix_rewrite);
   } else if (route.has("direct_response")) {
     decoded.direct = decode_direct(route.message("direct_response"));
+    check_direct(route.message("direct_response"), decoded);
   } else if (route.has("redirect")) {
     decoded.redirect = decode_redirect(route.message("redirect"));
     check_prefix_rewrite(route.message("redirect"), decoded, decoded.redirect->prefix);

@@ -176,8 +176,8 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
       {route("{match: {path_separated_prefix: /a/}, route: {cluster: c}}"),
        "route.virtual_hosts[0].routes[0].match.path_separated_prefix: must not end with /\n"},
       {route("{match: {}, route: {}}"),
-       "route.virtual_hosts[0].routes[0].match: needs prefix, path, safe_regex or "
-       "path_separated_prefix\n"
+       "route.virtual_hosts[0].routes[0].match: needs prefix, path, safe_regex, "
+       "path_separated_prefix or connect_matcher\n"
        "route.virtual_hosts[0].routes[0].route: needs cluster or weighted_clusters\n"},
       {route("{match: {safe_regex: {regex: \"(\"}}}"),
        "route.virtual_hosts[0].routes[0].match.safe_regex.regex: regular expression \"(\" is wrong "
@@ -189,8 +189,8 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
        "route.virtual_hosts[0].routes[0].route.weighted_clusters: the weights add up to 0, so no "
        "cluster "
        "could be chosen\n"},
-      {route("{match: {prefix: /}, route: {cluster: c, retry_policy: {}, hash_policy: [{}]}}"),
-       "route.virtual_hosts[0].routes[0].route.retry_policy: not supported by glia-proxy\n"
+      {route("{match: {prefix: /}, route: {cluster: c, hedge_policy: {}, hash_policy: [{}]}}"),
+       "route.virtual_hosts[0].routes[0].route.hedge_policy: not supported by glia-proxy\n"
        "route.virtual_hosts[0].routes[0].route.hash_policy[0]: not supported by glia-proxy\n"},
       {route(
            "{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),
@@ -438,9 +438,6 @@ TEST(DecodeListener, RefusesWithThePathOfTheField) {
            ", upgrade_configs: [{upgrade_type: CONNECT}, {upgrade_type: h2c}, {filters: [{}]}], "
            "http_protocol_options: {enable_trailers: false, default_host_for_http_10: \"a "
            "b\"}}}]}"),
-       "listener.filter_chains[0].filters[0].typed_config.upgrade_configs[0].upgrade_type: "
-       "\"connect\" "
-       "is not supported by glia-proxy\n"
        "listener.filter_chains[0].filters[0].typed_config.upgrade_configs[1].upgrade_type: \"h2c\" "
        "is "
        "not supported by glia-proxy\n"

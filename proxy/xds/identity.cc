@@ -124,7 +124,10 @@ Task<void> IdentityClient::sleep_until_due() {
   }
 }
 
-Duration IdentityClient::left_to_renewal() const { return renew_at_ - loop_.clock().wall_now(); }
+Duration IdentityClient::left_to_renewal() const {
+  const WallTime now = loop_.clock().wall_now();
+  return now < taken_at_ - kClockBack ? Duration::zero() : Duration(renew_at_ - now);
+}
 
 bool IdentityClient::usable() const { return held_ && held_->not_after > loop_.clock().wall_now(); }
 
@@ -180,6 +183,7 @@ void IdentityClient::take(HeldIdentity identity) {
   held_ = std::move(identity);
   // From now on, not from not_before: that lies in the past for peers whose clocks are slow.
   const WallTime now = loop_.clock().wall_now();
+  taken_at_ = now;
   const double part = 0.5 + kJitter * (2 * random_.unit() - 1);
   renew_at_ = now + std::chrono::duration_cast<Duration>((held_->not_after - now) * part);
   LOG(info, options_.workload, " is ", held_->spiffe_id, " for ",

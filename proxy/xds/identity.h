@@ -66,6 +66,9 @@ class IdentityClient {
   static constexpr double kJitter = 0.1;
   // The wall clock may jump (a machine that slept): look at it at least so often.
   static constexpr Duration kLookAgain = 60s;
+  // A clock that stands so far before the moment of signing was put right since: the certificate may
+  // not be valid yet.
+  static constexpr Duration kClockBack = 60s;
 
   // `changed` is called on the loop with each new certificate; `loop` outlives the client.
   IdentityClient(EventLoop& loop, IdentityOptions options, SignCall sign, uint64_t seed,
@@ -94,6 +97,7 @@ class IdentityClient {
   const std::function<void(const HeldIdentity&)> changed_;
   Random random_;
   std::optional<HeldIdentity> held_;
+  WallTime taken_at_;
   WallTime renew_at_;
   std::string next_key_;  // Kept over attempts: a lost answer may be asked for again.
   std::string trouble_;

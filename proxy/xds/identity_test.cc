@@ -169,6 +169,18 @@ TEST_F(IdentityTest, NoticesThatTheMachineSlept) {
   EXPECT_EQ(got_.size(), 2u);
 }
 
+// K6 of the checklist of faults: the clock was years ahead and is put right.
+TEST_F(IdentityTest, NoticesThatTheClockWasWrong) {
+  start({.token = "secret", .trust_bundle = signer_.bundle()});
+  passes(1s);
+  time_->shift_wall_clock(-10 * 365 * 24h);
+  passes(IdentityClient::kLookAgain + 1s);
+  EXPECT_EQ(got_.size(), 2u);
+  time_->shift_wall_clock(-30s);  // As NTP does: that is no reason.
+  passes(10 * IdentityClient::kLookAgain);
+  EXPECT_EQ(got_.size(), 2u);
+}
+
 TEST_F(IdentityTest, KeepsItsIdentityOverARestart) {
   start(
       {.token = "secret", .trust_bundle = signer_.bundle(), .state_directory = directory_ + "/s"});

@@ -57,7 +57,7 @@ std::string text_of(const HeaderMatcher& matcher) {
 
 std::string text_of(const RouteMatch& match) {
   std::string text = match.path.kind == PathMatch::Kind::kPathSeparatedPrefix ? "segments " : "";
-  text += text_of(match.path.text);
+  text += match.path.kind == PathMatch::Kind::kConnect ? "CONNECT" : text_of(match.path.text);
   for (const HeaderMatcher& header : match.headers) text += cat(" and ", text_of(header));
   for (const QueryMatch& query : match.query) {
     text += cat(" and ?", query.name, query.value ? cat(" ", text_of(*query.value)) : "");
@@ -125,6 +125,22 @@ std::string text_of(const ModelName& name) {
              name.version.empty() ? "" : cat(" version ", name.version));
 }
 
+std::string text_of(const RetryPolicy& retry) {
+  constexpr std::string_view kReasons[] = {
+      "reset",     "gateway-error",     "5xx",      "connect-failure",    "409",        "status",
+      "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"};
+  std::string text = unless("attempt", retry.per_try_timeout, 0s);
+  if (retry.on == 0) return text;
+  text += cat(" retries ", retry.retries, " on");
+  for (std::size_t i = 0; i < std::size(kReasons); ++i) {
+    if ((retry.on >> i & 1) != 0) text += cat(" ", kReasons[i]);
+  }
+  for (const int status : retry.statuses) text += cat(" ", status);
+  const RetryPolicy usual;
+  return cat(text, unless("after", retry.back_off, usual.back_off),
+             unless("to", retry.back_off_most, usual.back_off_most));
+}
+
 void print_forward(Lines& out, int depth, const std::string& head, const ForwardAction& forward) {
   std::string rest = unless("timeout", forward.timeout, 15s);
   if (forward.idle_timeout) rest += cat(" idle timeout ", seconds(*forward.idle_timeout));
@@ -135,6 +151,10 @@ void print_forward(Lines& out, int depth, const std::string& head, const Forward
   rest += unless("grpc-timeout less", forward.grpc_timeout_offset, 0s);
   if (!forward.prefix_rewrite.empty()) rest += cat(" prefix becomes ", forward.prefix_rewrite);
   if (!forward.host_rewrite.empty()) rest += cat(" host becomes ", forward.host_rewrite);
+  constexpr std::string_view kConnect[] = {"", " CONNECT refused", " CONNECT forwarded",
+                                           " CONNECT ends here"};
+  rest += kConnect[static_cast<int>(forward.connect)];
+  if (forward.retry) rest += text_of(*forward.retry);
   if (forward.clusters.size() == 1) {
     line(out, depth, head, " -> cluster ", forward.clusters[0].cluster, rest);
   } else {
@@ -215,13 +235,17 @@ std::string text_of(const HttpLimits& limits) {
              unless("idle time", limits.idle_time, usual.idle_time),
              unless("requests a connection", limits.requests_per_connection,
                     usual.requests_per_connection),
-             unless("connection age", limits.connection_age, usual.connection_age));
+             unless("connection age", limits.connection_age, usual.connection_age),
+             unless("ping after", limits.keepalive_interval, usual.keepalive_interval),
+             unless("ping answered in", limits.keepalive_timeout, usual.keepalive_timeout),
+             limits.allow_connect ? " extended CONNECT" : "");
 }
 
 std::string text_of(const Http1Options& http1) {
   std::string text = http1.accept_http_10 ? " http/1.0" : "";
   if (!http1.default_host.empty()) text += cat(" for host ", http1.default_host);
   for (const std::string& upgrade : http1.upgrades) text += cat(" upgrade ", upgrade);
+  if (http1.connect) text += " CONNECT";
   return text;
 }
 
@@ -257,8 +281,8 @@ void print_http(Lines& out, int depth, const HttpManager& http) {
        unless("request timeout", http.request_timeout, usual.request_timeout),
        unless("longest stream", http.max_stream_duration, usual.max_stream_duration),
        unless("server", http.server_name, usual.server_name), text_of(http.server.http1),
-       text_of(http.path_rules), unless("via", http.via, usual.via),
-       http.use_remote_address ? " remote address" : "",
+       http.connect ? " forwarded" : "", text_of(http.path_rules),
+       unless("via", http.via, usual.via), http.use_remote_address ? " remote address" : "",
        http.generate_request_id ? "" : " no request id", " client certificate ",
        named(kForward, http.forward_client_cert));
   for (const AccessLogConfig& log : http.access_logs) print_log(out, depth + 1, log);
@@ -344,7 +368,8 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
               usual.limits.connections_per_endpoint),
        unless("preconnect", cluster.preconnect_ratio, usual.preconnect_ratio),
        unless("pending", cluster.limits.pending_requests, usual.limits.pending_requests),
-       unless("requests", cluster.limits.requests, usual.limits.requests), text_of(cluster.http),
+       unless("requests", cluster.limits.requests, usual.limits.requests),
+       unless("retries", cluster.limits.retries, usual.limits.retries), text_of(cluster.http),
        !cluster.proxy_protocol                        ? ""
        : *cluster.proxy_protocol == ProxyVersion::kV1 ? " proxy header v1"
                                                       : " proxy header v2",

@@ -120,6 +120,18 @@ uint64_t Reader::number(std::string_view name, uint64_t otherwise, uint64_t most
   return value;
 }
 
+std::vector<uint64_t> Reader::numbers(std::string_view name, uint64_t most, uint64_t least) const {
+  std::vector<uint64_t> numbers;
+  for (const Entry* entry : all(name)) {
+    if (entry->bits >= least && entry->bits <= most) {
+      numbers.push_back(entry->bits);
+    } else {
+      fail(name, cat(entry->bits, " is not between ", least, " and ", most));
+    }
+  }
+  return numbers;
+}
+
 int64_t Reader::signed_number(std::string_view name) const {
   const Entry* entry = take(name);
   return entry == nullptr ? 0 : static_cast<int64_t>(entry->bits);

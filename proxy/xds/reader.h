@@ -36,6 +36,8 @@ class Reader {
   // Integers, and the wrappers around them. Beyond [least, most]: an error, and `otherwise`.
   uint64_t number(std::string_view name, uint64_t otherwise, uint64_t most,
                   uint64_t least = 0) const;
+  // Of a repeated field; those beyond [least, most] are errors and left out.
+  std::vector<uint64_t> numbers(std::string_view name, uint64_t most, uint64_t least = 0) const;
   int64_t signed_number(std::string_view name) const;
   double real(std::string_view name, double otherwise) const;
   bool flag(std::string_view name, bool otherwise = false) const;

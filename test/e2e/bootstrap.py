@@ -50,6 +50,7 @@ def says(status, text, match="/"):
             "direct_response": {"status": status, "body": {"inline_string": text}}}
 
 
+# A cluster may be given its HTTP/2 options as `http2`.
 def cluster(name, *addresses, kind="STATIC", http2=False, tls=None, **more):
     found = {"name": name, "type": kind, "connect_timeout": "5s", "load_assignment": {
         "cluster_name": name, "endpoints": [{"lb_endpoints": [
@@ -59,7 +60,8 @@ def cluster(name, *addresses, kind="STATIC", http2=False, tls=None, **more):
     if http2:
         found["typed_extension_protocol_options"] = {HTTP_OPTIONS: {
             "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
-            "explicit_http_config": {"http2_protocol_options": {}}}}
+            "explicit_http_config": {
+                "http2_protocol_options": http2 if isinstance(http2, dict) else {}}}}
     if tls:
         found["transport_socket"] = tls
     return found

@@ -94,7 +94,7 @@ class EnvoyFields(unittest.TestCase):
         self.code = "".join(path.read_text() for path in decoders)
 
     def test_every_field_that_is_read_is_listed(self):
-        verbs = ("text|texts|flag|number|signed_number|real|message|choice|each|each_in_map|duration|"
+        verbs = ("text|texts|flag|number|numbers|signed_number|real|message|choice|each|each_in_map|duration|"
                  "accept|only|has")
         fields = set(re.findall(rf'\.(?:{verbs})\(\s*"([a-z_0-9]+)"', self.code))
         self.assertGreater(len(fields), 100)

@@ -1,4 +1,4 @@
-"""WebSocket through glia-proxy, with a real client and a real server (aiohttp on both sides)."""
+"""WebSocket and CONNECT through glia-proxy, with real clients, servers and proxies beside it."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,8 @@ import threading
 import unittest
 
 from bootstrap import bootstrap, cluster, listener, to
-from harness import Proxy, Scene, WITHIN_S, eventually
+from harness import GLIA_PROXY, Proxy, Scene, WITHIN_S, curl, envoy, eventually
+from origins import HttpOrigin
 
 try:
     import aiohttp
@@ -63,6 +64,17 @@ class WebSocketOrigin(contextlib.AbstractContextManager):
         self.loop.close()
 
 
+def talk_to(url, conversation):
+    """Runs a conversation with the WebSocket server at `url`."""
+    async def run():
+        timeout = aiohttp.ClientTimeout(total=WITHIN_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.ws_connect(url, protocols=["chat"],
+                                          max_msg_size=2 * LARGE) as socket:
+                return await conversation(socket)
+    return asyncio.run(run())
+
+
 class WebSocket(Scene):
     @classmethod
     def setUpClass(cls):
@@ -75,13 +87,7 @@ class WebSocket(Scene):
             [cluster("chat", cls.origin.port)])))
 
     def talk(self, conversation, listener="in"):
-        async def run():
-            timeout = aiohttp.ClientTimeout(total=WITHIN_S)
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                async with session.ws_connect(self.proxy.url("/chat", listener),
-                                              protocols=["chat"], max_msg_size=2 * LARGE) as socket:
-                    return await conversation(socket)
-        return asyncio.run(run())
+        return talk_to(self.proxy.url("/chat", listener), conversation)
 
     def test_messages_go_both_ways_and_the_client_ends_it(self):
         async def conversation(socket):
@@ -139,6 +145,56 @@ class WebSocket(Scene):
             answer = await asyncio.to_thread(self.proxy.fetch, "/plain")
             return answer.text
         self.assertEqual(self.talk(conversation), "plain")
+
+
+# HTTP/1.1 at both ends, HTTP/2 between the proxies, each of which is Glia or Envoy.
+CONNECTS = {"allow_connect": True}
+
+
+class Chain(Scene):
+    def chains(self, inner, outer):
+        """Two proxies in a row with routes `outer` and `inner`, once for each pair of programs."""
+        real = envoy()
+        options = {"upgrade_configs": [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}],
+                   "http2_protocol_options": CONNECTS}
+        pairs = {"glia": (GLIA_PROXY, GLIA_PROXY), "envoy-first": (real, GLIA_PROXY),
+                 "envoy-last": (GLIA_PROXY, real)}
+        for name, (first, last) in pairs.items():
+            with Proxy(self.directory, bootstrap(
+                    [listener("in", [inner], **options)],
+                    [cluster("origin", self.origin.port)]), name=f"{name}-2", program=last) as behind:
+                with Proxy(self.directory, bootstrap(
+                        [listener("in", [outer], **options)],
+                        [cluster("next", behind.ports["in"], http2=CONNECTS)]),
+                        name=f"{name}-1", program=first) as before:
+                    yield name, before
+
+    def test_messages_go_both_ways_over_an_http2_stream(self):
+        async def conversation(socket):
+            await socket.receive_str()
+            for i in range(20):
+                await socket.send_str(f"message {i}")
+                self.assertEqual(await socket.receive_str(), f"message {i}")
+            large = bytes(range(256)) * (LARGE // 256)
+            await socket.send_bytes(large)
+            self.assertEqual(await socket.receive_bytes(), large)
+            await socket.send_str("bye")
+            await socket.receive()
+            return socket.protocol, socket.close_code
+        with WebSocketOrigin() as self.origin:
+            for name, proxy in self.chains(to("origin"), to("next")):
+                self.assertEqual(talk_to(proxy.url("/chat"), conversation), ("chat", 4001), name)
+
+    def test_a_tunnel_goes_through_an_http2_stream_to_the_cluster(self):
+        connect = {"connect_matcher": {}}
+        ends = to("origin", connect, upgrade_configs=[
+            {"upgrade_type": "CONNECT", "connect_config": {}}])
+        with HttpOrigin() as self.origin:
+            for name, proxy in self.chains(ends, to("next", connect)):
+                answer = curl("--proxytunnel", "--proxy", proxy.url("/"),
+                              "http://where.example:5432/through")
+                self.assertEqual(answer.status, 200, name)
+                self.assertIn("/through", answer.text)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ class VirtualTime final : public LoopBackend {
   const Clock& clock() const override { return clock_; }
 
   Duration passed() const { return clock_.passed; }
+  // Time in which nothing of the process ran, as after SIGSTOP.
+  void skip(Duration by) { clock_.passed += by; }
   // Sets the calendar without moving any timer, as a person or NTP does.
   void shift_wall_clock(Duration by) { clock_.wall_shift += by; }
 
