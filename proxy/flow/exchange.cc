@@ -177,6 +177,19 @@ void Exchange::forward_deadline() {
   request().headers.set("grpc-timeout", format_grpc_timeout(*deadline_ - loop().now()));
 }
 
+const Route* Exchange::route_by_now() {
+  const std::shared_ptr<const SiteState>& newest = site_.state();
+  const auto& routes = newest->chain->http.routes;
+  if (newest == state_ || routes == nullptr || route_->name.empty()) return nullptr;
+  for (const VirtualHost& host : routes->hosts()) {
+    const auto found = std::ranges::find(host.routes, route_->name, &Route::name);
+    if (found == host.routes.end()) continue;
+    newer_ = newest;
+    return &*found;
+  }
+  return nullptr;
+}
+
 WatchLimits Exchange::limits() const {
   WatchLimits limits{.request = manager().request_timeout,
                      .idle = manager().stream_idle_timeout,

@@ -51,6 +51,9 @@ class Exchange final : private Watch::Owner {
   EventLoop& loop() const { return stream_.loop(); }
   const Snapshot& snapshot() const { return *state_->snapshot; }
   const HttpManager& manager() const { return state_->chain->http; }
+  // The route of this name in the newest drawing, which is pinned as well; null if that is ours, or
+  // has none.
+  const Route* route_by_now();
   const Route* route() const { return route_; }
   Site& site() const { return site_; }
   TimePoint began() const { return stream_.began(); }
@@ -119,6 +122,7 @@ class Exchange final : private Watch::Owner {
   ServerStream& stream_;
   Site& site_;
   std::shared_ptr<const SiteState> state_;  // Pinned: names and views below point into it.
+  std::shared_ptr<const SiteState> newer_;  // ... or into this one.
   const Route* route_ = nullptr;
   std::size_t filters_left_ = 0;  // Of the chain, the router included, when it last went down.
   std::optional<TimePoint> deadline_;

@@ -196,6 +196,45 @@ TEST_P(Path, TakesNoNoticeOfTheCalendar) {
   }
 }
 
+// What a change of the mesh looks like from a request that is between two attempts: the workload that
+// it was sent to left, the route names another by now, and its drawing is an old one.
+TEST_P(Path, FollowsItsRouteToAnotherClusterWhenTheLastEndpointOfItsOwnHasLeft) {
+  SimWorld world(10);
+  MeshWorld t(world, down(), up());
+  t.cluster().connect_timeout = 2s;
+  t.upstream("10.0.1.1");
+  t.upstream("10.0.1.2", "other").replies(200, "other");
+  t.route().name = "shop";
+  t.start();
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  const auto answer = t.client().send({.method = "POST", .body = "question"});
+  t.advance(1s);
+  t.route().forward->clusters.front().cluster = "other";
+  t.remove_endpoint("10.0.1.1");
+  t.publish();
+  t.advance(5s);
+  EXPECT_EQ(answer->status, 200) << answer->body;
+  EXPECT_EQ(answer->body, "other");
+  ASSERT_EQ(t.upstream("10.0.1.2").seen().size(), 1u);
+  EXPECT_EQ(t.upstream("10.0.1.2").seen()[0].body, "question");
+}
+
+TEST_P(Path, CountsTheWaitForAConnectionAgainstTheTimeOfARequestThatIsHereWhole) {
+  SimWorld world(9);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").hangs();
+  t.route().forward->timeout = 5s;
+  t.cluster().connect_timeout = 10s;
+  t.start();
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  const auto answer = t.client().send({.method = "POST", .body = "question"});
+  t.advance(4500ms);
+  world.fabric().heal("10.0.0.1", "10.0.1.1");
+  t.advance(1s);
+  EXPECT_TRUE(answer->finished);
+  EXPECT_EQ(answer->status, 504);
+}
+
 TEST_P(Path, AnswersInTimeThoughNoUpstreamTookTheRequest) {
   SimWorld world(20);
   MeshWorld t(world, down(), up());

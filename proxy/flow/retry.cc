@@ -94,6 +94,8 @@ bool Chances::take(const Reply& reply, Cluster* cluster) {
   return true;
 }
 
+bool Chances::move() { return ++moves_ < Router::kMoves && (kept_ == nullptr || kept_->rewind()); }
+
 // As in Envoy: anywhere below a bound that doubles with each retry.
 Duration Chances::pause() {
   if (retries_ == 0) return {};

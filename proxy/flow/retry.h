@@ -22,6 +22,8 @@ class Chances {
   Chances(Exchange& exchange, const ForwardAction& action);
   // Takes one for another attempt after `reply`. `cluster`: null if it is not configured any more.
   bool take(const Reply& reply, Cluster* cluster);
+  // Takes one for an attempt somewhere else, where nobody was asked.
+  bool move();
   // How long the next attempt waits; of those that a policy asked for, with jitter.
   Duration pause();
   // Whether the attempt in progress is one that a policy asked for.

@@ -235,17 +235,28 @@ class CountedRetry {
   Cluster* const cluster_;
 };
 
-// Sends the request to one endpoint of `cluster`; one that does not answer is added to `tried`.
-Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried, bool retrying) {
-  ++exchange.upstream().attempts;
+Error not_configured(const Exchange& exchange, const WeightedCluster& chosen) {
+  return Error(ErrorKind::kNoCluster, Fault::kSelf,
+               cat("route ", exchange.route()->name, " names cluster ", chosen.cluster,
+                   ", which is not configured"));
+}
+
+// Sends the request to one endpoint of the chosen cluster; one that does
+// not answer is added to `tried`.
+Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tried,
+                    bool retrying) {
+  // Looked up each time: the cluster may have been replaced while an attempt waited.
+  Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
+  if (cluster == nullptr) co_return not_configured(exchange, chosen);
+  if (exchange.upstream().attempts++ > 0) ++cluster->stats().retries;
   exchange.upstream().reset_code.reset();
   exchange.upstream().head_after.reset();
   exchange.upstream().grpc_status.clear();
   const TimePoint began = exchange.loop().now();
   const bool ends_here = exchange.request().is_connect() &&
                          exchange.route()->forward->connect == ConnectAction::kTerminate;
-  Result<Lease> lease = co_await cluster.lease(tried, &exchange.connection(),
-                                               ends_here ? Carries::kBytes : Carries::kHttp);
+  Result<Lease> lease = co_await cluster->lease(tried, &exchange.connection(),
+                                                ends_here ? Carries::kBytes : Carries::kHttp);
   if (!lease) {
     if (!tried.failed.empty()) exchange.upstream().address = tried.failed.back();
     co_return std::move(lease).error();
@@ -285,34 +296,46 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried, bool ret
   co_return response;
 }
 
+// Where the route sends requests by now, if `from` has nobody left to take this one: a change of the
+// mesh took its last endpoint after the exchange had pinned its drawing. Null: stay.
+const WeightedCluster* moved_to(Exchange& exchange, const Reply& reply,
+                                const WeightedCluster& from) {
+  if (reply) return nullptr;
+  const ErrorKind kind = reply.error().kind();
+  if (kind != ErrorKind::kNoEndpoint && kind != ErrorKind::kNoCluster) return nullptr;
+  const Route* route = exchange.route_by_now();
+  if (route == nullptr || !route->forward) return nullptr;
+  const WeightedCluster& to = choose(*route->forward, exchange.site().context().random);
+  return to.cluster == from.cluster ? nullptr : &to;
+}
+
 Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   if (const Refusal no = check_connect(exchange, action); no.status != 0) {
     co_return exchange.refused(no);
   }
-  const WeightedCluster& chosen = choose(action, exchange.site().context().random);
-  exchange.upstream().cluster = chosen.cluster;
+  const WeightedCluster* chosen = &choose(action, exchange.site().context().random);
+  exchange.upstream().cluster = chosen->cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
   const auto& name = chosen.model_name ? chosen.model_name : exchange.route()->model_name;
   if (name) CO_TRY_VOID(rename_model(exchange, *name));
   for (const HeaderMutation& mutation : exchange.route()->request_headers) {
     apply_additions(mutation, exchange.request().headers);
   }
-  apply_additions(chosen.request_headers, exchange.request().headers);
+  apply_additions(chosen->request_headers, exchange.request().headers);
   Chances chances(exchange, action);
   Tried tried;
   for (;;) {
-    // Looked up each time: the cluster may have been replaced while an attempt waited.
-    Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
-    if (cluster == nullptr) {
-      co_return Error(ErrorKind::kNoCluster, Fault::kSelf,
-                      cat("route ", exchange.route()->name, " names cluster ", chosen.cluster,
-                          ", which is not configured"));
+    Reply reply = co_await attempt(exchange, *chosen, tried, chances.retrying());
+    if (const WeightedCluster* moved = moved_to(exchange, reply, *chosen);
+        moved != nullptr && chances.move()) {
+      chosen = moved;
+      exchange.upstream().cluster = chosen->cluster;
+      tried = {};
+      continue;
     }
-    if (exchange.upstream().attempts > 0) ++cluster->stats().retries;
-    Reply reply = co_await attempt(exchange, *cluster, tried, chances.retrying());
-    if (!chances.take(reply, exchange.site().clusters().find(chosen.cluster))) {
+    if (!chances.take(reply, exchange.site().clusters().find(chosen->cluster))) {
       chances.answered();
-      if (reply) apply_additions(chosen.response_headers, reply->headers);
+      if (reply) apply_additions(chosen->response_headers, reply->headers);
       co_return reply;
     }
     if (reply) tried.failed.push_back(exchange.upstream().address);

@@ -1,6 +1,7 @@
 #include "proxy/flow/watch.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace glia {
 
@@ -19,7 +20,9 @@ void Watch::request_ended() {
   request_by_.reset();
   request_ended_at_ = loop_.now();
   client_owes_ = false;
-  if (limits_.response > 0s) response_by_ = loop_.now() + limits_.response;
+  if (limits_.response > 0s && (moves_ || !response_by_)) {
+    response_by_ = loop_.now() + limits_.response;
+  }
   if (rang_ == Rang::kNotYet) restart();
 }
 
@@ -29,14 +32,18 @@ void Watch::answering() {
 }
 
 void Watch::upstreams_turn() {
+  // What lay there until the upstream first took of it says nothing of how the request moves.
+  const bool moves = std::exchange(taken_, true);
+  moves_ = moves_ || moves;
   client_owes_ = false;
-  if (limits_.response == 0s || rang_ != Rang::kNotYet) return;
+  if (!moves_ || limits_.response == 0s || rang_ != Rang::kNotYet) return;
   response_by_ = loop_.now() + limits_.response;
   if (armed_ > *response_by_) restart();
 }
 
 void Watch::clients_turn() {
   client_owes_ = true;
+  moves_ = true;
   response_by_.reset();
 }
 

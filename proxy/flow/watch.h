@@ -18,7 +18,8 @@ struct WatchLimits {
   Duration request{0};  // From the head of the request to its end, or to the answer; 0: none.
   // From the end of the request to the end of the response, and before that from each piece of the
   // request to the moment when the next is asked for: an upstream that cannot be reached, or takes
-  // nothing, never sees the end of a large request. 0: none.
+  // nothing, never sees the end of a large request. A request that lies here whole while its upstream
+  // is looked for counts from its head. 0: none.
   Duration response{0};
   Duration idle{0};                   // Without a byte of body in either direction; 0: none.
   std::optional<TimePoint> deadline;  // Of the whole exchange.
@@ -118,6 +119,8 @@ class Watch final : public Alarm {
   Rang rang_ = Rang::kNotYet;
   bool answering_ = false;
   bool tunnel_ = false;
+  bool taken_ = false;         // A piece of the request was taken by the upstream.
+  bool moves_ = false;         // Not only the first, or the upstream has waited for one.
   bool client_owes_ = false;   // The upstream waits for more of the request.
   bool client_holds_ = false;  // More of the response than may be queued waits for the client.
 };
