@@ -1,22 +1,16 @@
 // The whole of glia-control behind its front door, met by real gRPC clients over its UNIX sockets.
 // The clients own those sockets, so they say themselves who they are, as the front door would.
-#include "control_plane/control.h"
-
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <future>
-#include <thread>
 
+#include "control_plane/control_fixture.h"
 #include "control_plane/serve/peer.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"
 #include "glia/v1/identity.grpc.pb.h"
-#include "glia/v1/status.grpc.pb.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -24,53 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Ads = envoy::service::discovery::v3::AggregatedDiscoveryService;
-
-constexpr char kFront[] = "spiffe://demo.mesh/ns/default/sa/front";
-constexpr char kBack[] = "spiffe://demo.mesh/ns/default/sa/back";
-
-std::string workload(std::string_view name, std::string_view address, int app_port) {
-  return cat("---\napiVersion: glia.dev/v1\nkind: Workload\nmetadata:\n  name: ", name,
-             "\n  labels: {app: ", name, "}\nspec:\n  address: ", address,
-             "\n  ports: [{name: http, port: 8080, protocol: HTTP, appPort: ", app_port, "}]\n");
-}
-std::string service(std::string_view name) {
-  return cat("---\napiVersion: v1\nkind: Service\nmetadata: {name: ", name,
-             "}\nspec:\n  selector: {app: ", name, "}\n  ports: [{name: http, port: 80, ",
-             "targetPort: http}]\n");
-}
-std::string mesh(std::string_view domain = "demo.mesh") {
-  return cat("apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: demo}\nspec: {trustDomain: ",
-             domain, ", certificateLifetime: 1h}\n", workload("front", "127.0.1.1", 18081),
-             workload("back", "127.0.1.2", 18082), service("back"));
-}
-
-// glia-control on a thread of its own.
-class Running {
- public:
-  explicit Running(const ControlOptions& options) {
-    std::promise<std::string> failed;
-    std::future<std::string> failure = failed.get_future();
-    thread_ = std::thread([this, options, &failed] { serve(options, failed); });
-    failure_ = failure.get();
-  }
-  ~Running() {
-    loop_.post([this] { loop_.stop(); });
-    thread_.join();
-  }
-  const std::string& failure() const { return failure_; }  // "" while it serves.
-
- private:
-  void serve(const ControlOptions& options, std::promise<std::string>& failed) {
-    Result<std::unique_ptr<Control>> control = Control::start(loop_, *backend_, options);
-    if (control) (*control)->plane().advertise("127.0.0.1:15012");
-    failed.set_value(control ? "" : control.error().message());
-    loop_.run();
-  }
-  LibeventBackend* backend_ = new LibeventBackend;
-  EventLoop loop_{std::unique_ptr<LoopBackend>(backend_)};
-  std::string failure_;
-  std::thread thread_;
-};
 
 // One ADS stream of a sidecar.
 class Sidecar {
@@ -146,54 +93,8 @@ class Sidecar {
   bool ended_ = false;
 };
 
-class ControlTest : public testing::Test {
+class ControlTest : public ControlFixture {
  protected:
-  ControlTest() {
-    std::string pattern = testing::TempDir() + "ctl_XXXXXX";
-    // Short enough for a UNIX socket, wherever the tests run.
-    if (pattern.size() > 60) pattern = fs::temp_directory_path() / "ctl_XXXXXX";
-    root_ = ::mkdtemp(pattern.data());
-    save(mesh());
-  }
-  ~ControlTest() override {
-    running_.reset();
-    fs::remove_all(root_);
-  }
-
-  void save(const std::string& text) {
-    std::ofstream(root_ + "/new") << text;
-    fs::rename(root_ + "/new", root_ + "/mesh.yaml");
-  }
-  std::string start() {
-    running_.reset();
-    ControlOptions options;
-    options.mesh = {root_ + "/mesh.yaml"};
-    options.state_directory = root_ + "/state";
-    options.version = "test";
-    running_.emplace(options);
-    return running_->failure();
-  }
-  std::shared_ptr<grpc::Channel> channel(std::string_view socket) {
-    return grpc::CreateChannel(cat("unix:", root_, "/state/", socket),
-                               grpc::InsecureChannelCredentials());
-  }
-  v1::Status status() {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + 30s);
-    v1::Status status;
-    const auto stub = v1::StatusService::NewStub(channel("control.sock"));
-    const grpc::Status called = stub->GetStatus(&context, {}, &status);
-    EXPECT_TRUE(called.ok()) << called.error_message();
-    return status;
-  }
-  // Asks until `wanted` holds: what a client sent may still be on its way.
-  v1::Status status_when(const std::function<bool(const v1::Status&)>& wanted) {
-    const auto end = std::chrono::steady_clock::now() + 20s;
-    v1::Status now = status();
-    while (!wanted(now) && std::chrono::steady_clock::now() < end) now = status();
-    EXPECT_TRUE(wanted(now)) << now.DebugString();
-    return now;
-  }
   std::string token(const std::string& workload, int64_t lifetime_s = 0) {
     grpc::ClientContext context;
     v1::CreateTokenRequest request;
@@ -230,8 +131,7 @@ class ControlTest : public testing::Test {
     return sidecar.end();
   }
 
-  std::string root_, join_file_;
-  std::optional<Running> running_;
+  std::string join_file_;
 };
 
 TEST_F(ControlTest, ASidecarJoinsOnceWithItsTokenAndRenewsWithItsCertificate) {

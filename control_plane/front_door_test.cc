@@ -144,7 +144,7 @@ TEST_F(FrontDoorTest, ShowsWhoItIs) {
                            loop_.clock().wall_now());
   const auto own = snapshot->listeners.begin()->second->chains[0].tls->own_certificate();
   EXPECT_EQ(own->uri_sans, std::vector<std::string>{"spiffe://demo.mesh/glia-control"});
-  EXPECT_EQ(own->dns_sans, std::vector<std::string>{"glia-control"});
+  EXPECT_EQ(own->dns_sans, (std::vector<std::string>{"glia-control", "localhost"}));
 }
 
 }  // namespace

@@ -196,12 +196,12 @@ forget_old_environments() {
 
 # --- Peers in Go -----------------------------------------------------------------------------
 
-GO_PEERS=(github.com/summerwind/h2spec/cmd/h2spec github.com/summerwind/h2spec/cmd/h2specd)
+GO_PEERS=(github.com/summerwind/h2spec/cmd/h2spec github.com/summerwind/h2spec/cmd/h2specd ./xdsplane)
 
-# One directory for each state of the pins. go.sum holds the checksum of every module; each is looked
-# up in Go's checksum database, too, when it is fetched for the first time.
+# One directory for each state of the pins and of our own program. go.sum holds the checksum of every
+# module; each is looked up in Go's checksum database, too, when it is fetched for the first time.
 setup_go() {
-  GLIA_GO_PEERS=$GLIA_CACHE/go-peers-$(cat third_party/go/go.mod third_party/go/go.sum | content_hash)
+  GLIA_GO_PEERS=$GLIA_CACHE/go-peers-$(cd third_party/go && cat go.mod go.sum xdsplane/main.go | content_hash)
   export GLIA_GO_PEERS
   [ ! -e "$GLIA_GO_PEERS/.complete" ] || return 0
   local go=go

@@ -60,7 +60,10 @@ class Checks {
       : objects_(objects), unread_(unread), problems_(problems), index_(objects.workloads) {}
 
   void run() {
-    for (const Workload& workload : objects_.workloads) check_sockets(workload);
+    for (const Workload& workload : objects_.workloads) {
+      check_sockets(workload);
+      check_egress(workload);
+    }
     for (MeshService& service : objects_.services) check_service(service);
     std::set<std::string> identities;
     for (const Workload& workload : objects_.workloads) {
@@ -146,6 +149,18 @@ class Checks {
       error(service, port.at, sentence);
     else
       warning(service, port.at, sentence);
+  }
+
+  // A name that nothing has is a mistake: its sidecar would not know what the application calls.
+  void check_egress(const Workload& workload) {
+    for (const std::string& key : workload.spec.egress) {
+      const std::size_t slash = key.find('/');
+      const std::string ns = key.substr(0, slash), name = key.substr(slash + 1);
+      if (objects_.service(ns, name) != nullptr || unread_.has(MeshService::kKind, ns, name)) {
+        continue;
+      }
+      error(workload, workload.spec.at, cat("spec.egress: there is no Service ", key));
+    }
   }
 
   void check_policy(std::size_t place, const std::set<std::string>& identities) {

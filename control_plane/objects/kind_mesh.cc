@@ -11,6 +11,7 @@ namespace {
 constexpr Duration kMinCertificateLifetime = std::chrono::minutes(1);
 constexpr Duration kMaxCertificateLifetime = std::chrono::hours(24 * 365);
 constexpr std::size_t kMaxPorts = 64;
+constexpr std::size_t kMaxEgress = 1000;
 
 // Says where two items of a list have the same value of `what`.
 template <class T, class Get>
@@ -117,6 +118,13 @@ Type<Mesh::AccessLog> access_log() {
   return type;
 }
 
+Wrong check_service_key(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == text.npos) return check_label_name(text);
+  const Wrong ns = check_label_name(text.substr(0, slash));
+  return ns ? ns : check_label_name(text.substr(slash + 1));
+}
+
 Type<std::string> port_name() {
   return text("a port name", "^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", check_port_name);
 }
@@ -136,6 +144,16 @@ Type<Workload::Port> workload_port() {
       .optional("appPort", &Workload::Port::app_port, port_number(),
                 "The application listens here, on appAddress.", "the number of `port`");
   return type;
+}
+
+// Names of its own namespace become keys, each once and in order.
+void complete_egress(Workload& workload) {
+  std::set<std::string> keys;
+  for (const std::string& name : workload.spec.egress) {
+    const bool whole = name.find('/') != name.npos;
+    keys.insert(whole ? name : cat(workload.metadata.ns, "/", name));
+  }
+  workload.spec.egress.assign(keys.begin(), keys.end());
 }
 
 }  // namespace
@@ -203,6 +221,11 @@ Kind workload_kind() {
                 "Where the application listens.", "127.0.0.1")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
       .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
+      .optional(
+          "egress", &Spec::egress,
+          list(text("NAME or NAMESPACE/NAME of a Service", "", check_service_key), 1, kMaxEgress),
+          "The Services that the application may call; its sidecar knows no others.",
+          "all Services of the mesh")
       .optional("command", &Spec::command, list(text("an argument")),
                 "With this, `glia run` starts the application.")
       .optional("env", &Spec::env, text_map("environment variables", check_variable_name, nullptr),
@@ -216,6 +239,7 @@ Kind workload_kind() {
                                         [](Workload&& workload, Draft& draft) {
                                           if (workload.spec.identity.empty())
                                             workload.spec.identity = workload.metadata.name;
+                                          complete_egress(workload);
                                           draft.objects.workloads.push_back(std::move(workload));
                                         });
   kind.documentation = "One running instance of an application and its sidecar.";

@@ -87,6 +87,8 @@ struct Workload {
     std::string app_address = "127.0.0.1";
     Outbound outbound;
     Admin admin;
+    // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.
+    std::vector<std::string> egress;
     std::vector<std::string> command;  // Empty: `glia run` does not start it.
     Labels env;
     std::string working_directory = ".";  // Relative to the directory of metadata.file.

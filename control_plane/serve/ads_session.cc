@@ -8,19 +8,6 @@
 namespace glia {
 namespace {
 
-// Only these have a wildcard and are full states: what is absent is deleted.
-bool full_state(XdsType type) { return type == XdsType::kCluster || type == XdsType::kListener; }
-
-// Would a proxy that has `held` learn nothing from `wanted`? Of endpoints and routes it keeps what
-// a response does not mention.
-bool nothing_new(XdsType type, const ResourceMap& wanted, const ResourceMap& held) {
-  if (full_state(type)) return same_content(wanted, held);
-  return std::all_of(wanted.begin(), wanted.end(), [&held](const auto& entry) {
-    const auto found = held.find(entry.first);
-    return found != held.end() && found->second->value() == entry.second->value();
-  });
-}
-
 // Endpoints of a cluster of which there are none.
 bool nobody_there(const google::protobuf::Any& resource) {
   envoy::config::endpoint::v3::ClusterLoadAssignment endpoints;
@@ -31,182 +18,160 @@ bool nobody_there(const google::protobuf::Any& resource) {
 
 }  // namespace
 
-void AdsSession::set_target(std::shared_ptr<const NodeResources> target) {
+AdsSession::AdsSession(AdsVariant variant, std::shared_ptr<const NodeResources> target)
+    : variant_(variant), target_(std::move(target)) {
+  for (const XdsType type : kXdsTypes) {
+    own(type).type = type;
+    own(type).variant = variant;
+  }
+}
+
+void AdsSession::set_target(std::shared_ptr<const NodeResources> target, TimePoint now) {
   target_ = std::move(target);
   for (const XdsType type : kXdsTypes) {
-    Kind& kind = this->kind(type);
-    if (kind.answer != Answer::kRefused || kind.accepted_version.empty()) continue;
+    AdsTopic& topic = own(type);
+    if (topic.answer != Answer::kRefused || topic.accepted_version.empty()) continue;
     // Back to what the proxy still runs: there is nothing to send and nothing to complain about.
-    if (!nothing_new(type, desired(type).resources, kind.accepted)) continue;
-    kind.sent = kind.accepted;
-    kind.sent_version = kind.accepted_version;
-    kind.refusal.clear();
-    kind.answer = Answer::kAccepted;
+    if (!topic.nothing_new(*desired(type, now).resources, *topic.accepted)) continue;
+    topic.sent = topic.accepted;
+    topic.sent_version = topic.accepted_version;
+    topic.refusal.clear();
+    topic.answer = Answer::kAccepted;
   }
+}
+
+template <class AnyRequest>
+AdsSession::Heard AdsSession::hear_answer(AdsTopic& topic, const AnyRequest& request,
+                                          TimePoint now) {
+  // A nonce lives on one stream only, so before our first push there is none to compare.
+  if (request.response_nonce().empty() || topic.nonce.empty()) return Heard::kAsked;
+  if (request.response_nonce() != topic.nonce) return Heard::kStale;
+  if (topic.answer != Answer::kWaiting) return Heard::kAsked;
+  if (request.has_error_detail()) {
+    topic.refuse(request.error_detail().message());
+    return Heard::kRefused;
+  }
+  topic.accept(now);
+  return Heard::kAccepted;
 }
 
 Result<AdsSession::Heard> AdsSession::on_request(const Request& request, TimePoint now) {
   const std::optional<XdsType> type = xds_type(request.type_url());
   if (!type) return Heard::kUnknownType;
-  if (request.resource_names_size() > kMostNames) {
-    return Error(ErrorKind::kTooLarge, Fault::kDownstream,
-                 cat("the request names ", request.resource_names_size(), " resources; at most ",
-                     kMostNames, " are taken"));
-  }
-  Kind& kind = this->kind(*type);
-  Heard heard = Heard::kAsked;
-  // A nonce lives on one stream only, so before our first response there is none to compare.
-  if (!request.response_nonce().empty() && kind.answer != Answer::kNone) {
-    if (request.response_nonce() != kind.nonce) return Heard::kStale;
-    if (kind.answer == Answer::kWaiting) {
-      hear_answer(kind, request, now);
-      heard = kind.answer == Answer::kAccepted ? Heard::kAccepted : Heard::kRefused;
-    }
-  }
-  subscribe(*type, request);
+  AdsTopic& topic = own(*type);
+  const Heard heard = hear_answer(topic, request, now);
+  if (heard == Heard::kStale) return heard;  // It speaks of names as they were.
+  TRY_VOID(topic.subscribe(request));
   return heard;
 }
 
-void AdsSession::hear_answer(Kind& kind, const Request& request, TimePoint now) {
-  if (request.has_error_detail()) {
-    kind.answer = Answer::kRefused;
-    kind.refusal = request.error_detail().message().substr(0, kLongestRefusal);
-    // It goes into logs and onto terminals.
-    std::replace_if(
-        kind.refusal.begin(), kind.refusal.end(),
-        [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-    if (kind.refusal.empty()) kind.refusal = "refused without a reason";
-    return;
-  }
-  kind.answer = Answer::kAccepted;
-  kind.accepted = kind.sent;
-  kind.accepted_version = kind.sent_version;
-  kind.accepted_at = now;
-}
-
-void AdsSession::subscribe(XdsType type, const Request& request) {
-  Kind& kind = this->kind(type);
-  std::set<std::string, std::less<>> names(request.resource_names().begin(),
-                                           request.resource_names().end());
-  bool wildcard = false;
-  if (full_state(type)) {
-    wildcard = names.empty() ? !kind.named : names.contains("*");
-    kind.named = kind.named || !names.empty();
-    names.erase("*");
-  }
-  const bool more =
-      (wildcard && !kind.wildcard) ||
-      !std::includes(kind.names.begin(), kind.names.end(), names.begin(), names.end());
-  kind.due = kind.due || more;
-  kind.asked = true;
-  kind.wildcard = wildcard;
-  kind.names = std::move(names);
-  if (wildcard) return;
-  // What is not asked for any more is forgotten, so that asking again is answered again.
-  const auto unasked = [&kind](const auto& held) { return !kind.names.contains(held.first); };
-  std::erase_if(kind.sent, unasked);
-  std::erase_if(kind.accepted, unasked);
-}
-
-// What the target has of that kind and the proxy has asked for.
-ResourceMap AdsSession::wanted(XdsType type) const {
-  const ResourceMap& all = target_->of(type).resources;
-  const Kind& kind = this->kind(type);
-  if (kind.wildcard) return all;
-  ResourceMap some;
-  for (const std::string& name : kind.names) {
-    const auto found = all.find(name);
-    if (found != all.end()) some.insert(*found);
-  }
-  return some;
+Result<AdsSession::Heard> AdsSession::on_request(const DeltaRequest& request, TimePoint now) {
+  const std::optional<XdsType> type = xds_type(request.type_url());
+  if (!type) return Heard::kUnknownType;
+  AdsTopic& topic = own(*type);
+  const Heard heard = hear_answer(topic, request, now);
+  // Subscriptions are changes, so they count whatever the nonce.
+  TRY_VOID(topic.subscribe(request, target_->of(*type), now));
+  if (!request.initial_resource_versions().empty()) resumed_until_ = now + kSubscribeWait;
+  return heard;
 }
 
 // What to send now: what is wanted and, while listeners and routes may still name them, the
 // clusters that the proxy holds beyond that, and the clusters that lose all their endpoints as they
 // were: with those endpoints, and with the identities that they have.
-AdsSession::Desired AdsSession::desired(XdsType type) const {
-  Desired desired{target_->of(type).version, wanted(type)};
+AdsSession::Desired AdsSession::desired(XdsType type, TimePoint now) const {
+  const AdsTopic& topic = this->topic(type);
+  const NodeResources::Kind& target = target_->of(type);
+  Desired desired{target.version, topic.wanted(target)};
   if (type == XdsType::kListener || type == XdsType::kRoutes) return desired;
-  if (settled(XdsType::kListener) && settled(XdsType::kRoutes)) return desired;
-  bool kept = keep_emptied(type, desired.resources);
-  if (type == XdsType::kCluster) {
-    const std::size_t new_size = desired.resources.size();
-    desired.resources.insert(kind(type).accepted.begin(), kind(type).accepted.end());
-    desired.resources.insert(kind(type).sent.begin(), kind(type).sent.end());
-    kept = kept || desired.resources.size() != new_size;
-  }
-  if (kept) desired.version += '+';
+  const std::optional<TimePoint> drained = drained_at(now);
+  if (drained && now >= *drained) return desired;
+  if (keep_held(topic, desired.resources)) desired.version += '+';
   return desired;
 }
 
-bool AdsSession::keep_emptied(XdsType type, ResourceMap& resources) const {
+bool AdsSession::keep_held(const AdsTopic& topic, PackedMapRef& resources) const {
+  if (topic.sent == resources && topic.accepted == resources) return false;
+  PackedMap all = *resources;
   bool kept = false;
-  for (const auto& [name, held] : kind(type).accepted) {
-    const auto found = resources.find(name);
-    if (found == resources.end() || found->second->value() == held->value()) continue;
+  for (const auto& [name, held] : *topic.accepted) {
+    const auto found = all.find(name);
+    if (found == all.end() || same_content(found->second, held)) continue;
     if (!loses_last_endpoint(name)) continue;
     found->second = held;
     kept = true;
   }
+  // In state of the world the absence of endpoints says nothing.
+  if (topic.full_state() || topic.delta()) {
+    all.insert(topic.accepted->begin(), topic.accepted->end());
+    all.insert(topic.base()->begin(), topic.base()->end());
+    kept = kept || all.size() != resources->size();
+  }
+  if (kept) resources = std::make_shared<const PackedMap>(std::move(all));
   return kept;
 }
 
 // Endpoints go by the name of their cluster here.
 bool AdsSession::loses_last_endpoint(const std::string& cluster) const {
-  const ResourceMap& held = kind(XdsType::kEndpoints).accepted;
-  const ResourceMap& next = target_->of(XdsType::kEndpoints).resources;
+  const PackedMap& held = *topic(XdsType::kEndpoints).accepted;
+  const PackedMap& next = *target_->of(XdsType::kEndpoints).resources;
   const auto before = held.find(cluster), after = next.find(cluster);
-  return before != held.end() && after != next.end() && nobody_there(*after->second) &&
-         !nobody_there(*before->second);
+  if (before == held.end() || after == next.end() || before->second == after->second) return false;
+  if (!nobody_there(after->second->any)) return false;
+  return before->second == nullptr || !nobody_there(before->second->any);
 }
 
 // Does the proxy run the target of that kind? True if it never asked for any.
-bool AdsSession::settled(XdsType type) const {
-  const Kind& kind = this->kind(type);
-  if (!kind.asked) return true;
-  return kind.answer == Answer::kAccepted && nothing_new(type, wanted(type), kind.sent);
+bool AdsSession::settled(XdsType type, TimePoint now) const {
+  const AdsTopic& topic = this->topic(type);
+  if (!topic.asked) return now >= resumed_until_;
+  return topic.answer == Answer::kAccepted &&
+         topic.nothing_new(*topic.wanted(target_->of(type)), *topic.sent);
 }
 
-bool AdsSession::changed(XdsType type, const Desired& desired) const {
-  const Kind& kind = this->kind(type);
-  if (!kind.asked || kind.answer == Answer::kNone) return false;  // Requests set `due`.
-  if (nothing_new(type, desired.resources, kind.sent)) return kind.refresh;
+std::optional<TimePoint> AdsSession::drained_at(TimePoint now) const {
+  TimePoint last{};
+  for (const XdsType type : {XdsType::kListener, XdsType::kRoutes}) {
+    if (!settled(type, now)) return {};
+    if (topic(type).asked) last = std::max(last, topic(type).accepted_at + kDrainWait);
+  }
+  return last;
+}
+
+bool AdsSession::changed(const AdsTopic& topic, const Desired& desired) const {
+  if (!topic.asked || topic.answer == Answer::kNone) return false;  // Requests set `due`.
+  if (topic.nothing_new(*desired.resources, *topic.sent)) return topic.warms(*desired.resources);
   // After a refusal the proxy runs what it accepted before.
-  return kind.answer != Answer::kRefused || !nothing_new(type, desired.resources, kind.accepted);
+  return topic.answer != Answer::kRefused ||
+         !topic.nothing_new(*desired.resources, *topic.accepted);
 }
 
 // Has the proxy asked for the endpoints of every cluster that it was given?
 bool AdsSession::endpoints_covered() const {
-  const Kind& endpoints = kind(XdsType::kEndpoints);
-  for (const auto& [name, resource] : target_->of(XdsType::kEndpoints).resources) {
-    if (!endpoints.names.contains(name)) return false;
-  }
-  return true;
+  const AdsTopic& topic = this->topic(XdsType::kEndpoints);
+  const NodeResources::Kind& all = target_->of(XdsType::kEndpoints);
+  return topic.wanted(all) == all.resources;
 }
 
 // Must the kinds after `type` stay here for now?
 bool AdsSession::holds_back(XdsType type, TimePoint now) const {
-  const Kind& kind = this->kind(type);
   if (type == XdsType::kListener || type == XdsType::kRoutes) return false;
-  if (kind.answer == Answer::kRefused) return true;
-  const Kind& clusters = this->kind(XdsType::kCluster);
+  if (topic(type).answer == Answer::kRefused) return true;
+  const AdsTopic& clusters = topic(XdsType::kCluster);
   return type == XdsType::kEndpoints && clusters.answer == Answer::kAccepted &&
          now < clusters.accepted_at + kSubscribeWait && !endpoints_covered();
 }
 
-std::optional<AdsSession::Response> AdsSession::next(TimePoint now) {
+std::optional<AdsPush> AdsSession::next(TimePoint now) {
   for (const XdsType type : kXdsTypes) {
-    const Kind& kind = this->kind(type);
-    if (!kind.due || (kind.answer == Answer::kWaiting && now < kind.deadline)) continue;
-    return send(type, desired(type), now);
+    if (topic(type).due && !topic(type).busy(now)) return answer(type, now);
   }
   for (const XdsType type : kXdsTypes) {
-    const Kind& kind = this->kind(type);
-    const bool waiting = kind.answer == Answer::kWaiting;
-    if (waiting && now < kind.deadline) return {};
-    if (!waiting) {
-      Desired desired = this->desired(type);
-      if (changed(type, desired)) return send(type, std::move(desired), now);
+    const AdsTopic& topic = this->topic(type);
+    if (topic.answer == Answer::kWaiting) {
+      if (now < topic.deadline) return {};
+    } else if (Desired desired = this->desired(type, now); changed(topic, desired)) {
+      return send(type, std::move(desired), now);
     }
     if (holds_back(type, now)) return {};
   }
@@ -218,48 +183,59 @@ std::optional<TimePoint> AdsSession::wake_at(TimePoint now) const {
   const auto consider = [&](TimePoint when) {
     if (when > now && (!earliest || when < *earliest)) earliest = when;
   };
-  for (const Kind& kind : kinds_) {
-    if (kind.answer == Answer::kWaiting) consider(kind.deadline);
+  for (const AdsTopic& topic : topics_) {
+    if (topic.answer == Answer::kWaiting) consider(topic.deadline);
   }
-  const Kind& clusters = kind(XdsType::kCluster);
+  const AdsTopic& clusters = topic(XdsType::kCluster);
   if (clusters.answer == Answer::kAccepted) consider(clusters.accepted_at + kSubscribeWait);
+  consider(resumed_until_);
+  if (const std::optional<TimePoint> drained = drained_at(now)) consider(*drained);
   return earliest;
 }
 
-AdsSession::Response AdsSession::send(XdsType type, Desired desired, TimePoint now) {
-  Kind& kind = this->kind(type);
-  if (type == XdsType::kCluster) {
-    // A proxy warms a cluster that changed until it hears its endpoints again, even equal ones.
-    for (const auto& [name, resource] : desired.resources) {
-      const auto before = kind.accepted.find(name);
-      if (before != kind.accepted.end() && before->second->value() != resource->value()) {
-        this->kind(XdsType::kEndpoints).refresh = true;
-      }
-    }
+// A proxy warms a cluster that changed until it hears its endpoints again, even equal ones.
+void AdsSession::warm_again(const PackedMap& clusters) {
+  const PackedMap& held = *topic(XdsType::kCluster).accepted;
+  if (&held == &clusters) return;
+  const PackedMap& endpoints = *target_->of(XdsType::kEndpoints).resources;
+  for (const auto& [name, resource] : clusters) {
+    const auto before = held.find(name);
+    if (before == held.end() || same_content(before->second, resource)) continue;
+    if (endpoints.contains(name)) own(XdsType::kEndpoints).warm.insert(name);
   }
-  Response response;
-  kind.nonce = cat(++last_nonce_);
-  response.set_nonce(kind.nonce);
-  response.set_version_info(desired.version);
-  response.set_type_url(std::string(type_url(type)));
-  for (const auto& [name, resource] : desired.resources) *response.add_resources() = *resource;
-  kind.sent_count = desired.resources.size();
-  if (!full_state(type)) desired.resources.merge(kind.sent);
-  kind.sent = std::move(desired.resources);
-  kind.sent_version = std::move(desired.version);
-  kind.refusal.clear();
-  kind.due = kind.refresh = false;
-  kind.answer = Answer::kWaiting;
-  kind.deadline = now + kAnswerWait;
-  return response;
+}
+
+// To a request: of delta only what it is about, because the rest of a change has its turn.
+AdsPush AdsSession::answer(XdsType type, TimePoint now) {
+  const AdsTopic& topic = this->topic(type);
+  Desired all = desired(type, now);
+  if (!topic.delta() || topic.whole) return send(type, std::move(all), now);
+  Desired some{all.version, topic.only_again(*all.resources)};
+  const bool partial = !same_content(*some.resources, *all.resources);
+  if (partial && !topic.sent_version.empty()) some.version = topic.sent_version;
+  return send(type, std::move(some), now);
+}
+
+AdsPush AdsSession::send(XdsType type, Desired desired, TimePoint now) {
+  if (type == XdsType::kCluster) warm_again(*desired.resources);
+  AdsTopic& topic = own(type);
+  topic.nonce = cat(++last_nonce_);
+  topic.sent_version = desired.version;
+  AdsPush push{type, std::move(desired.version), topic.nonce, {}, {}};
+  topic.send(std::move(desired.resources), push);
+  topic.refusal.clear();
+  topic.due = topic.whole = false;
+  topic.answer = Answer::kWaiting;
+  topic.deadline = now + kAnswerWait;
+  return push;
 }
 
 std::vector<AdsSession::KindStatus> AdsSession::status() const {
   std::vector<KindStatus> all;
-  for (const XdsType type : kXdsTypes) {
-    const Kind& kind = this->kind(type);
-    if (!kind.asked) continue;
-    all.push_back({type, kind.sent_version, kind.accepted_version, kind.refusal, kind.sent_count});
+  for (const AdsTopic& topic : topics_) {
+    if (!topic.asked) continue;
+    all.push_back(
+        {topic.type, topic.sent_version, topic.accepted_version, topic.refusal, topic.sent_count});
   }
   return all;
 }

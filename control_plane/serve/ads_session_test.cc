@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "control_plane/serve/ads_test_target.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "proxy/base/text.h"
 
@@ -10,30 +11,6 @@ namespace {
 
 const TimePoint kStart{1000s};
 
-using Contents = std::map<std::string, std::string>;  // Name -> content of a resource.
-
-struct Target {
-  Contents clusters, endpoints, listeners, routes;
-};
-
-std::shared_ptr<const NodeResources> made(const Target& target) {
-  auto all = std::make_shared<NodeResources>();
-  const auto fill = [&all](XdsType type, const Contents& contents) {
-    for (const auto& [name, content] : contents) {
-      auto any = std::make_shared<google::protobuf::Any>();
-      any->set_type_url(std::string(type_url(type)));
-      any->set_value(content);
-      all->of(type).resources[name] = std::move(any);
-      all->of(type).version += content;
-    }
-  };
-  fill(XdsType::kCluster, target.clusters);
-  fill(XdsType::kEndpoints, target.endpoints);
-  fill(XdsType::kListener, target.listeners);
-  fill(XdsType::kRoutes, target.routes);
-  return all;
-}
-
 // A proxy at the other end: verbs for what it does, and the kinds that reach it.
 class AdsSessionTest : public testing::Test {
  protected:
@@ -41,9 +18,9 @@ class AdsSessionTest : public testing::Test {
 
   void serve(const Target& target) {
     if (!session_) {
-      session_.emplace(made(target));
+      session_.emplace(AdsVariant::kStateOfTheWorld, made(target));
     } else {
-      session_->set_target(made(target));
+      session_->set_target(made(target), now_);
     }
   }
   Heard send(XdsType type, std::vector<std::string> names, const std::string& nonce,
@@ -63,12 +40,12 @@ class AdsSessionTest : public testing::Test {
   }
   // What arrives next, "clusters v1 [a b]", or "" if nothing does.
   std::string arrives() {
-    std::optional<AdsSession::Response> response = session_->next(now_);
-    if (!response) return "";
-    last_ = *response;
-    std::string text(name_of(*xds_type(response->type_url())));
-    text += " " + response->version_info() + " [";
-    for (const auto& any : response->resources()) text += any.value() + " ";
+    const std::optional<AdsPush> push = session_->next(now_);
+    if (!push) return "";
+    last_ = to_response(*push);
+    std::string text(name_of(*xds_type(last_.type_url())));
+    text += " " + last_.version_info() + " [";
+    for (const auto& any : last_.resources()) text += any.value() + " ";
     if (text.back() == ' ') text.pop_back();
     return text + "]";
   }
@@ -96,6 +73,7 @@ class AdsSessionTest : public testing::Test {
       accepts();
     }
     ASSERT_EQ(arrives(), "");
+    passes(AdsSession::kDrainWait);
   }
   void passes(Duration time) { now_ += time; }
   AdsSession::KindStatus status_of(XdsType type) {
@@ -107,15 +85,10 @@ class AdsSessionTest : public testing::Test {
   }
 
   std::optional<AdsSession> session_;
-  AdsSession::Response last_;
+  envoy::service::discovery::v3::DiscoveryResponse last_;
   std::map<XdsType, std::vector<std::string>> names_;
   TimePoint now_ = kStart;
 };
-
-const Target kSmall = {.clusters = {{"a", "a1"}},
-                       .endpoints = {{"a", "ea1"}},
-                       .listeners = {{"in", "in1"}},
-                       .routes = {{"out", "r1"}}};
 
 TEST_F(AdsSessionTest, SendsNothingThatIsNotAskedFor) {
   serve(kSmall);
@@ -172,6 +145,9 @@ TEST_F(AdsSessionTest, AChangeGoesStepByStepAndDropsOldClustersLast) {
   EXPECT_EQ(arrives(), "routes r2 [r2]");
   EXPECT_EQ(arrives(), "");
   accepts();
+  EXPECT_EQ(arrives(), "") << "requests that chose a may be on their way";
+  EXPECT_EQ(session_->wake_at(now_), now_ + AdsSession::kDrainWait);
+  passes(AdsSession::kDrainWait);
   EXPECT_EQ(arrives(), "clusters b1 [b1]") << "nothing names a any more";
   accepts();
   EXPECT_EQ(arrives(), "");
@@ -207,6 +183,8 @@ TEST_F(AdsSessionTest, AClusterKeepsItsLastEndpointsAndIdentitiesUntilRoutesHave
   EXPECT_EQ(arrives(), "routes to-b [to-b]") << "until then the old routes choose a";
   EXPECT_EQ(arrives(), "");
   accepts();
+  EXPECT_EQ(arrives(), "");
+  passes(AdsSession::kDrainWait);
   EXPECT_EQ(arrives(), "clusters a-of-nobodyb1 [a-of-nobody b1]");
   accepts();
   EXPECT_EQ(arrives(), cat("endpoints ", nobody("a"), "eb1 [", nobody("a"), " eb1]"));
@@ -227,6 +205,7 @@ TEST_F(AdsSessionTest, WhatElseChangesIsSentWhileLastEndpointsAreKept) {
   accepts();
   EXPECT_EQ(arrives(), "routes to-b [to-b]");
   accepts();
+  passes(AdsSession::kDrainWait);
   EXPECT_EQ(arrives(), cat("endpoints ", nobody("a"), "eb2 [", nobody("a"), " eb2]"));
 }
 
@@ -432,10 +411,34 @@ TEST_F(AdsSessionTest, RefusesARequestWithTooManyNames) {
   serve(kSmall);
   AdsSession::Request request;
   request.set_type_url(std::string(type_url(XdsType::kEndpoints)));
-  for (int i = 0; i <= AdsSession::kMostNames; ++i) request.add_resource_names("x");
+  for (std::size_t i = 0; i <= AdsTopic::kMostNames; ++i) request.add_resource_names("x");
   const auto heard = session_->on_request(request, now_);
   ASSERT_FALSE(heard.ok());
   EXPECT_EQ(heard.error().kind(), ErrorKind::kTooLarge);
+}
+
+TEST_F(AdsSessionTest, RefusesANameThatIsTooLong) {
+  serve(kSmall);
+  AdsSession::Request request;
+  request.set_type_url(std::string(type_url(XdsType::kEndpoints)));
+  request.add_resource_names(std::string(AdsTopic::kLongestName + 1, 'x'));
+  const auto heard = session_->on_request(request, now_);
+  ASSERT_FALSE(heard.ok());
+  EXPECT_EQ(heard.error().kind(), ErrorKind::kTooLarge);
+}
+
+TEST_F(AdsSessionTest, WhatWasRefusedAndIsWantedNoMoreIsNotSentWithTheNext) {
+  settle(kSmall);
+  Target next = kSmall;
+  next.clusters["bad"] = "bad";
+  next.routes["out"] = "r2";
+  serve(next);
+  EXPECT_EQ(arrives(), "clusters a1bad [a1 bad]");
+  refuses("cluster bad: no");
+  next.clusters.erase("bad");
+  next.clusters["good"] = "good";
+  serve(next);
+  EXPECT_EQ(arrives(), "clusters a1good [a1 good]") << "nobody holds the bad one";
 }
 
 TEST_F(AdsSessionTest, KeepsNoMoreThanSoMuchOfARefusal) {
@@ -443,7 +446,7 @@ TEST_F(AdsSessionTest, KeepsNoMoreThanSoMuchOfARefusal) {
   asks(XdsType::kCluster);
   arrives();
   refuses(std::string(1'000'000, 'x'));
-  EXPECT_EQ(status_of(XdsType::kCluster).refusal.size(), AdsSession::kLongestRefusal);
+  EXPECT_EQ(status_of(XdsType::kCluster).refusal.size(), AdsTopic::kLongestRefusal);
 }
 
 }  // namespace

@@ -6,10 +6,12 @@
 
 namespace glia {
 
-AdsStream::AdsStream(ControlPlane& control_plane, Transport& transport, Result<SpiffeId> caller)
+AdsStream::AdsStream(ControlPlane& control_plane, Transport& transport, Result<SpiffeId> caller,
+                     Form form)
     : control_plane_(control_plane),
       transport_(transport),
       caller_(std::move(caller)),
+      form_(form),
       connected_(control_plane.wall_now()),
       requests_(kRequests, control_plane.loop_.now()) {
   if (control_plane_.streams_.size() >= ControlPlane::kMostStreams) {
@@ -24,17 +26,16 @@ AdsStream::~AdsStream() {
   const auto found = control_plane_.sidecars_.find(workload_);
   if (found == control_plane_.sidecars_.end()) return;
   ControlPlane::Sidecar& sidecar = found->second;
-  sidecar.streams.erase(this);
-  if (sidecar.newest == this) {
-    sidecar.newest = sidecar.streams.empty() ? nullptr : *sidecar.streams.begin();
-    if (session_) sidecar.last_known = session_->status();
-  }
+  std::vector<AdsSession::KindStatus> last_known = sidecar.kinds();
+  std::erase(sidecar.streams, this);
+  if (sidecar.streams.empty()) sidecar.last_known = std::move(last_known);
   LOG(info, workload_, " disconnected");
   const bool gone = control_plane_.objects().workload(workload_) == nullptr;
   if (gone && sidecar.streams.empty()) control_plane_.sidecars_.erase(found);
 }
 
-Result<void> AdsStream::on_request(const AdsSession::Request& request) {
+template <class AnyRequest>
+Result<void> AdsStream::take(const AnyRequest& request) {
   if (over_) return *over_;
   const TimePoint now = control_plane_.loop_.now();
   if (!requests_.take(now)) {
@@ -42,15 +43,33 @@ Result<void> AdsStream::on_request(const AdsSession::Request& request) {
         ErrorKind::kOverflow, Fault::kDownstream,
         cat("too many requests on one stream; at most ", kRequests.per_second, " a second"));
   }
-  if (!session_) TRY_VOID(open(request));
-  TRY(const AdsSession::Heard heard, session_->on_request(request, now));
-  log_heard(heard, request);
+  if (!session_) TRY_VOID(open(request.node()));
+  TRY(const std::string url, type_asked(request.type_url()));
+  AnyRequest named;  // Only if the request left its type out.
+  if (url != request.type_url()) {
+    named = request;
+    named.set_type_url(url);
+  }
+  const AnyRequest& whole = url == request.type_url() ? request : named;
+  TRY(const AdsSession::Heard heard, session_->on_request(whole, now));
+  log_heard(heard, url);
   return {};
 }
 
-Result<void> AdsStream::open(const AdsSession::Request& request) {
+template Result<void> AdsStream::take(const AdsSession::Request& request);
+template Result<void> AdsStream::take(const AdsSession::DeltaRequest& request);
+
+Result<std::string> AdsStream::type_asked(const std::string& url) const {
+  if (!form_.only) return url;
+  const std::string_view own = type_url(*form_.only);
+  if (url.empty() || url == own) return std::string(own);
+  return invalid(cat("this stream carries ", own, " only, but the request asks for ",
+                     printable(url), "; use the stream of that type, or ADS"));
+}
+
+Result<void> AdsStream::open(const envoy::config::core::v3::Node& node) {
   if (!caller_) return caller_.error();
-  const std::string& node_id = request.node().id();
+  const std::string& node_id = node.id();
   if (node_id.empty() || node_id.size() > kLongestNodeId) {
     return invalid(
         "the first request of a stream must say who asks: node.id is "
@@ -72,9 +91,10 @@ Result<void> AdsStream::open(const AdsSession::Request& request) {
   workload_ = std::move(key);
   sidecar.node_id = node_id;
   sidecar.spiffe_id = caller_->text();
-  sidecar.streams.insert(this);
-  sidecar.newest = this;
-  session_.emplace(control_plane_.mesh_.resources(workload_));
+  // "gRPC C-core", "gRPC Java", "gRPC Go", "gRPC Node Pure JS", ...
+  if (node.user_agent_name().starts_with("gRPC")) client_ = ClientKind::kProxyless;
+  session_.emplace(form_.variant, control_plane_.mesh_.resources(workload_, client_));
+  sidecar.streams.push_back(this);
   LOG(info, workload_, " connected as ", caller_->text());
   return {};
 }
@@ -101,18 +121,21 @@ void AdsStream::retarget() {
     over_ = std::move(allowed).error();
     return;
   }
-  session_->set_target(control_plane_.mesh_.resources(workload_));
+  session_->set_target(control_plane_.mesh_.resources(workload_, client_),
+                       control_plane_.loop_.now());
 }
 
-Result<std::optional<AdsSession::Response>> AdsStream::next() {
+Result<std::optional<AdsPush>> AdsStream::next() {
   if (over_) return *over_;
-  if (!session_) return std::optional<AdsSession::Response>();
-  std::optional<AdsSession::Response> response = session_->next(control_plane_.loop_.now());
-  if (response) {
-    LOG(info, "pushed ", name_of(*xds_type(response->type_url())), " ", response->version_info(),
-        " (", response->resources_size(), ") to ", workload_);
+  if (!session_) return std::optional<AdsPush>();
+  std::optional<AdsPush> push = session_->next(control_plane_.loop_.now());
+  if (push) {
+    const std::string removed =
+        push->removed.empty() ? "" : cat(", without ", push->removed.size());
+    LOG(info, "pushed ", name_of(push->type), " ", push->version, " (", push->resources.size(),
+        removed, ") to ", workload_);
   }
-  return response;
+  return push;
 }
 
 std::optional<TimePoint> AdsStream::wake_at() const {
@@ -120,13 +143,13 @@ std::optional<TimePoint> AdsStream::wake_at() const {
   return session_->wake_at(control_plane_.loop_.now());
 }
 
-void AdsStream::log_heard(AdsSession::Heard heard, const AdsSession::Request& request) const {
+void AdsStream::log_heard(AdsSession::Heard heard, std::string_view url) const {
   using Heard = AdsSession::Heard;
   if (heard == Heard::kUnknownType) {
     LOG(debug, workload_, " asked for a kind that is not served here");
     return;
   }
-  const XdsType type = *xds_type(request.type_url());
+  const XdsType type = *xds_type(url);
   for (const AdsSession::KindStatus& kind : session_->status()) {
     if (kind.type != type) continue;
     if (heard == Heard::kAccepted) {

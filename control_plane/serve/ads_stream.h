@@ -1,5 +1,5 @@
 // AdsStream: one sidecar's stream above its transport: who it is, how much it may ask, and its
-// AdsSession.
+// AdsSession. One that carries a single type (CDS, EDS, LDS, RDS) is the same with less to say.
 //
 // The first request names the workload in node.id; the stream lives only while the caller's
 // verified identity is that workload's. Belongs to the control plane's loop.
@@ -25,33 +25,45 @@ class AdsStream {
     virtual void changed() = 0;
   };
 
+  struct Form {
+    AdsVariant variant = AdsVariant::kStateOfTheWorld;
+    std::optional<XdsType> only = {};  // Nothing: an aggregated stream of all types.
+  };
   // `caller`: the verified identity, or why there is none. Both references outlive the stream.
-  AdsStream(ControlPlane& control_plane, Transport& transport, Result<SpiffeId> caller);
+  AdsStream(ControlPlane& control_plane, Transport& transport, Result<SpiffeId> caller, Form form);
   AdsStream(const AdsStream&) = delete;
   AdsStream& operator=(const AdsStream&) = delete;
   ~AdsStream();
 
-  // An error of any of these ends the stream; its sentence is for the client.
-  Result<void> on_request(const AdsSession::Request& request);
-  Result<std::optional<AdsSession::Response>> next();
+  // An error of any of these ends the stream; its sentence is for the client. The request is of the
+  // stream's variant.
+  Result<void> on_request(const AdsSession::Request& request) { return take(request); }
+  Result<void> on_request(const AdsSession::DeltaRequest& request) { return take(request); }
+  Result<std::optional<AdsPush>> next();
   // When to call next() again although nothing came in.
   std::optional<TimePoint> wake_at() const;
   bool opened() const { return session_.has_value(); }
 
  private:
   friend class ControlPlane;
-  Result<void> open(const AdsSession::Request& request);
+  template <class AnyRequest>
+  Result<void> take(const AnyRequest& request);
+  Result<void> open(const envoy::config::core::v3::Node& node);
+  // The session's type of a request that may leave it out.
+  Result<std::string> type_asked(const std::string& url) const;
   Result<void> check_identity(const Workload& workload) const;
   // The objects changed.
   void retarget();
-  void log_heard(AdsSession::Heard heard, const AdsSession::Request& request) const;
+  void log_heard(AdsSession::Heard heard, std::string_view url) const;
 
   ControlPlane& control_plane_;
   Transport& transport_;
   const Result<SpiffeId> caller_;
+  const Form form_;
   const WallTime connected_;
   Rate requests_;
   std::string workload_;  // "namespace/name"; "" before the first request.
+  ClientKind client_ = ClientKind::kSidecar;
   std::optional<AdsSession> session_;
   std::optional<Error> over_;  // Why the stream must end.
 };

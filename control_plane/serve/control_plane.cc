@@ -82,6 +82,26 @@ void ControlPlane::apply(LoadReport report) {
   for (AdsStream* stream : streams) stream->transport_.changed();
 }
 
+const AdsSession* ControlPlane::Sidecar::session(XdsType type) const {
+  for (auto stream = streams.rbegin(); stream != streams.rend(); ++stream) {
+    if ((*stream)->session_->topic(type).asked) return &*(*stream)->session_;
+  }
+  return nullptr;
+}
+
+std::vector<AdsSession::KindStatus> ControlPlane::Sidecar::kinds() const {
+  if (streams.empty()) return last_known;
+  std::vector<AdsSession::KindStatus> all;
+  for (const XdsType type : kXdsTypes) {
+    const AdsSession* newest = session(type);
+    if (newest == nullptr) continue;
+    for (AdsSession::KindStatus& kind : newest->status()) {
+      if (kind.type == type) all.push_back(std::move(kind));
+    }
+  }
+  return all;
+}
+
 v1::Status ControlPlane::status() const {
   v1::Status status;
   const ObjectSet& objects = mesh_.objects();
@@ -102,12 +122,10 @@ v1::Status ControlPlane::status() const {
     proxy->set_node_id(sidecar.node_id);
     proxy->set_workload(workload);
     proxy->set_spiffe_id(sidecar.spiffe_id);
-    if (sidecar.newest == nullptr) {
-      describe(*proxy, sidecar.last_known);
-      continue;
+    if (!sidecar.streams.empty()) {
+      proxy->set_connected_unix_s(seconds(sidecar.streams.back()->connected_));
     }
-    proxy->set_connected_unix_s(seconds(sidecar.newest->connected_));
-    describe(*proxy, sidecar.newest->session_->status());
+    describe(*proxy, sidecar.kinds());
   }
   return status;
 }

@@ -16,6 +16,7 @@
 #include "control_plane/serve/mesh_state.h"
 #include "control_plane/serve/rate.h"
 #include "control_plane/serve/registrar.h"
+#include "envoy/service/status/v3/csds.pb.h"
 #include "glia/v1/status.pb.h"
 #include "proxy/net/loop.h"
 
@@ -26,8 +27,10 @@ class AdsStream;
 class ControlPlane {
  public:
   static constexpr std::size_t kMostStreams = 20'000;
-  // A sidecar that reconnects may be there twice for a moment, and an Envoy beside it once more.
-  static constexpr int kMostStreamsOfWorkload = 4;
+  // One for each type if it does not use ADS. A sidecar that reconnects may be there twice for a
+  // moment, and an Envoy beside it once more.
+  static constexpr int kMostStreamsOfWorkload = 12;
+  static constexpr int kMostClients = 1000;  // Of one answer about client status.
 
   // `registrar` and `loop` outlive the control plane. `version`: of this program.
   ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar, std::string version);
@@ -41,6 +44,9 @@ class ControlPlane {
 
   const ObjectSet& objects() const { return mesh_.objects(); }
   v1::Status status() const;
+  // Of the sidecars that are connected now: what each holds, has refused, or waits for.
+  Result<envoy::service::status::v3::ClientStatusResponse> client_status(
+      const envoy::service::status::v3::ClientStatusRequest& request) const;
   Result<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
   Result<v1::SignCertificateResponse> sign(const v1::SignCertificateRequest& request,
                                            const std::optional<SpiffeId>& caller);
@@ -50,9 +56,12 @@ class ControlPlane {
   // What is known of a workload's sidecar beyond its present stream.
   struct Sidecar {
     std::string node_id, spiffe_id;
-    std::set<AdsStream*> streams;
-    AdsStream* newest = nullptr;                     // Null: not connected.
-    std::vector<AdsSession::KindStatus> last_known;  // Of the last stream that ended.
+    std::vector<AdsStream*> streams;                 // The newest last; empty: not connected.
+    std::vector<AdsSession::KindStatus> last_known;  // When the last stream ended.
+
+    // The newest session in which the sidecar asked for that kind; null if there is none.
+    const AdsSession* session(XdsType type) const;
+    std::vector<AdsSession::KindStatus> kinds() const;
   };
   WallTime wall_now() const { return loop_.clock().wall_now(); }
 

@@ -44,10 +44,18 @@ Result<std::shared_ptr<const ClusterConfig>> cluster(const std::string& socket) 
   return std::shared_ptr<const ClusterConfig>(std::move(cluster));
 }
 
-Result<std::shared_ptr<const TlsContext>> tls(const CertificateAuthority& authority, WallTime now) {
+// gRPC clients without a sidecar check the name by which they call, and cannot be told another.
+std::vector<std::string> names_of(const Address& listen) {
+  std::vector<std::string> names = {kControlPlaneDnsName};
+  if (listen.is_loopback()) names.push_back("localhost");
+  return names;
+}
+
+Result<std::shared_ptr<const TlsContext>> tls(const CertificateAuthority& authority,
+                                              const Address& listen, WallTime now) {
   TRY(const Identity identity,
       issue(authority, {.uri_san = control_plane_id(authority.trust_domain()),
-                        .dns_sans = {kControlPlaneDnsName},
+                        .dns_sans = names_of(listen),
                         .now = now,
                         .lifetime = FrontDoor::kCertificateLifetime}));
   TlsOptions options;
@@ -73,7 +81,7 @@ Result<SnapshotRef> front_door_snapshot(const CertificateAuthority& authority,
   listener->direction = "INBOUND";
   listener->socket_key = options.listen.text();
   FilterChain& chain = listener->chains.emplace_back();
-  TRY(chain.tls, tls(authority, now));
+  TRY(chain.tls, tls(authority, options.listen, now));
   HttpManager& http = chain.http;
   http.stat_prefix = "glia_control";
   http.server.codec = Codec::kHttp2;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "control_plane/serve/ads_reactor.h"
+#include "envoy/service/status/v3/csds.grpc.pb.h"
 #include "glia/v1/identity.grpc.pb.h"
 #include "glia/v1/status.grpc.pb.h"
 #include "proxy/base/text.h"
@@ -84,6 +85,72 @@ class StatusCalls final : public v1::StatusService::CallbackService {
   ControlPlane& control_plane_;
 };
 
+// What a control plane knows of each of its clients. For operators only: it speaks of all of them.
+class ClientStatusCalls final
+    : public envoy::service::status::v3::ClientStatusDiscoveryService::CallbackService {
+ public:
+  using Request = envoy::service::status::v3::ClientStatusRequest;
+  using Response = envoy::service::status::v3::ClientStatusResponse;
+
+  ClientStatusCalls(EventLoop& loop, ControlPlane& control_plane)
+      : loop_(loop), control_plane_(control_plane) {}
+
+  grpc::ServerUnaryReactor* FetchClientStatus(grpc::CallbackServerContext* context,
+                                              const Request* request, Response* response) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.post([this, reactor, request, response] {
+      answer(*reactor, control_plane_.client_status(*request), *response);
+    });
+    return reactor;
+  }
+  grpc::ServerBidiReactor<Request, Response>* StreamClientStatus(
+      grpc::CallbackServerContext*) override {
+    return new Stream(loop_, control_plane_);
+  }
+
+ private:
+  // One answer a request, one after the other. Deletes itself when the call is over.
+  class Stream final : public grpc::ServerBidiReactor<Request, Response> {
+   public:
+    Stream(EventLoop& loop, ControlPlane& control_plane)
+        : loop_(loop), control_plane_(control_plane) {
+      StartRead(&request_);
+    }
+    void OnReadDone(bool ok) override {
+      if (!ok) {
+        Finish(grpc::Status::OK);
+        return;
+      }
+      loop_.post([this] {
+        Result<Response> response = control_plane_.client_status(request_);
+        if (!response) {
+          Finish(to_status(response.error()));
+          return;
+        }
+        response_ = *std::move(response);
+        StartWrite(&response_);
+      });
+    }
+    void OnWriteDone(bool ok) override {
+      if (ok) {
+        StartRead(&request_);
+      } else {
+        Finish(grpc::Status::OK);
+      }
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    EventLoop& loop_;
+    ControlPlane& control_plane_;
+    Request request_;
+    Response response_;
+  };
+
+  EventLoop& loop_;
+  ControlPlane& control_plane_;
+};
+
 Result<void> check_path(const std::string& path) {
   constexpr std::size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
   if (path.size() <= kLongest) return {};
@@ -94,7 +161,7 @@ Result<void> check_path(const std::string& path) {
 }
 
 Result<std::unique_ptr<grpc::Server>> listen(const std::string& path,
-                                             std::initializer_list<grpc::Service*> services) {
+                                             const std::vector<grpc::Service*>& services) {
   TRY_VOID(check_path(path));
   grpc::ServerBuilder builder;
   builder.AddListeningPort(cat("unix:", path), grpc::InsecureServerCredentials());
@@ -117,14 +184,17 @@ class TwoSockets final : public GrpcServer {
  public:
   TwoSockets(EventLoop& loop, ControlPlane& control_plane)
       : loop_(loop),
-        ads_(loop, control_plane),
+        ads_(make_ads_services(loop, control_plane, reactors_)),
         identity_(loop, control_plane),
-        status_(loop, control_plane) {}
+        status_(loop, control_plane),
+        client_status_(loop, control_plane) {}
   ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
 
   Result<void> start(const Sockets& sockets) {
-    TRY(admin_, listen(sockets.admin, {&status_}));
-    Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, {&ads_, &identity_});
+    TRY(admin_, listen(sockets.admin, {&status_, &client_status_}));
+    std::vector<grpc::Service*> services = {&identity_};
+    for (const auto& service : ads_) services.push_back(service.get());
+    Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, services);
     if (!mesh) {
       admin_->Shutdown();
       return std::move(mesh).error();
@@ -134,7 +204,7 @@ class TwoSockets final : public GrpcServer {
   }
 
   void stop() override {
-    ads_.reactors().stop();
+    reactors_.stop();
     bool done = false;
     // Shutdown() waits for calls, and calls end on the loop.
     std::thread closer([this, &done] {
@@ -145,15 +215,17 @@ class TwoSockets final : public GrpcServer {
     });
     while (!done) loop_.turn(-1ns);
     closer.join();
-    while (!ads_.reactors().empty()) loop_.turn(-1ns);
+    while (!reactors_.empty()) loop_.turn(-1ns);
     stopped_ = true;
   }
 
  private:
   EventLoop& loop_;
-  AdsService ads_;
+  AdsReactors reactors_;
+  std::vector<std::unique_ptr<grpc::Service>> ads_;
   IdentityCalls identity_;
   StatusCalls status_;
+  ClientStatusCalls client_status_;
   std::unique_ptr<grpc::Server> mesh_, admin_;
   bool stopped_ = false;
 };

@@ -1,8 +1,9 @@
 // GrpcServer: the control plane on two UNIX sockets, with the gRPC C++ library.
 //
-// grpc.sock carries ADS and IdentityService and is reached only through our own front door, which
-// speaks TLS and strict HTTP/2 to the world and says in x-forwarded-client-cert who calls.
-// control.sock carries StatusService for whoever may open it: this user. gRPC runs its callbacks on
+// grpc.sock carries ADS, the discovery services of single types and IdentityService, and is reached
+// only through our own front door, which speaks TLS and strict HTTP/2 to the world and says in
+// x-forwarded-client-cert who calls.
+// control.sock carries StatusService and client status discovery for whoever may open it: this user. gRPC runs its callbacks on
 // threads of its own; each only posts to the loop, where all state lives.
 #pragma once
 
@@ -24,8 +25,8 @@ class GrpcServer {
   static constexpr Duration kStopWait = 2s;              // Until calls are cut off on stop().
 
   struct Sockets {
-    std::string mesh;   // ADS and IdentityService
-    std::string admin;  // StatusService
+    std::string mesh;   // ADS and the like, and IdentityService
+    std::string admin;  // StatusService and client status discovery
   };
   // Both references outlive the server. Call on the loop's thread.
   static Result<std::unique_ptr<GrpcServer>> start(EventLoop& loop, ControlPlane& control_plane,

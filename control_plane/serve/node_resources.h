@@ -26,15 +26,24 @@ std::string_view type_url(XdsType type);
 std::string_view name_of(XdsType type);
 std::optional<XdsType> xds_type(std::string_view type_url);
 
-// Resources by name. The same content is the same serialized bytes.
-using ResourceMap =
-    std::map<std::string, std::shared_ptr<const google::protobuf::Any>, std::less<>>;
-bool same_content(const ResourceMap& a, const ResourceMap& b);
+// One resource as it goes onto the wire. Equal messages are equal bytes and have equal versions.
+struct PackedResource {
+  google::protobuf::Any any;
+  std::string version;  // Hash of the bytes, 16 hexadecimal digits.
+};
+using PackedRef = std::shared_ptr<const PackedResource>;
+// By name. A null is a resource of which only the name is known.
+using PackedMap = std::map<std::string, PackedRef, std::less<>>;
+using PackedMapRef = std::shared_ptr<const PackedMap>;
+
+bool same_content(const PackedRef& a, const PackedRef& b);
+bool same_content(const PackedMap& a, const PackedMap& b);
 
 struct NodeResources {
   struct Kind {
-    std::string version;
-    ResourceMap resources;
+    std::string version;  // Hash over names and versions, 16 hexadecimal digits.
+    std::string names;    // Hash over the names alone.
+    PackedMapRef resources = std::make_shared<const PackedMap>();
   };
   std::array<Kind, kXdsTypes.size()> kinds;
 
@@ -42,7 +51,13 @@ struct NodeResources {
   Kind& of(XdsType type) { return kinds[static_cast<std::size_t>(type)]; }
 };
 
-// Serializes deterministically, so that equal messages are equal bytes.
-std::shared_ptr<const NodeResources> pack(const Resources& resources);
+// Serializes deterministically. What is equal in `before` (which may be null) is shared with it, so
+// that comparing the two is comparing pointers.
+std::shared_ptr<const NodeResources> pack(const Resources& resources,
+                                          const NodeResources* before = nullptr);
+// One message alone, the same way.
+PackedRef pack_one(XdsType type, const std::string& name, const google::protobuf::Message& message,
+                   const PackedMap* before = nullptr);
+NodeResources::Kind kind_of(PackedMap resources);
 
 }  // namespace glia

@@ -1,5 +1,8 @@
 #include "control_plane/translate/translate.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "control_plane/objects/digest.h"
 #include "control_plane/translate/access_log.h"
 #include "control_plane/translate/outbound.h"
@@ -137,19 +140,35 @@ std::string version_of(const std::vector<Message>& resources) {
 
 }  // namespace
 
-Resources translate(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
+Resources translate_own(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
   Resources resources;
   for (const Workload::Port& port : workload.spec.ports) {
     resources.listeners.push_back(inbound_listener(objects, workload, port, security));
     resources.clusters.push_back(inbound_cluster(workload, port));
   }
   resources.listeners.push_back(outbound_listener(objects, workload));
+  return resources;
+}
+
+Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
+                             HopSecurity security) {
+  Resources resources;
   add_outbound(objects, security, resources);
-  OutboundRoutes outbound = outbound_routes(objects, workload.metadata.ns);
+  OutboundRoutes outbound = outbound_routes(objects, ns);
   for (std::string& missing : outbound.missing) {
     resources.clusters.push_back(static_cluster(std::move(missing)));
   }
   resources.routes.push_back(std::move(outbound.table));
+  return resources;
+}
+
+Resources translate(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
+  Resources resources = translate_own(objects, workload, security);
+  Resources outbound = translate_outbound(objects, workload.metadata.ns, security);
+  std::move(outbound.clusters.begin(), outbound.clusters.end(),
+            std::back_inserter(resources.clusters));
+  resources.routes = std::move(outbound.routes);
+  resources.endpoints = std::move(outbound.endpoints);
   resources.listeners_version = version_of(resources.listeners);
   resources.clusters_version = version_of(resources.clusters);
   resources.routes_version = version_of(resources.routes);

@@ -38,4 +38,13 @@ enum class HopSecurity : uint8_t { kMutualTls, kClearText };
 Resources translate(const ObjectSet& objects, const Workload& workload,
                     HopSecurity security = HopSecurity::kMutualTls);
 
+// Its two halves, without versions. What is the workload's own: its listeners, and the way to its
+// application.
+Resources translate_own(const ObjectSet& objects, const Workload& workload,
+                        HopSecurity security = HopSecurity::kMutualTls);
+// What all workloads of a namespace share: the way to every Service. It is nearly all of a large
+// mesh, so it is worth to be made once for many.
+Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
+                             HopSecurity security = HopSecurity::kMutualTls);
+
 }  // namespace glia

@@ -96,7 +96,7 @@ std::string bootstrap_text(const JoinFacts& facts, const HeldIdentity& identity)
              ", port_value: ", admin.port(), R"(}}}
 dynamic_resources:
   ads_config:
-    api_type: GRPC
+    api_type: DELTA_GRPC
     transport_api_version: V3
     grpc_services: [{envoy_grpc: {cluster_name: glia-control}}]
   lds_config: {resource_api_version: V3, ads: {}}

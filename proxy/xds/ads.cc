@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "proxy/base/log.h"
-#include "proxy/xds/push.h"
 #include "proxy/xds/wire.h"
 
 namespace glia {
@@ -13,15 +13,28 @@ namespace {
 
 constexpr int kInvalidArgument = 3;         // google.rpc.Code
 constexpr std::size_t kSentenceMax = 4096;  // bytes of a NACK's message
+// Resources of one kind whose time to live is kept; those beyond live for ever.
+constexpr std::size_t kMostEnds = 20'000;
+constexpr std::string_view kRequest = "envoy.service.discovery.v3.DiscoveryRequest";
+constexpr std::string_view kDeltaRequest = "envoy.service.discovery.v3.DeltaDiscoveryRequest";
 
-// Tells one push from another; not a secret.
-std::string fingerprint_of(const PushedResources& push) {
+void add_refusal(std::string_view sentence, Message& message) {
+  if (sentence.empty()) return;
+  Message& status = message.add_message("error_detail");
+  status.add_bits("code", kInvalidArgument);
+  status.add_text("message", std::string(sentence.substr(0, kSentenceMax)));
+}
+
+// Tells one push from another; not a secret. In delta the version of a push says nothing of it.
+std::string fingerprint_of(const PushedResources& push, bool delta) {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const std::string& resource : push.resources) {
-    for (const char c : resource) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  const auto add = [&hash](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
     hash = (hash ^ 0xFF) * 0x100000001b3;
-  }
-  return cat(push.version, " ", hash);
+  };
+  for (const PushedResource& resource : push.resources) add(resource.bytes);
+  for (const std::string& name : push.removed) add(name);
+  return cat(delta ? "" : push.version, " ", hash);
 }
 
 }  // namespace
@@ -34,11 +47,15 @@ AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open
       random_(seed),
       options_(options),
       reconnect_(loop, [this] { connect(); }),
-      first_fetch_(loop, [this] {
-        if (!settled_)
-          LOG(warning, "the control plane has not sent everything in time, starting without it");
-        settled_ = true;
-      }) {}
+      first_fetch_(
+          loop,
+          [this] {
+            if (!settled_)
+              LOG(warning,
+                  "the control plane has not sent everything in time, starting without it");
+            settled_ = true;
+          }),
+      expiry_(loop, [this] { expire(); }) {}
 
 void AdsClient::start() {
   first_fetch_.start(options_.initial_fetch);
@@ -60,6 +77,7 @@ void AdsClient::connect() {
   connected_ = false;
   call_.reset();
   open_now_ = true;
+  opened_ = loop_.now();
   call_ = open_(*this);
   for (const ResourceKind kind : kResourceKinds) subscribe(kind);
 }
@@ -80,6 +98,7 @@ void AdsClient::subscribe(ResourceKind kind) {
     return;
   }
   std::set<std::string> names = configuration_.draft().wanted(kind);
+  if (delta()) return change_names(kind, std::move(names));
   // Never naming anything would mean "everything", so nothing is asked before something is wanted.
   if (names == topic.names || (names.empty() && !topic.asked)) return;
   topic.names = std::move(names);
@@ -88,40 +107,77 @@ void AdsClient::subscribe(ResourceKind kind) {
 }
 
 void AdsClient::request(ResourceKind kind, std::string_view refusal) {
+  if (delta()) return request_delta(kind, refusal);
   Topic& topic = this->topic(kind);
-  Message message(*MessageSchema::find("envoy.service.discovery.v3.DiscoveryRequest"));
+  Message message(*MessageSchema::find(kRequest));
   if (!topic.version.empty()) message.add_text("version_info", topic.version);
   message.add_text("type_url", type_url_of(kind));
   for (const std::string& name : topic.names) message.add_text("resource_names", name);
   if (!topic.nonce.empty()) message.add_text("response_nonce", topic.nonce);
-  if (!refusal.empty() && !topic.nonce.empty()) {
-    Message& status = message.add_message("error_detail");
-    status.add_bits("code", kInvalidArgument);
-    status.add_text("message", std::string(refusal.substr(0, kSentenceMax)));
+  if (!topic.nonce.empty()) add_refusal(refusal, message);
+  topic.asked = true;
+  send(std::move(message));
+}
+
+void AdsClient::request_delta(ResourceKind kind, std::string_view refusal) {
+  Topic& topic = this->topic(kind);
+  Message message(*MessageSchema::find(kDeltaRequest));
+  message.add_text("type_url", type_url_of(kind));
+  if (!topic.asked) add_held_versions(kind, message);
+  if (!topic.nonce.empty()) {
+    message.add_text("response_nonce", topic.nonce);
+    add_refusal(refusal, message);
   }
   topic.asked = true;
-  std::string bytes = encode_wire(message);
-  if (!node_sent_ && !configuration_.bootstrap().node_bytes.empty()) {
-    // Field 1 of DiscoveryRequest is a Node; its bytes are kept ready.
-    const auto* schema = MessageSchema::find("envoy.service.discovery.v3.DiscoveryRequest");
-    Message with_node(*schema);
+  send(std::move(message));
+}
+
+void AdsClient::change_names(ResourceKind kind, std::set<std::string> wanted) {
+  Topic& topic = this->topic(kind);
+  // Without a name there is nothing to ask for yet.
+  if (wanted == topic.names) return;
+  Message message(*MessageSchema::find(kDeltaRequest));
+  message.add_text("type_url", type_url_of(kind));
+  for (const std::string& name : wanted) {
+    if (!topic.names.contains(name)) message.add_text("resource_names_subscribe", name);
+  }
+  for (const std::string& name : topic.names) {
+    if (!wanted.contains(name)) message.add_text("resource_names_unsubscribe", name);
+  }
+  topic.names = std::move(wanted);
+  if (!topic.asked) add_held_versions(kind, message);
+  topic.asked = true;
+  send(std::move(message));
+}
+
+// What a fresh stream begins with: the versions of all that is held and not static.
+void AdsClient::add_held_versions(ResourceKind kind, Message& message) const {
+  for (const auto& [name, resource] : configuration_.draft().of(kind)) {
+    if (resource->is_static || resource->version.empty()) continue;
+    if (kind == ResourceKind::kCluster && configuration_.draft().leaving(name)) continue;
+    Message& entry = message.add_message("initial_resource_versions");
+    entry.add_text("key", name);
+    entry.add_text("value", resource->version);
+  }
+}
+
+void AdsClient::send(Message message) {
+  if (!std::exchange(node_sent_, true) && !configuration_.bootstrap().node_bytes.empty()) {
     const auto* node = MessageSchema::find("envoy.config.core.v3.Node");
     if (Result<Message> decoded = decode_wire(*node, configuration_.bootstrap().node_bytes);
         decoded.ok()) {
-      with_node.add_message("node") = *std::move(decoded);
-      bytes += encode_wire(with_node);
+      message.add_message("node") = *std::move(decoded);
     }
   }
-  node_sent_ = true;
-  call_->send(std::move(bytes));
+  call_->send(encode_wire(message));
 }
 
 void AdsClient::on_message(std::string_view bytes) {
   connected_ = true;
-  const Result<PushedResources> push = decode_push(bytes);
+  const Result<PushedResources> push = delta() ? decode_delta_push(bytes) : decode_push(bytes);
   if (!push.ok()) {
-    LOG(warning,
-        "the control plane sent a push that is no DiscoveryResponse: ", push.error().message());
+    LOG(warning, "the control plane sent a push that is no ", delta() ? "Delta" : "",
+        "DiscoveryResponse: ", push.error().message());
     return;
   }
   const auto kind = kind_of(push->type_url);
@@ -131,32 +187,95 @@ void AdsClient::on_message(std::string_view bytes) {
   }
   Topic& topic = this->topic(*kind);
   topic.nonce = push->nonce;
-  const std::string fingerprint = fingerprint_of(*push);
+  const std::string fingerprint = fingerprint_of(*push, delta());
   // The same again: not worth reading, the sentence is the same.
   if (!topic.refused.empty() && fingerprint == topic.refused) {
     return refuse(*kind, push->version, topic.sentence, fingerprint);
   }
   if (!push->trouble.empty()) return refuse(*kind, push->version, push->trouble, fingerprint);
-  const std::vector<std::string_view> resources(push->resources.begin(), push->resources.end());
-  const Result<void> pushed = configuration_.push(*kind, push->version, resources);
+  const Result<void> pushed = apply(*kind, *push);
   if (!pushed.ok()) return refuse(*kind, push->version, pushed.error().message(), fingerprint);
-  accept(*kind, push->version);
+  accept(*kind, *push);
 }
 
-void AdsClient::accept(ResourceKind kind, const std::string& version) {
+Result<void> AdsClient::apply(ResourceKind kind, const PushedResources& push) {
+  Push part{.kind = kind, .version = push.version, .resources = {}};
+  if (delta()) part.delta.emplace().removed = push.removed;
+  for (const PushedResource& resource : push.resources) {
+    if (resource.heartbeat) continue;
+    part.resources.push_back(resource.bytes);
+    if (delta()) part.delta->versions.push_back(resource.version);
+  }
+  // Heartbeats alone are not a state of the world without anything.
+  if (part.resources.empty() && !push.resources.empty() && !delta()) return {};
+  return configuration_.push({part});
+}
+
+void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   Topic& topic = this->topic(kind);
   failures_ = 0;
-  topic.version = version;
+  topic.version = push.version;
+  note_ends(kind, push);
   topic.refused.clear();
   topic.sentence.clear();
   topic.hold = Duration::zero();
   topic.held_answer.reset();
-  if (!wildcard(kind)) topic.names = configuration_.draft().wanted(kind);
+  // In state of the world an answer names all that is wanted.
+  if (!wildcard(kind) && !delta()) topic.names = configuration_.draft().wanted(kind);
   request(kind);
   for (const ResourceKind other : kResourceKinds) {
-    if (other != kind) subscribe(other);
+    if (other != kind || delta()) subscribe(other);
   }
   check_settled();
+}
+
+void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
+  Topic& topic = this->topic(kind);
+  for (const PushedResource& resource : push.resources) {
+    if (resource.name.empty()) continue;
+    if (!resource.ttl) {
+      if (!resource.heartbeat) topic.ends.erase(resource.name);
+    } else if (topic.ends.size() < kMostEnds || topic.ends.contains(resource.name)) {
+      topic.ends[resource.name] = loop_.now() + *resource.ttl;
+    }
+  }
+  for (const std::string& name : push.removed) topic.ends.erase(name);
+  const ResourceMap& held = configuration_.draft().of(kind);
+  std::erase_if(topic.ends, [&held](const auto& entry) { return !held.contains(entry.first); });
+  look_at_ends();
+}
+
+void AdsClient::look_at_ends() {
+  std::optional<TimePoint> first;
+  for (const Topic& topic : topics_) {
+    for (const auto& [name, end] : topic.ends) {
+      if (!first || end < *first) first = end;
+    }
+  }
+  if (first) {
+    expiry_.start(std::max(*first - loop_.now(), Duration::zero()));
+  } else {
+    expiry_.stop();
+  }
+}
+
+void AdsClient::expire() {
+  for (const ResourceKind kind : kResourceKinds) {
+    std::set<std::string> over;
+    for (const auto& [name, end] : topic(kind).ends) {
+      if (end <= loop_.now()) over.insert(name);
+    }
+    if (over.empty()) continue;
+    for (const std::string& name : over) {
+      topic(kind).ends.erase(name);
+      LOG(info, "the time of ", word_of(kind), " ", name, " is over");
+    }
+    if (const Result<void> gone = configuration_.expire(kind, over); !gone.ok()) {
+      LOG(warning, "what expired stays in use: ", gone.error().message());
+    }
+  }
+  look_at_ends();
+  refresh();
 }
 
 void AdsClient::refuse(ResourceKind kind, const std::string& version, std::string sentence,
@@ -182,6 +301,8 @@ void AdsClient::on_end(std::string_view why) {
   connected_ = false;
   open_now_ = false;
   for (Topic& topic : topics_) topic.held_answer.reset();
+  // A server that has nothing to say is no failure.
+  if (loop_.now() - opened_ >= options_.reconnect_most) failures_ = 0;
   Duration delay = options_.reconnect_least;
   for (int i = 0; i < failures_ && delay < options_.reconnect_most; ++i) delay *= 2;
   delay = std::min(delay, options_.reconnect_most);

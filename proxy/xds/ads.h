@@ -1,14 +1,19 @@
-// AdsClient: asks a control plane for resources, state of the world, over one ADS call, and answers
-// for what came (envoyproxy.io "xDS REST and gRPC protocol").
+// AdsClient: asks a control plane for resources over one ADS call, and answers for what came
+// (envoyproxy.io "xDS REST and gRPC protocol"). The bootstrap chooses the variant.
 //
-// One stream carries a conversation for each type. Our first request of a type, and each one on a
-// fresh stream, names the last good version; each response is answered with its nonce: ACK with the
-// new version, or NACK with the last good version and the sentence that says why. Clusters and
-// listeners are asked for as a whole, the others by the names that clusters and listeners use.
+// One stream carries a conversation for each type. Each response is answered with its nonce: ACK, or
+// NACK with the sentence that says why. Clusters and listeners are asked for as a whole, the others
+// by the names that clusters and listeners use. In state of the world every request says all names
+// and the last good version; in delta it says which names came and went, and a fresh stream begins
+// with the version of everything that is held, so that only what changed comes again.
+//
+// A resource may come with a time to live (ttl): it is dropped when that has passed without a push
+// or a heartbeat that speaks of it.
 #pragma once
 
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -17,6 +22,7 @@
 #include "proxy/base/random.h"
 #include "proxy/net/loop.h"
 #include "proxy/xds/configuration.h"
+#include "proxy/xds/push.h"
 
 namespace glia {
 
@@ -65,24 +71,36 @@ class AdsClient final : private AdsCall::Watcher {
   // The conversation about one type.
   struct Topic {
     bool asked = false;                // On this stream.
-    std::set<std::string> names;       // Last asked for.
+    std::set<std::string> names;       // Asked for.
     std::string version;               // Last good one.
     std::string nonce;                 // Of the last response on this stream.
     std::string refused;               // Hash and version of the last refused response.
     std::string sentence;              // Why.
     Duration hold = Duration::zero();  // Before the next answer to `refused`.
     std::unique_ptr<CallbackTimer> held_answer;
+    std::map<std::string, TimePoint> ends;  // Of resources that came with a time to live.
   };
 
   void on_message(std::string_view bytes) override;
   void on_end(std::string_view why) override;
   void connect();
   void subscribe(ResourceKind kind);
+  // With `refusal`: a NACK. With the nonce of the last response it is the answer to it.
   void request(ResourceKind kind, std::string_view refusal = "");
-  void accept(ResourceKind kind, const std::string& version);
+  void request_delta(ResourceKind kind, std::string_view refusal);
+  // Delta: asks for what `wanted` has more than topic.names, and not for what it has less.
+  void change_names(ResourceKind kind, std::set<std::string> wanted);
+  void add_held_versions(ResourceKind kind, Message& message) const;
+  void send(Message message);
+  Result<void> apply(ResourceKind kind, const PushedResources& push);
+  void accept(ResourceKind kind, const PushedResources& push);
   void refuse(ResourceKind kind, const std::string& version, std::string sentence,
               const std::string& fingerprint);
+  void note_ends(ResourceKind kind, const PushedResources& push);
+  void look_at_ends();
+  void expire();
   bool wildcard(ResourceKind kind) const;
+  bool delta() const { return configuration_.bootstrap().ads_delta; }
   bool complete() const;
   void check_settled();
   Topic& topic(ResourceKind kind) { return topics_[static_cast<std::size_t>(kind)]; }
@@ -96,7 +114,9 @@ class AdsClient final : private AdsCall::Watcher {
   std::unique_ptr<AdsCall> call_;
   CallbackTimer reconnect_;
   CallbackTimer first_fetch_;
+  CallbackTimer expiry_;  // Of the first resource whose time is over.
   std::string last_end_;
+  TimePoint opened_;  // The present stream, or the last one.
   int failures_ = 0;
   bool connected_ = false;  // The stream has brought a message.
   bool open_now_ = false;

@@ -10,6 +10,10 @@ namespace glia {
 
 namespace {
 
+constexpr std::string_view kPath =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+constexpr std::string_view kDeltaPath =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 constexpr std::size_t kMessageMax = 64 << 20;  // bytes of one DiscoveryResponse
 // A control plane may have nothing to say for days; one that vanished must not look like that.
 constexpr Duration kKeepaliveInterval = 30s;
@@ -48,7 +52,7 @@ class HttpAdsCall final : public AdsCall {
  public:
   // `cluster` may be null: not drawn yet.
   HttpAdsCall(EventLoop& loop, Network& network, std::shared_ptr<const ClusterConfig> cluster,
-              std::size_t turn, Watcher& watcher)
+              std::size_t turn, std::string_view path, Watcher& watcher)
       : loop_(loop),
         network_(network),
         cluster_(std::move(cluster)),
@@ -61,8 +65,7 @@ class HttpAdsCall final : public AdsCall {
     auto messages = std::make_unique<OutgoingMessages>(loop);
     outgoing_ = messages.get();
     request_.method = "POST";
-    request_.path =
-        "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+    request_.path = path;
     request_.headers.add("content-type", "application/grpc");
     request_.headers.add("user-agent", "glia-proxy");
     request_.trailers_accepted = true;
@@ -182,8 +185,9 @@ OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& co
           const auto found = clusters.find(configuration.bootstrap().ads_cluster);
           if (found != clusters.end()) cluster = found->second;
         }
-        return std::unique_ptr<AdsCall>(
-            std::make_unique<HttpAdsCall>(loop, network, std::move(cluster), turn++, watcher));
+        const std::string_view path = configuration.bootstrap().ads_delta ? kDeltaPath : kPath;
+        return std::unique_ptr<AdsCall>(std::make_unique<HttpAdsCall>(
+            loop, network, std::move(cluster), turn++, path, watcher));
       };
 }
 

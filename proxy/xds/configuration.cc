@@ -37,7 +37,11 @@ Result<void> Configuration::push(const std::vector<Push>& pushes) {
   Errors errors;
   const WallTime now = loop_.clock().wall_now();
   for (const Push& push : pushes) {
-    next.apply(push.kind, push.version, push.resources, now, errors);
+    if (push.delta) {
+      next.change(push.kind, push.version, push.resources, *push.delta, now, errors);
+    } else {
+      next.apply(push.kind, push.version, push.resources, now, errors);
+    }
   }
   next.prune();
   Result<void> adopted =
@@ -50,6 +54,13 @@ Result<void> Configuration::push(const std::vector<Push>& pushes) {
       refusal = Refusal{push.version, adopted.error().message(), now};
   }
   return adopted;
+}
+
+Result<void> Configuration::expire(ResourceKind kind, const std::set<std::string>& names) {
+  Draft next = draft_;
+  next.expire(kind, names);
+  next.prune();
+  return adopt(std::move(next));
 }
 
 Result<void> Configuration::set_secret(SecretResource secret) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ struct Push {
   ResourceKind kind;
   std::string version;
   std::vector<std::string_view> resources;  // Borrowed.
+  // Nothing: state of the world, as Draft::apply() has it; else as Draft::change().
+  std::optional<DeltaPart> delta = {};
 };
 
 class Configuration {
@@ -35,6 +38,8 @@ class Configuration {
                     const std::vector<std::string_view>& resources);
   // Pushes of several kinds, in an order in which each could be applied; all of them or none.
   Result<void> push(const std::vector<Push>& pushes);
+  // Forgets dynamic resources whose time is over; the error says why they must stay.
+  Result<void> expire(ResourceKind kind, const std::set<std::string>& names);
   // A secret that the proxy holds itself; TLS contexts that use it are made anew.
   Result<void> set_secret(SecretResource secret);
 

@@ -118,36 +118,84 @@ void Draft::add_static(ResourceKind kind, const Message& message, const std::str
   }
 }
 
-void Draft::apply(ResourceKind kind, const std::string& version,
-                  const std::vector<std::string_view>& resources, WallTime now, Errors& errors) {
+ResourceMap Draft::decode_all(ResourceKind kind, const std::vector<std::string_view>& resources,
+                              const std::function<const std::string&(std::size_t)>& version_of,
+                              WallTime now, Errors& errors) const {
   std::map<std::string_view, ResourceRef> known;  // By bytes: what did not change is not decoded.
   for (const auto& [name, resource] : of(kind)) {
     if (!resource->is_static) known.emplace(resource->bytes, resource);
   }
   ResourceMap pushed;
-  Errors found;
-  for (const std::string_view bytes : resources) {
-    const auto old = known.find(bytes);
+  for (std::size_t i = 0; i < resources.size(); ++i) {
+    const auto old = known.find(resources[i]);
     ResourceRef resource =
-        old != known.end() ? old->second : decode_pushed(*this, kind, bytes, version, now, found);
+        old != known.end() ? old->second
+                           : decode_pushed(*this, kind, resources[i], version_of(i), now, errors);
     if (resource == nullptr) continue;
     const std::string path = cat(word_of(kind), "[", resource->name, "]");
     const auto before = of(kind).find(resource->name);
     if (before != of(kind).end() && before->second->is_static) {
-      found.add(path, "a static resource has this name");
+      errors.add(path, "a static resource has this name");
     } else if (!pushed.emplace(resource->name, resource).second) {
-      found.add(path, "is in the push twice");
+      errors.add(path, "is in the push twice");
     }
   }
-  if (!found.empty()) return errors.take(std::move(found));
-  if (is_full_state(kind)) {
-    std::erase_if(map_of(kind), [](const auto& entry) { return !entry.second->is_static; });
-  } else {
+  return pushed;
+}
+
+void Draft::put(ResourceKind kind, const std::string& version, ResourceMap pushed) {
+  if (!is_full_state(kind)) {
     const std::set<std::string> names = wanted(kind);
     std::erase_if(pushed, [&](const auto& entry) { return !names.contains(entry.first); });
   }
-  for (auto& [name, resource] : pushed) map_of(kind)[name] = std::move(resource);
+  for (auto& [name, resource] : pushed) {
+    if (kind == ResourceKind::kCluster) leaving_.erase(name);
+    map_of(kind)[name] = std::move(resource);
+  }
   versions_[static_cast<std::size_t>(kind)] = version;
+}
+
+void Draft::apply(ResourceKind kind, const std::string& version,
+                  const std::vector<std::string_view>& resources, WallTime now, Errors& errors) {
+  Errors found;
+  ResourceMap pushed = decode_all(
+      kind, resources, [&version](std::size_t) -> const std::string& { return version; }, now,
+      found);
+  if (!found.empty()) return errors.take(std::move(found));
+  if (kind == ResourceKind::kCluster) {
+    for (const auto& [name, resource] : of(kind)) {
+      if (!resource->is_static) leaving_.insert(name);
+    }
+  } else if (kind == ResourceKind::kListener) {
+    std::erase_if(map_of(kind), [](const auto& entry) { return !entry.second->is_static; });
+  }
+  put(kind, version, std::move(pushed));
+}
+
+void Draft::change(ResourceKind kind, const std::string& version,
+                   const std::vector<std::string_view>& resources, const DeltaPart& delta,
+                   WallTime now, Errors& errors) {
+  Errors found;
+  ResourceMap pushed = decode_all(
+      kind, resources,
+      [&delta](std::size_t index) -> const std::string& { return delta.versions[index]; }, now,
+      found);
+  if (!found.empty()) return errors.take(std::move(found));
+  for (const std::string& name : delta.removed) {
+    const auto held = of(kind).find(name);
+    if (held == of(kind).end() || held->second->is_static) continue;
+    if (kind == ResourceKind::kCluster) leaving_.insert(name);
+    if (kind == ResourceKind::kListener) map_of(kind).erase(name);
+  }
+  put(kind, version, std::move(pushed));
+}
+
+void Draft::expire(ResourceKind kind, const std::set<std::string>& names) {
+  std::erase_if(map_of(kind), [&names](const auto& entry) {
+    return !entry.second->is_static && names.contains(entry.first);
+  });
+  if (kind != ResourceKind::kCluster) return;
+  for (const std::string& name : names) leaving_.erase(name);
 }
 
 void Draft::set_secret(SecretResource secret) {
@@ -182,7 +230,38 @@ std::set<std::string> Draft::wanted(ResourceKind kind) const {
   return names;
 }
 
+std::set<std::string_view> Draft::clusters_in_use() const {
+  std::set<std::string_view> names;
+  const auto add_table = [&names](const RouteTable& table) {
+    for (const VirtualHost& host : table.hosts()) {
+      for (const Route& route : host.routes) {
+        if (!route.forward) continue;
+        for (const WeightedCluster& target : route.forward->clusters) names.insert(target.cluster);
+      }
+    }
+  };
+  for (const auto& [name, resource] : of(ResourceKind::kRoutes)) {
+    add_table(*std::get<std::shared_ptr<const RouteTable>>(resource->value));
+  }
+  for (const auto& [name, resource] : of(ResourceKind::kListener)) {
+    for (const FilterChain& chain : std::get<ListenerResource>(resource->value).config.chains) {
+      if (chain.http.routes != nullptr) add_table(*chain.http.routes);
+      if (!chain.tcp) continue;
+      for (const TcpProxy::Target& target : chain.tcp->targets) names.insert(target.cluster);
+    }
+  }
+  return names;
+}
+
 void Draft::prune() {
+  if (!leaving_.empty()) {
+    const std::set<std::string_view> used = clusters_in_use();
+    std::erase_if(leaving_, [&](const std::string& name) {
+      if (used.contains(name)) return false;
+      map_of(ResourceKind::kCluster).erase(name);
+      return true;
+    });
+  }
   for (const ResourceKind kind :
        {ResourceKind::kRoutes, ResourceKind::kEndpoints, ResourceKind::kSecret}) {
     const std::set<std::string> names = wanted(kind);

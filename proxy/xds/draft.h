@@ -6,6 +6,7 @@
 // drawing.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -48,6 +49,12 @@ struct Resource {
 using ResourceRef = std::shared_ptr<const Resource>;
 using ResourceMap = std::map<std::string, ResourceRef, std::less<>>;
 
+// What a delta push says beyond its resources.
+struct DeltaPart {
+  std::vector<std::string> versions = {};  // Of each resource of the push.
+  std::vector<std::string> removed = {};   // Names of what is gone.
+};
+
 class Draft {
  public:
   // A static resource, at `path` of the bootstrap.
@@ -58,6 +65,13 @@ class Draft {
   // if they are wanted. With errors nothing is changed.
   void apply(ResourceKind kind, const std::string& version,
              const std::vector<std::string_view>& resources, WallTime now, Errors& errors);
+  // The same for delta: the rest stays as it is. What is removed of routes, endpoints and secrets
+  // stays while it is wanted.
+  void change(ResourceKind kind, const std::string& version,
+              const std::vector<std::string_view>& resources, const DeltaPart& delta, WallTime now,
+              Errors& errors);
+  // Removes dynamic resources at once, whoever uses them: nobody answers for them any more.
+  void expire(ResourceKind kind, const std::set<std::string>& names);
   // A secret that the proxy holds itself ("default", "ROOTCA"); replaces the one before.
   void set_secret(SecretResource secret);
 
@@ -68,8 +82,11 @@ class Draft {
   const SecretResource* secret(std::string_view name) const;
   // Names of the routes, endpoints and secrets that listeners and clusters want by ADS.
   std::set<std::string> wanted(ResourceKind kind) const;
-  // Drops dynamic routes, endpoints and secrets that nothing wants.
+  // Drops dynamic routes, endpoints and secrets that nothing wants, and clusters that were removed
+  // once nothing names them: a server may remove a cluster before it tells us the routes without it.
   void prune();
+  // Removed, but still in use.
+  bool leaving(std::string_view cluster) const { return leaving_.contains(cluster); }
   // Of the last accepted push; "" if there was none.
   const std::string& version(ResourceKind kind) const {
     return versions_[static_cast<std::size_t>(kind)];
@@ -78,11 +95,18 @@ class Draft {
   std::string version_text() const;
 
  private:
+  // By name; with errors it is not complete.
+  ResourceMap decode_all(ResourceKind kind, const std::vector<std::string_view>& resources,
+                         const std::function<const std::string&(std::size_t)>& version_of,
+                         WallTime now, Errors& errors) const;
+  void put(ResourceKind kind, const std::string& version, ResourceMap pushed);
+  std::set<std::string_view> clusters_in_use() const;
   ResourceMap& map_of(ResourceKind kind) { return resources_[static_cast<std::size_t>(kind)]; }
 
   ResourceMap resources_[5];
   std::string versions_[5];
   std::map<std::string, SecretResource, std::less<>> own_secrets_;
+  std::set<std::string, std::less<>> leaving_;  // Clusters.
 };
 
 // One resource in a tree to what it is in the draft; `path` names it in errors. `filters` stand

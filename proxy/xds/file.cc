@@ -84,6 +84,18 @@ void decode_overload(const Reader& overload, ProcessLimits& limits) {
                 [&](const Reader& monitor, std::size_t) { decode_monitor(monitor, limits); });
 }
 
+// Is ADS to be spoken in its delta variant?
+bool decode_api_type(const Reader& ads) {
+  const std::string type = ads.choice("api_type");
+  if (!ads.has("api_type")) {
+    ads.fail("api_type must be GRPC or DELTA_GRPC");
+  } else if (type != "GRPC" && type != "DELTA_GRPC") {
+    ads.fail("api_type",
+             cat(type, " is not supported by glia-proxy; it can be GRPC or DELTA_GRPC"));
+  }
+  return type == "DELTA_GRPC";
+}
+
 void decode_dynamic(const Reader& dynamic, Bootstrap& bootstrap) {
   bootstrap.lds = dynamic.has("lds_config");
   bootstrap.cds = dynamic.has("cds_config");
@@ -95,8 +107,7 @@ void decode_dynamic(const Reader& dynamic, Bootstrap& bootstrap) {
       dynamic.fail("has no ads_config; glia-proxy takes dynamic resources by ADS only");
     return;
   }
-  ads.only("api_type", std::string_view("GRPC"));
-  if (!ads.has("api_type")) ads.fail("api_type must be GRPC");
+  bootstrap.ads_delta = decode_api_type(ads);
   ads.accept("transport_api_version");
   ads.only("set_node_on_first_message_only", true);
   ads.each("grpc_services", [&](const Reader& service, std::size_t index) {

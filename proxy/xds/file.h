@@ -27,6 +27,7 @@ struct Bootstrap {
   Draft draft;                   // The static resources.
   ProcessLimits limits;
   std::string ads_cluster;        // "" without ADS.
+  bool ads_delta = false;         // Else state of the world.
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
   std::string bytes;              // The whole message, for /config_dump.
 };

@@ -1,5 +1,7 @@
 #include "proxy/xds/push.h"
 
+#include <algorithm>
+
 #include "proxy/base/text.h"
 #include "proxy/xds/wire.h"
 
@@ -12,22 +14,56 @@ std::string text_in(const Message& message, std::string_view field) {
   return entry == nullptr ? "" : entry->text;
 }
 
-// The resource inside an Any, which may be wrapped in a discovery.v3.Resource.
-std::string unwrap(const Message& any, std::string_view type, std::size_t index,
-                   std::string& trouble) {
-  const std::string url = text_in(any, "type_url");
-  const std::string_view inside = type_of_url(url);
-  if (inside == "envoy.service.discovery.v3.Resource") {
-    const auto* schema = MessageSchema::find("envoy.service.discovery.v3.Resource");
-    const Result<Message> wrapper =
-        decode_wire(*schema, text_in(any, "value"), {.open_any = false});
-    const Entry* resource = wrapper.ok() ? wrapper->find("resource") : nullptr;
-    if (resource != nullptr && type_of_url(text_in(*resource->message, "type_url")) == type) {
-      return text_in(*resource->message, "value");
-    }
+Duration duration_of(const Message& message) {
+  const auto number = [&message](std::string_view field) {
+    const Entry* entry = message.find(field);
+    return entry == nullptr ? int64_t{0} : static_cast<int64_t>(entry->bits);
+  };
+  // More than a year is for ever, and must not overflow.
+  constexpr int64_t kLongest = 366 * 24 * 3600;
+  const int64_t seconds = std::clamp<int64_t>(number("seconds"), 0, kLongest);
+  return std::chrono::seconds(seconds) +
+         Duration(std::clamp<int64_t>(number("nanos"), 0, 999'999'999));
+}
+
+std::string_view type_in(const Message& any) {
+  const Entry* url = any.find("type_url");
+  return url == nullptr ? std::string_view() : type_of_url(url->text);
+}
+
+void expect_type(std::string_view inside, std::string_view type, std::size_t index,
+                 std::string& trouble) {
+  if (inside == type) return;
+  trouble = cat("resource number ", index, " is a ", inside, ", not a ", type);
+}
+
+// What is inside an envoy.service.discovery.v3.Resource.
+PushedResource open_wrapper(const Message& wrapper, std::string_view type, std::size_t index,
+                            std::string& trouble) {
+  PushedResource one{
+      .bytes = "", .name = text_in(wrapper, "name"), .version = text_in(wrapper, "version")};
+  if (const Entry* ttl = wrapper.find("ttl")) one.ttl = duration_of(*ttl->message);
+  const Entry* inside = wrapper.find("resource");
+  if (inside == nullptr) {
+    one.heartbeat = true;
+    return one;
   }
-  if (inside != type) trouble = cat("resource number ", index, " is a ", inside, ", not a ", type);
-  return text_in(any, "value");
+  expect_type(type_in(*inside->message), type, index, trouble);
+  one.bytes = text_in(*inside->message, "value");
+  return one;
+}
+
+// What is inside an Any, which may hold a Resource around it.
+PushedResource open_any(const Message& any, std::string_view type, std::size_t index,
+                        std::string& trouble) {
+  constexpr std::string_view kWrapper = "envoy.service.discovery.v3.Resource";
+  if (type_in(any) == kWrapper) {
+    const Result<Message> wrapper =
+        decode_wire(*MessageSchema::find(kWrapper), text_in(any, "value"), {.open_any = false});
+    if (wrapper.ok()) return open_wrapper(*wrapper, type, index, trouble);
+  }
+  expect_type(type_in(any), type, index, trouble);
+  return {.bytes = text_in(any, "value"), .name = "", .version = ""};
 }
 
 }  // namespace
@@ -48,7 +84,24 @@ Result<PushedResources> decode_push(std::string_view bytes) {
   for (const Entry& entry : message.entries) {
     if (entry.field->name() != "resources") continue;
     push.resources.push_back(
-        unwrap(*entry.message, type_of_url(push.type_url), push.resources.size(), push.trouble));
+        open_any(*entry.message, type_of_url(push.type_url), push.resources.size(), push.trouble));
+  }
+  return push;
+}
+
+Result<PushedResources> decode_delta_push(std::string_view bytes) {
+  const auto* schema = MessageSchema::find("envoy.service.discovery.v3.DeltaDiscoveryResponse");
+  TRY(const Message message, decode_wire(*schema, bytes, {.open_any = false}));
+  PushedResources push{.version = text_in(message, "system_version_info"),
+                       .type_url = text_in(message, "type_url"),
+                       .nonce = text_in(message, "nonce")};
+  for (const Entry& entry : message.entries) {
+    if (entry.field->name() == "resources") {
+      push.resources.push_back(open_wrapper(*entry.message, type_of_url(push.type_url),
+                                            push.resources.size(), push.trouble));
+    } else if (entry.field->name() == "removed_resources") {
+      push.removed.push_back(entry.text);
+    }
   }
   return push;
 }

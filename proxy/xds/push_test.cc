@@ -36,13 +36,19 @@ std::string push(std::string_view type, const std::vector<std::string>& resource
   return bytes + field(4, cat(kPrefix, type)) + field(5, "n");
 }
 
+std::vector<std::string> bytes_of(const PushedResources& push) {
+  std::vector<std::string> all;
+  for (const PushedResource& resource : push.resources) all.push_back(resource.bytes);
+  return all;
+}
+
 TEST(Push, IsOpenedAsFarAsItsResources) {
   const auto opened = decode_push(push(kCluster, {any(kCluster, "a"), any(kCluster, "b")}));
   ASSERT_TRUE(opened.ok());
   EXPECT_EQ(opened->version, "7");
   EXPECT_EQ(opened->nonce, "n");
   EXPECT_EQ(kind_of(opened->type_url), ResourceKind::kCluster);
-  EXPECT_EQ(opened->resources, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(bytes_of(*opened), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(opened->trouble, "");
 }
 
@@ -52,7 +58,7 @@ TEST(Push, TakesAResourceOutOfItsWrapper) {
   const auto opened =
       decode_push(push(kCluster, {any("envoy.service.discovery.v3.Resource", wrapped)}));
   ASSERT_TRUE(opened.ok());
-  EXPECT_EQ(opened->resources, std::vector<std::string>{"inside"});
+  EXPECT_EQ(bytes_of(*opened), std::vector<std::string>{"inside"});
   EXPECT_EQ(opened->trouble, "");
 }
 
@@ -61,6 +67,57 @@ TEST(Push, NamesAResourceOfAnotherType) {
   ASSERT_TRUE(opened.ok());
   EXPECT_EQ(opened->trouble,
             "resource number 1 is a envoy.config.listener.v3.Listener, not a "
+            "envoy.config.cluster.v3.Cluster");
+}
+
+// google.protobuf.Duration of that many seconds, below 128.
+std::string seconds(int count) { return cat("\x08", std::string(1, static_cast<char>(count))); }
+
+TEST(Push, MayBeGoodForAWhileOnly) {
+  // envoy.service.discovery.v3.Resource: version = 1, resource = 2, name = 3, ttl = 6.
+  const std::string wrapped =
+      field(1, "5") + field(2, any(kCluster, "a")) + field(3, "x") + field(6, seconds(9));
+  const auto opened =
+      decode_push(push(kCluster, {any("envoy.service.discovery.v3.Resource", wrapped)}));
+  ASSERT_TRUE(opened.ok());
+  ASSERT_EQ(opened->resources.size(), 1u);
+  EXPECT_EQ(opened->resources[0].ttl, Duration(9s));
+  EXPECT_EQ(opened->resources[0].name, "x");
+  EXPECT_EQ(opened->resources[0].version, "5");
+  EXPECT_FALSE(opened->resources[0].heartbeat);
+}
+
+TEST(Push, AResourceWithoutABodyIsAHeartbeat) {
+  const std::string wrapped = field(1, "5") + field(3, "x") + field(6, seconds(9));
+  const auto opened =
+      decode_push(push(kCluster, {any("envoy.service.discovery.v3.Resource", wrapped)}));
+  ASSERT_TRUE(opened.ok());
+  EXPECT_TRUE(opened->resources[0].heartbeat);
+  EXPECT_EQ(opened->trouble, "");
+}
+
+TEST(Push, OfDeltaSaysWhatChangedAndWhatIsGone) {
+  // DeltaDiscoveryResponse: system_version_info = 1, resources = 2, type_url = 4, nonce = 5,
+  // removed_resources = 6.
+  const std::string one = field(1, "v1") + field(2, any(kCluster, "a")) + field(3, "x");
+  const auto opened =
+      decode_delta_push(field(1, "7") + field(2, one) + field(4, cat(kPrefix, kCluster)) +
+                        field(5, "n") + field(6, "y") + field(6, "z"));
+  ASSERT_TRUE(opened.ok());
+  EXPECT_EQ(opened->version, "7");
+  EXPECT_EQ(opened->nonce, "n");
+  EXPECT_EQ(bytes_of(*opened), std::vector<std::string>{"a"});
+  EXPECT_EQ(opened->resources[0].name, "x");
+  EXPECT_EQ(opened->resources[0].version, "v1");
+  EXPECT_EQ(opened->removed, (std::vector<std::string>{"y", "z"}));
+}
+
+TEST(Push, OfDeltaNamesAResourceOfAnotherType) {
+  const std::string one = field(2, any(kListener, "a")) + field(3, "x");
+  const auto opened = decode_delta_push(field(2, one) + field(4, cat(kPrefix, kCluster)));
+  ASSERT_TRUE(opened.ok());
+  EXPECT_EQ(opened->trouble,
+            "resource number 0 is a envoy.config.listener.v3.Listener, not a "
             "envoy.config.cluster.v3.Cluster");
 }
 

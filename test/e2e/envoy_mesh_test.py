@@ -6,8 +6,8 @@ import unittest
 
 from bootstrap import cluster, socket_address, upstream_tls
 from harness import GLIA_PROXY, Program, Scene, envoy, eventually, fetch, tally
-from meshes import (ADMIN_PORT, PORT, ControlPlane, MeshFile, Sidecar, ask, free_network,
-                    is_ready, join_with_own_key, mesh, policy, service, settled, spiffe, split,
+from meshes import (ADMIN_PORT, PORT, ControlPlane, MeshFile, Sidecar, ask, client_status,
+                    free_network, is_ready, join_with_own_key, mesh, policy, service, settled, spiffe, split,
                     workload)
 from origins import HttpOrigin
 
@@ -16,7 +16,7 @@ class BootstrapSidecar(Program):
     """Envoy, or glia-proxy, with the bootstrap that a mesh needs: the way to the control plane, its
     certificate and the authorities; the rest comes over ADS."""
 
-    def __init__(self, directory, control, name, address, program):
+    def __init__(self, directory, control, name, address, program, api_type="GRPC"):
         self.address = address
         identity, bundle = join_with_own_key(control.join_file(name), directory)
         ads = {"resource_api_version": "V3", "ads": {}}
@@ -25,7 +25,7 @@ class BootstrapSidecar(Program):
             "admin": {"address": socket_address((address, ADMIN_PORT))},
             "dynamic_resources": {
                 "lds_config": ads, "cds_config": ads,
-                "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [
+                "ads_config": {"api_type": api_type, "transport_api_version": "V3", "grpc_services": [
                     {"envoy_grpc": {"cluster_name": "control"}}]}},
             "static_resources": {
                 "secrets": [
@@ -54,6 +54,8 @@ class EnvoyInTheMesh(Scene):
     """client (Envoy) asks reco, which is v1 and v2 (glia-proxy, the second by the same kind of
     bootstrap as Envoy), and echo (Envoy)."""
 
+    api_type = "GRPC"  # State of the world.
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -68,7 +70,7 @@ class EnvoyInTheMesh(Scene):
         cls.enterClassContext(Sidecar(cls.directory, cls.control, "reco-v1", cls.at["reco-v1"]))
         cls.client, cls.echo, _ = (
             cls.enterClassContext(BootstrapSidecar(cls.directory, cls.control, name, cls.at[name],
-                                                   program))
+                                                   program, cls.api_type))
             for name, program in (("client", envoy()), ("echo", envoy()),
                                   ("reco-v2", GLIA_PROXY)))
 
@@ -153,6 +155,36 @@ class EnvoyInTheMesh(Scene):
                 self.assertEqual(answer.status, 200)
                 return answer.json["origin"] == "reco-v2"
             eventually(follows, f"{asker} follows the new control plane", within_s=60)
+
+
+class EnvoyInTheMeshByDelta(EnvoyInTheMesh):
+    """The same in the other variant of xDS."""
+
+    api_type = "DELTA_GRPC"
+
+    def test_each_sidecar_holds_what_the_control_plane_says_it_holds(self):
+        names = ("client", "echo", "reco-v1", "reco-v2")
+        eventually(lambda: settled(self.control.status(), *names), "every sidecar is settled")
+        told = client_status(self.control)
+        self.assertEqual(sorted(told), sorted(f"default/{name}" for name in names))
+        for name in names:
+            dump = fetch(ADMIN_PORT, "/config_dump?include_eds", host=self.at[name]).json
+            self.assertEqual(held_in(dump), told[f"default/{name}"], name)
+
+
+def held_in(dump):
+    """{(kind, name): version} of what came over ADS, of a /config_dump."""
+    held = {}
+    for section in dump["configs"]:
+        for key in ("dynamic_active_clusters", "dynamic_endpoint_configs", "dynamic_listeners",
+                    "dynamic_route_configs"):
+            for one in section.get(key, []):
+                one = one.get("active_state", one)
+                body = next(value for field, value in one.items()
+                            if field in ("cluster", "endpoint_config", "listener", "route_config"))
+                kind = body["@type"].rsplit(".", 1)[1]
+                held[kind, body.get("name") or body["cluster_name"]] = one["version_info"]
+    return held
 
 
 if __name__ == "__main__":

@@ -207,12 +207,39 @@ def join_with_own_key(join_file, directory):
     return identity, bundle
 
 
-def _messages(proto):
-    """The Python classes of the messages in one of our .proto files."""
+# What we read of envoy/service/status/v3/csds.proto, by the same numbers.
+CLIENT_STATUS = """
+syntax = "proto3";
+message Request { bool exclude_resource_contents = 3; }
+message Node { string id = 1; }
+message Resource { string type_url = 1; string name = 2; string version_info = 3; }
+message Client { Node node = 1; repeated Resource resources = 3; }
+message Response { repeated Client clients = 1; }
+"""
+
+
+def client_status(control):
+    """{node: {(kind, name): version}} of what sidecars hold, as the control plane knows it (CSDS)."""
+    import grpc
+    with tempfile.TemporaryDirectory() as scratch:
+        pathlib.Path(scratch, "status.proto").write_text(CLIENT_STATUS)
+        messages = _messages("status.proto", scratch)
+    with grpc.insecure_channel(f"unix:{control.state}/control/control.sock") as channel:
+        answer = channel.unary_unary(
+            "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=messages["Response"].FromString)(
+            messages["Request"](exclude_resource_contents=True), timeout=harness.WITHIN_S)
+    return {client.node.id: {(one.type_url.rsplit(".", 1)[1], one.name): one.version_info
+                             for one in client.resources} for client in answer.clients}
+
+
+def _messages(proto, root=harness.ROOT):
+    """The Python classes of the messages in a .proto file."""
     from google.protobuf import descriptor_pb2, message_factory
     with tempfile.TemporaryDirectory() as scratch:
         out = pathlib.Path(scratch, "set")
-        subprocess.run([harness.peer("protoc"), f"--proto_path={harness.ROOT}",
-                        f"--descriptor_set_out={out}", harness.ROOT / proto], check=True)
+        subprocess.run([harness.peer("protoc"), f"--proto_path={root}",
+                        f"--descriptor_set_out={out}", pathlib.Path(root, proto)], check=True)
         files = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
     return message_factory.GetMessages(files.file)

@@ -144,12 +144,12 @@ class GrpcOrigin(contextlib.AbstractContextManager):
     """A grpcio server of the service e2e.Echo, whose messages are plain bytes.
 
     Unary: the request, with the caller's metadata "x-echo" and "x-echo-bin" in the head and the
-    trailers; "fail" ends with RESOURCE_EXHAUSTED. Numbers: as many numbers as asked for. Chat:
+    trailers; "fail" ends with RESOURCE_EXHAUSTED. Who: this origin's name. Numbers: as many numbers as asked for. Chat:
     answers each message, and counts them when the caller has no more. Collect: all messages in one.
     Hang: until cancelled. "fail" with the metadata "x-details-bin" ends with these status details.
     """
 
-    def __init__(self):
+    def __init__(self, name=""):
         import grpc  # Here, so that tests without gRPC do not load it.
         from concurrent import futures
         self._grpc = grpc
@@ -158,6 +158,7 @@ class GrpcOrigin(contextlib.AbstractContextManager):
         self.deadlines = []
         methods = {
             "Unary": grpc.unary_unary_rpc_method_handler(self._unary),
+            "Who": grpc.unary_unary_rpc_method_handler(lambda request, context: name.encode()),
             "Numbers": grpc.unary_stream_rpc_method_handler(self._numbers),
             "Chat": grpc.stream_stream_rpc_method_handler(self._chat),
             "Hang": grpc.unary_unary_rpc_method_handler(self._hang),

@@ -20,16 +20,17 @@ namespace {
 constexpr std::size_t kLargestRequest = 4 << 20;  // bytes
 constexpr Duration kHandshakeLimit = 5s;
 
-// The responses of one stream, as a body; it reads the requests beside.
+// The responses of one stream, as a body; it reads the requests beside. Of either variant.
 class AdsBody final : public Body, private AdsStream::Transport {
  public:
-  AdsBody(EventLoop& loop, ControlPlane& plane, Result<SpiffeId> caller,
+  AdsBody(EventLoop& loop, ControlPlane& plane, Result<SpiffeId> caller, AdsVariant variant,
           std::unique_ptr<Body> requests)
       : loop_(loop),
+        variant_(variant),
         requests_(std::move(requests)),
         decoder_(kLargestRequest),
         trailers_(ArenaRef::create()),
-        stream_(plane, *this, std::move(caller)),
+        stream_(plane, *this, std::move(caller), {variant, {}}),
         timer_(loop, [this] { changed(); }) {
     reading_ = read();
     reading_.start();
@@ -38,11 +39,13 @@ class AdsBody final : public Body, private AdsStream::Transport {
   Piece poll() override {
     if (over_) return {State::kEnd, {}};
     if (trouble_) return end(*trouble_);
-    Result<std::optional<AdsSession::Response>> next = stream_.next();
+    const Result<std::optional<AdsPush>> next = stream_.next();
     if (!next) return end(next.error());
     if (*next) {
       std::string framed;
-      append_grpc_message(framed, (*next)->SerializeAsString());
+      append_grpc_message(framed, variant_ == AdsVariant::kDelta
+                                      ? to_delta_response(**next).SerializeAsString()
+                                      : to_response(**next).SerializeAsString());
       return {State::kData, Slice::copy(framed)};
     }
     if (const auto when = stream_.wake_at()) {
@@ -77,16 +80,22 @@ class AdsBody final : public Body, private AdsStream::Transport {
       while (true) {
         CO_TRY(const auto message, decoder_.next());
         if (!message) break;
-        AdsSession::Request request;
-        if (!request.ParseFromString(std::string(*message)))
-          co_return invalid("no DiscoveryRequest");
-        CO_TRY_VOID(stream_.on_request(request));
+        CO_TRY_VOID(variant_ == AdsVariant::kDelta ? take<AdsSession::DeltaRequest>(*message)
+                                                   : take<AdsSession::Request>(*message));
         changed();
       }
     }
   }
 
+  template <class AnyRequest>
+  Result<void> take(std::string_view bytes) {
+    AnyRequest request;
+    if (!request.ParseFromString(std::string(bytes))) return invalid("no DiscoveryRequest");
+    return stream_.on_request(request);
+  }
+
   EventLoop& loop_;
+  const AdsVariant variant_;
   std::unique_ptr<Body> requests_;
   GrpcDecoder decoder_;
   Headers trailers_;
@@ -176,8 +185,8 @@ std::map<std::string, std::string> SimControl::resources_for(const std::string& 
   const auto packed = pack(translate(objects, *objects.workload(workload)));
   std::map<std::string, std::string> all;
   for (const XdsType type : kXdsTypes) {
-    for (const auto& [name, resource] : packed->of(type).resources) {
-      all[cat(type_url(type), " ", name)] = resource->value();
+    for (const auto& [name, resource] : *packed->of(type).resources) {
+      all[cat(type_url(type), " ", name)] = resource->any.value();
     }
   }
   return all;
@@ -202,9 +211,10 @@ Task<void> SimControl::serve(ServerStream& stream) {
   response.headers.add("content-type", "application/grpc");
   const TlsInfo& peer = *stream.connection().tls;
   CHECK(peer.peer_uri_sans.size() == 1);
-  response.body = std::make_unique<AdsBody>(world_.loop(), plane_->control,
-                                            SpiffeId::parse(peer.peer_uri_sans.front()),
-                                            std::move(stream.request().body));
+  const bool delta = stream.request().path.ends_with("/DeltaAggregatedResources");
+  response.body = std::make_unique<AdsBody>(
+      world_.loop(), plane_->control, SpiffeId::parse(peer.peer_uri_sans.front()),
+      delta ? AdsVariant::kDelta : AdsVariant::kStateOfTheWorld, std::move(stream.request().body));
   co_await stream.respond(std::move(response));
 }
 

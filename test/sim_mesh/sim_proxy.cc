@@ -9,10 +9,11 @@ namespace glia {
 namespace {
 
 std::string bootstrap_text(const std::string& workload, const Address& control,
-                           std::string_view trust_domain) {
+                           std::string_view trust_domain, std::string_view api_type) {
   return cat("node: {id: '", workload, R"('}
 dynamic_resources:
-  ads_config: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: glia-control}}]}
+  ads_config: {api_type: )",
+             api_type, R"(, grpc_services: [{envoy_grpc: {cluster_name: glia-control}}]}
   lds_config: {ads: {}}
   cds_config: {ads: {}}
 static_resources:
@@ -41,10 +42,10 @@ static_resources:
 
 Bootstrap make_bootstrap(const std::string& workload, const std::string& spiffe_id,
                          const CertificateAuthority& authority, const Address& control,
-                         WallTime now) {
+                         std::string_view api_type, WallTime now) {
   Errors errors;
-  auto bootstrap =
-      parse_bootstrap(bootstrap_text(workload, control, authority.trust_domain()), "", now, errors);
+  auto bootstrap = parse_bootstrap(
+      bootstrap_text(workload, control, authority.trust_domain(), api_type), "", now, errors);
   CHECK(bootstrap.has_value());
   auto own = issue(authority, {.uri_san = spiffe_id, .now = now});
   CHECK(own.ok());
@@ -61,8 +62,9 @@ SimProxy::SimProxy(SimWorld& world, const std::string& ip, const std::string& wo
                    const Address& control)
     : workload_(workload), worker_(0, world.loop(), world.host(ip), world.random().next()) {
   const WallTime now = world.loop().clock().wall_now();
+  const std::string_view api_type = world.random().below(2) == 0 ? "GRPC" : "DELTA_GRPC";
   configuration_ = std::make_unique<Configuration>(
-      world.loop(), make_bootstrap(workload, spiffe_id, authority, control, now),
+      world.loop(), make_bootstrap(workload, spiffe_id, authority, control, api_type, now),
       [this](const SnapshotRef& snapshot) { publish(snapshot); });
   CHECK(configuration_->start().ok());
   ads_ = std::make_unique<AdsClient>(world.loop(), *configuration_,

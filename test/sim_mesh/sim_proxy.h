@@ -1,5 +1,6 @@
 // SimProxy: a whole sidecar in a simulated world: one Worker, and the configuration that comes over
-// ADS. Only the program around it (options, admin pages, threads) is missing.
+// ADS, in the variant that chance chooses. Only the program around it (options, admin pages,
+// threads) is missing.
 #pragma once
 
 #include <map>

@@ -1,0 +1,103 @@
+// AdsTopic: the conversation with one proxy about one type of resource: what it asks for, what it
+// holds, and what it said about the last push. AdsSession decides what is sent when.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control_plane/serve/node_resources.h"
+#include "envoy/service/discovery/v3/discovery.pb.h"
+#include "proxy/base/result.h"
+#include "proxy/base/time.h"
+
+namespace glia {
+
+// State of the world says all names, and all resources, each time; delta only what changed.
+enum class AdsVariant : uint8_t { kStateOfTheWorld, kDelta };
+
+// One push, before it takes the form of its stream's variant.
+struct AdsPush {
+  XdsType type;
+  std::string version, nonce;
+  std::vector<std::pair<std::string, PackedRef>> resources;
+  std::vector<std::string> removed;  // Only in delta.
+};
+
+struct AdsTopic {
+  using Request = envoy::service::discovery::v3::DiscoveryRequest;
+  using DeltaRequest = envoy::service::discovery::v3::DeltaDiscoveryRequest;
+  using Names = std::set<std::string, std::less<>>;
+
+  static constexpr std::size_t kMostNames = 20'000;     // Of one type on one stream.
+  static constexpr std::size_t kLongestName = 1024;     // bytes
+  static constexpr std::size_t kLongestRefusal = 2048;  // bytes of a proxy's sentence that are kept
+
+  enum class Answer : uint8_t { kNone, kWaiting, kAccepted, kRefused };
+
+  XdsType type = XdsType::kCluster;
+  AdsVariant variant = AdsVariant::kStateOfTheWorld;
+  bool asked = false;
+  bool named = false;  // Once a name was sent, an empty list asks for nothing.
+  bool wildcard = false;
+  Names names;
+  bool due = false;    // A request waits for its answer, whatever the content.
+  bool whole = false;  // `due` is for all that is wanted, not only for what is in `again`.
+  Names again;         // Delta: the next push speaks of these although they did not change.
+  Names warm;          // Send these again although they are the same, if they are wanted.
+  Answer answer = Answer::kNone;
+  std::string nonce;  // Of the last push.
+  std::string sent_version, accepted_version, refusal;
+  // What the proxy holds once it accepts, and what it holds for certain.
+  PackedMapRef sent = std::make_shared<const PackedMap>(), accepted = sent;
+  std::size_t sent_count = 0;  // Resources that the last push left the proxy with.
+  TimePoint deadline;          // kWaiting: how long others wait.
+  TimePoint accepted_at;
+
+  // Only clusters and listeners: a first request without names asks for everything, and in state of
+  // the world what a response does not mention is deleted.
+  bool full_state() const { return type == XdsType::kCluster || type == XdsType::kListener; }
+  bool delta() const { return variant == AdsVariant::kDelta; }
+  // Must the next push of this type wait? Delta: until there is an answer, because what is sent
+  // next depends on it.
+  bool busy(TimePoint now) const {
+    return answer == Answer::kWaiting && (delta() || now < deadline);
+  }
+
+  // What the proxy says. An error ends the stream.
+  Result<void> subscribe(const Request& request);
+  Result<void> subscribe(const DeltaRequest& request, const NodeResources::Kind& target,
+                         TimePoint now);
+  void accept(TimePoint now);
+  void refuse(std::string_view sentence);
+
+  // What `target` has of what the proxy asks for; its own map if that is everything.
+  PackedMapRef wanted(const NodeResources::Kind& target) const;
+  // Would a proxy that has `held` learn nothing from `wanted`?
+  bool nothing_new(const PackedMap& wanted, const PackedMap& held) const;
+  // Is there something to send again?
+  bool warms(const PackedMap& desired) const;
+  // What the proxy certainly has if it neither accepts nor refuses anything more.
+  const PackedMapRef& base() const { return answer == Answer::kRefused ? accepted : sent; }
+  // base() with `again` as it is in `desired`: the answer to a subscription, and nothing more.
+  PackedMapRef only_again(const PackedMap& desired) const;
+  // Fills in what brings the proxy to `desired`, and notes that it was sent.
+  void send(PackedMapRef desired, AdsPush& push);
+
+ private:
+  void resume(const DeltaRequest& request, const NodeResources::Kind& target, TimePoint now);
+  void forget_unasked();
+
+  // The last answer of wanted(), and to what; the same names have the same answer.
+  mutable PackedMapRef wanted_of_, wanted_;
+  mutable std::string wanted_names_;
+};
+
+// Forms of a push.
+envoy::service::discovery::v3::DiscoveryResponse to_response(const AdsPush& push);
+envoy::service::discovery::v3::DeltaDiscoveryResponse to_delta_response(const AdsPush& push);
+
+}  // namespace glia

@@ -1,0 +1,121 @@
+// What sidecars shall have, and what an edit leaves as it was.
+#include "control_plane/serve/mesh_state.h"
+
+#include <gtest/gtest.h>
+
+#include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+namespace {
+
+std::string workload(const std::string& name, int host, const std::string& more = "") {
+  return cat("---\napiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: ", name,
+             ", labels: {app: ", name, "}}\nspec: {address: 10.0.9.", host,
+             ", ports: [{name: http, port: 8080, appPort: 8081}]", more, "}\n");
+}
+std::string service(const std::string& name) {
+  return cat("---\napiVersion: v1\nkind: Service\nmetadata: {name: ", name,
+             "}\nspec: {selector: {app: ", name, "}, ports: [{port: 80, targetPort: http}]}\n");
+}
+// `a` is split over b and c; `front` may call what `egress` says.
+std::string mesh(const std::string& egress = "", const std::string& more = "") {
+  return cat("apiVersion: glia.dev/v1\nkind: Mesh\nmetadata: {name: m}\n",
+             workload("front", 1, egress), workload("a", 2), workload("b", 3), workload("c", 4),
+             service("a"), service("b"), service("c"),
+             "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n"
+             "spec:\n  parentRefs: [{group: '', kind: Service, name: a}]\n"
+             "  rules: [{backendRefs: [{name: b, port: 80, weight: 1}, {name: c, port: 80}]}]\n",
+             more);
+}
+
+LoadReport read(const std::string& text) {
+  LoadReport report = parse({{"mesh.yaml", text}});
+  EXPECT_TRUE(report.ok()) << report.errors();
+  return report;
+}
+MeshState state(const std::string& text) { return MeshState(read(text).objects); }
+
+std::string names(const NodeResources& node, XdsType type) {
+  std::string all;
+  for (const auto& [name, resource] : *node.of(type).resources) {
+    all += cat(all.empty() ? "" : " ", name);
+  }
+  return all;
+}
+
+TEST(MeshState, ASidecarMayCallEveryServiceUnlessItSaysWhich) {
+  MeshState all = state(mesh());
+  EXPECT_EQ(names(*all.resources("front"), XdsType::kCluster),
+            "inbound:http outbound:80:a.default outbound:80:b.default outbound:80:c.default");
+  MeshState some = state(mesh(", egress: [b]"));
+  const auto node = some.resources("front");
+  EXPECT_EQ(names(*node, XdsType::kCluster), "inbound:http outbound:80:b.default");
+  EXPECT_EQ(names(*node, XdsType::kEndpoints), "outbound:80:b.default");
+  EXPECT_EQ(names(*node, XdsType::kListener), "inbound:http outbound");
+  envoy::config::route::v3::RouteConfiguration table;
+  ASSERT_TRUE(node->of(XdsType::kRoutes).resources->at("outbound")->any.UnpackTo(&table));
+  ASSERT_EQ(table.virtual_hosts_size(), 2);
+  EXPECT_EQ(table.virtual_hosts(0).name(), "b.default:80");
+  EXPECT_EQ(table.virtual_hosts(1).name(), "unknown-host");
+  EXPECT_EQ(names(*some.resources("a"), XdsType::kCluster),
+            "inbound:http outbound:80:a.default outbound:80:b.default outbound:80:c.default")
+      << "others are not concerned";
+}
+
+TEST(MeshState, WhoMayCallAServiceGetsTheClustersThatItsRoutesLeadTo) {
+  MeshState some = state(mesh(", egress: [default/a]"));
+  EXPECT_EQ(names(*some.resources("front"), XdsType::kCluster),
+            "inbound:http outbound:80:b.default outbound:80:c.default");
+}
+
+TEST(MeshState, AServiceThatIsNotThereIsAMistake) {
+  const LoadReport report = parse({{"mesh.yaml", mesh(", egress: [b, d]")}});
+  EXPECT_FALSE(report.ok());
+  EXPECT_NE(report.errors().find("Workload front: spec.egress: there is no Service default/d"),
+            std::string::npos)
+      << report.errors();
+}
+
+TEST(MeshState, WhatAnEditLeavesIsTheSameObject) {
+  MeshState state = glia::state(mesh());
+  const auto before = state.resources("front");
+  ASSERT_EQ(state.apply(read(mesh("", service("front")))), MeshState::Edit::kTaken);
+  const auto after = state.resources("front");
+  for (const auto& [name, resource] : *before->of(XdsType::kCluster).resources) {
+    EXPECT_EQ(after->of(XdsType::kCluster).resources->at(name), resource) << name;
+  }
+  EXPECT_EQ(after->of(XdsType::kListener).resources, before->of(XdsType::kListener).resources);
+  EXPECT_NE(after->of(XdsType::kCluster).version, before->of(XdsType::kCluster).version);
+}
+
+TEST(MeshState, WhatIsTheSameForAllWorkloadsIsMadeOnce) {
+  MeshState state = glia::state(mesh());
+  const auto a = state.resources("a"), b = state.resources("b");
+  EXPECT_EQ(a->of(XdsType::kEndpoints).resources, b->of(XdsType::kEndpoints).resources);
+  EXPECT_EQ(a->of(XdsType::kRoutes).resources, b->of(XdsType::kRoutes).resources);
+  EXPECT_EQ(a->of(XdsType::kCluster).resources, b->of(XdsType::kCluster).resources)
+      << "their applications are reached the same way";
+}
+
+TEST(MeshState, AClientWithoutASidecarHasAListenerForEveryName) {
+  MeshState state = glia::state(mesh());
+  const auto node = state.resources("front", ClientKind::kProxyless);
+  const std::string listeners = names(*node, XdsType::kListener);
+  for (const char* name : {"b.default:80", "b:80", "b.default.svc.cluster.local:80"}) {
+    EXPECT_TRUE(node->of(XdsType::kListener).resources->contains(name)) << listeners;
+  }
+  EXPECT_FALSE(node->of(XdsType::kListener).resources->contains("inbound:http"));
+  envoy::config::listener::v3::Listener listener;
+  ASSERT_TRUE(node->of(XdsType::kListener).resources->at("b.default:80")->any.UnpackTo(&listener));
+  EXPECT_TRUE(listener.has_api_listener());
+  envoy::config::cluster::v3::Cluster cluster;
+  ASSERT_TRUE(
+      node->of(XdsType::kCluster).resources->at("outbound:80:b.default")->any.UnpackTo(&cluster));
+  EXPECT_EQ(cluster.lb_policy(), envoy::config::cluster::v3::Cluster::ROUND_ROBIN);
+}
+
+}  // namespace
+}  // namespace glia
