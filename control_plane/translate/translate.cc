@@ -145,11 +145,7 @@ Resources translate(const ObjectSet& objects, const Workload& workload, HopSecur
   }
   resources.listeners.push_back(outbound_listener(objects, workload));
   add_outbound(objects, security, resources);
-  OutboundRoutes outbound = outbound_routes(objects, workload.metadata.ns);
-  for (std::string& missing : outbound.missing) {
-    resources.clusters.push_back(static_cluster(std::move(missing)));
-  }
-  resources.routes.push_back(std::move(outbound.table));
+  resources.routes.push_back(outbound_routes(objects, workload.metadata.ns));
   resources.listeners_version = version_of(resources.listeners);
   resources.clusters_version = version_of(resources.clusters);
   resources.routes_version = version_of(resources.routes);
