@@ -86,6 +86,7 @@ TEST(Explain, SaysWhichRuleBackendsAndPolicyDecide) {
   EXPECT_EQ(asked("http://model/v2/models/x/infer", "POST"),
             R"(POST model/v2/models/x/infer from default/web
   host      model.default:80
+  not       HTTPRoute/default/model/1: path is not /old or below it
   route     HTTPRoute/default/model/infer
             mesh.yaml:30 spec.rules[0] of HTTPRoute default/model (mesh.yaml:26)
   because   path /v2 or below it, method POST

@@ -245,7 +245,7 @@ TEST(Objects, SaysWhatIsWrongWithARoute) {
       "b, but there is no such Service in namespace default; did you mean a?\n");
   EXPECT_EQ(
       with_rule("backendRefs: [{name: a, port: 80, filters: [{type: URLRewrite}]}]"),
-      "m.yaml:17:55: HTTPRoute r: spec.rules[0].backendRefs[0].filters[0].type is URLRewrite, "
+      "m.yaml:17:56: HTTPRoute r: spec.rules[0].backendRefs[0].filters[0].type is URLRewrite, "
       "which is not supported yet; use RequestHeaderModifier or ResponseHeaderModifier\n");
   EXPECT_EQ(with_rule("{timeouts: {request: 1s, backendRequest: 2s}, backendRefs: [{name: a, port: "
                       "80}]}"),
