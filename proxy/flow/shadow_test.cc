@@ -149,7 +149,8 @@ TEST_P(Shadowed, ACopyWhoseClientGoesAwayInTheMiddleIsBrokenOff) {
   (void)t.client().send({.method = "POST", .body = std::string(3'000'000, 'x')});
   t.advance(100ms);
   t.client().drop();
-  t.advance(1s);
+  // HTTP/1 does not see the end behind a body that nobody reads, before the route's time is over.
+  t.advance(std::get<0>(GetParam()) == Codec::kHttp2 ? 1s : 20s);
   EXPECT_EQ(shadow().active(), 0u);
   expect_metric("active", 0);
 }
