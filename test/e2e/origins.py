@@ -72,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _tell(self, received):
         self.server.origin.seen.append((self.command, self.headers.get("host"), self.path))
         told = {"origin": self.server.origin.name, "method": self.command, "path": self.path,
-                "headers": {name.lower(): value for name, value in self.headers.items()},
+                "headers": {name.lower(): ",".join(self.headers.get_all(name))
+                            for name in self.headers},
                 "received": received, "peer": self._peer()}
         body = json.dumps(told).encode()
         self.send_response(200)
