@@ -131,7 +131,22 @@ class Mesh:
                 service("echo-workloads", {"app": "echo"}, clusterIP="None"), *more]
 
     def apply(self, *more):
+        """Returns when every sidecar has accepted what the new objects make."""
+        before, text = self.control.status()["configVersion"], self.file.text()
         self.file.save(self.objects(*more))
+        if self.file.text() == text:
+            return
+
+        def in_force():
+            status = self.control.status()
+            return status and status["configVersion"] != before and all(
+                kind["sentVersion"] == kind["ackedVersion"] and not kind.get("nackError")
+                for proxy in status["proxies"] for kind in proxy["types"])
+        try:
+            eventually(in_force, "every sidecar accepts the new objects")
+        except AssertionError:
+            print(json.dumps(self.control.status(), indent=1))
+            raise
 
 
 class Conformance:
