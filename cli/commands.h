@@ -29,6 +29,21 @@ int status_command(const std::string& state_directory, Output output);
 // Every mistake of the files, a line each.
 int validate_command(const std::vector<std::string>& paths, Output output);
 
+struct ExplainOptions {
+  std::vector<std::string> mesh;
+  std::string from, to;  // A workload; a URL, "" for what makes the workload's resources.
+  std::string method;    // "": GET, or POST for gRPC.
+  std::vector<std::string> headers;  // "NAME:VALUE"
+};
+// Where a request would go and why, or which objects make the resources of a sidecar.
+int explain_command(const ExplainOptions& options, Output output);
+
+// What a change would send to which sidecars. Exit code 0: nothing, 1: something, 2: errors.
+int diff_command(const std::string& before, const std::string& after);
+
+// The JSON schema of a kind, or of all.
+int schema_command(const std::string& kind);
+
 // Which host names lead where, with weights, as one workload (or any) would be routed.
 int routes_command(const std::vector<std::string>& paths, const std::string& service,
                    Output output);

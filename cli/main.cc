@@ -22,7 +22,9 @@ struct Arguments {
   std::vector<std::string> paths;
   std::string service, workload;
   int lifetime_seconds = 3600;
+  std::string before, after, kind;
   RunOptions run;
+  ExplainOptions explain;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
 };
@@ -38,6 +40,31 @@ void add_state(CLI::App& command, Arguments& arguments) {
       .add_option("--state-dir", arguments.state,
                   "Directory of the running mesh (also $GLIA_STATE)")
       ->capture_default_str();
+}
+
+// Those about mesh objects that nobody runs.
+void add_questions(CLI::App& config, Arguments& arguments, int& code) {
+  CLI::App* explain = config.add_subcommand(
+      "explain",
+      "Where a request goes and why; without --to, which objects make what a sidecar has");
+  explain->add_option("mesh", arguments.explain.mesh, "Files or directories")->required();
+  explain->add_option("--from", arguments.explain.from, "Workload: NAME or NAMESPACE/NAME")
+      ->required();
+  explain->add_option("--to", arguments.explain.to,
+                      "http://SERVICE/PATH, or grpc://SERVICE/METHOD");
+  explain->add_option("-X,--method", arguments.explain.method, "Method of the request [GET]");
+  explain->add_option("-H,--header", arguments.explain.headers, "NAME:VALUE; may be repeated");
+  add_output(*explain, arguments);
+  explain->callback([&] { code = explain_command(arguments.explain, arguments.format()); });
+
+  CLI::App* diff = config.add_subcommand("diff", "What a change would send to which sidecars");
+  diff->add_option("old", arguments.before, "File or directory")->required();
+  diff->add_option("new", arguments.after, "File or directory")->required();
+  diff->callback([&] { code = diff_command(arguments.before, arguments.after); });
+
+  CLI::App* schema = config.add_subcommand("schema", "JSON schema of mesh objects, for editors");
+  schema->add_option("kind", arguments.kind, "Only this kind [all]");
+  schema->callback([&] { code = schema_command(arguments.kind); });
 }
 
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
@@ -75,6 +102,8 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   validate->add_option("mesh", arguments.paths, "Files or directories")->required();
   add_output(*validate, arguments);
   validate->callback([&] { code = validate_command(arguments.paths, arguments.format()); });
+
+  add_questions(*config, arguments, code);
 
   CLI::App* token = app.add_subcommand("token", "Make a join file for one more sidecar");
   token->add_option("workload", arguments.workload, "NAMESPACE/NAME, or NAME in default")

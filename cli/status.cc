@@ -29,17 +29,35 @@ std::string state_of(const v1::Proxy& proxy, std::string& why) {
   return waiting ? "waiting" : "ok";
 }
 
+// The Gateway API's conditions, a line each; what does not hold says why.
+void print_routes(const v1::Status& status) {
+  if (status.routes().empty()) return;
+  std::printf("\n%-40s %-28s %s\n", "ROUTE", "PARENT", "CONDITIONS");
+  for (const v1::Route& route : status.routes()) {
+    std::string words, why;
+    for (const v1::Condition& condition : route.conditions()) {
+      words += cat(words.empty() ? "" : ", ", condition.holds() ? "" : "not ", condition.type(),
+                   condition.holds() ? "" : cat(" (", condition.reason(), ")"));
+      if (!condition.holds()) why += cat("    ", condition.message(), "\n");
+    }
+    std::printf("%-40s %-28s %s\n%s", cat(route.kind(), " ", route.name()).c_str(),
+                route.parent().c_str(), words.c_str(), why.c_str());
+  }
+}
+
 void print_text(const v1::Status& status) {
   std::printf("mesh %s, trust domain %s, glia-control %s\n", status.mesh().c_str(),
               status.trust_domain().c_str(), status.version().c_str());
   std::string counts;
   for (const v1::ObjectCount& count : status.objects()) {
+    if (count.count() == 0) continue;
     counts += cat(counts.empty() ? "" : ", ", count.count(), " ", count.kind());
   }
   std::printf("configuration %s: %s\n", status.config_version().c_str(), counts.c_str());
   for (const std::string& error : status.config_errors()) {
     std::printf("NOT IN FORCE  %s\n", error.c_str());
   }
+  print_routes(status);
   std::printf("\n%-28s %-9s %s\n", "SIDECAR", "STATE", "IDENTITY");
   for (const v1::Proxy& proxy : status.proxies()) {
     std::string why;

@@ -23,7 +23,7 @@ class LabelIndex {
     }
   }
 
-  std::vector<std::size_t> select(const std::string& ns, const Labels& selector) const {
+  std::vector<std::size_t> select(const std::string& ns, const TextMap& selector) const {
     static const std::vector<std::size_t> kNone;
     const std::vector<std::size_t>* fewest = find(ns);
     for (const auto& [key, value] : selector) {
@@ -48,7 +48,7 @@ class LabelIndex {
   std::map<std::string, std::vector<std::size_t>> places_;
 };
 
-std::string text_of(const Labels& labels) {
+std::string text_of(const TextMap& labels) {
   std::string out;
   for (const auto& [key, value] : labels) out += cat(out.empty() ? "" : ", ", key, "=", value);
   return out;
@@ -63,13 +63,18 @@ class Checks {
     for (const Workload& workload : objects_.workloads) {
       check_sockets(workload);
       check_egress(workload);
+      cluster_ips_.emplace(workload.spec.address, cat("Workload ", workload.metadata.display()));
     }
     for (MeshService& service : objects_.services) check_service(service);
+    for (std::size_t i = 0; i < objects_.slices.size(); ++i) check_slice(i);
+    for (MeshService& service : objects_.services) check_endpoints(service);
+    for (std::size_t i = 0; i < objects_.traffic_policies.size(); ++i) check_traffic(i);
     std::set<std::string> identities;
     for (const Workload& workload : objects_.workloads) {
       identities.insert(objects_.spiffe_id(workload));
     }
     for (std::size_t i = 0; i < objects_.policies.size(); ++i) check_policy(i, identities);
+    if (!unread_.any()) check_identities();
   }
 
  private:
@@ -118,6 +123,16 @@ class Checks {
   }
 
   void check_service(MeshService& service) {
+    const std::string& ip = service.spec.cluster_ip;
+    if (!ip.empty() && !service.headless()) {
+      const auto [taken, fresh] =
+          cluster_ips_.emplace(ip, cat("Service ", service.metadata.display()));
+      if (!fresh) {
+        error(service, service.spec.at,
+              cat("spec.clusterIP is ", ip, ", which is that of ", taken->second));
+      }
+    }
+    if (service.spec.selector.empty()) return;
     service.members = index_.select(service.metadata.ns, service.spec.selector);
     if (service.members.empty() && !unread_.any()) {
       warning(service, service.spec.at,
@@ -163,6 +178,99 @@ class Checks {
     }
   }
 
+  // The Service that an object is for; null, with an error if it should be there.
+  template <class T>
+  MeshService* service_of(const T& object, const std::string& name, Place at,
+                          std::string_view what) {
+    const std::string& ns = object.metadata.ns;
+    const MeshService* found = objects_.service(ns, name);
+    if (found != nullptr)
+      return &objects_.services[static_cast<std::size_t>(found - objects_.services.data())];
+    if (unread_.has(MeshService::kKind, ns, name)) return nullptr;
+    std::vector<std::string_view> names;
+    for (const MeshService& service : objects_.services) {
+      if (service.metadata.ns == ns) names.push_back(service.metadata.name);
+    }
+    const auto meant = closest_of(name, names);
+    error(object, at,
+          cat(what, " is ", name, ", but there is no such Service in namespace ", ns,
+              meant ? cat("; did you mean ", *meant, "?") : ""));
+    return nullptr;
+  }
+
+  void check_slice(std::size_t place) {
+    const EndpointSlice& slice = objects_.slices[place];
+    MeshService* service =
+        service_of(slice, slice.metadata.labels.at(EndpointSlice::kServiceLabel), slice.metadata.at,
+                   cat("metadata.labels.", EndpointSlice::kServiceLabel));
+    if (service == nullptr) return;
+    if (!service->spec.selector.empty()) {
+      return error(slice, slice.metadata.at,
+                   cat("Service ", service->metadata.display(),
+                       " has a selector, which says what is behind it; remove that or the slice"));
+    }
+    service->slices.push_back(place);
+    for (std::size_t i = 0; i < slice.ports.size(); ++i) {
+      const std::string& name = slice.ports[i].name;
+      std::vector<std::string_view> names;
+      for (const MeshService::Port& port : service->spec.ports) names.push_back(port.name);
+      if (std::ranges::find(names, name) != names.end()) continue;
+      const auto meant = closest_of(name, names);
+      error(slice, slice.ports[i].at,
+            cat("ports[", i, "].name is ", name.empty() ? "missing" : name, ", but Service ",
+                service->metadata.display(), " has no such port",
+                meant ? cat("; did you mean ", *meant, "?") : ""));
+    }
+  }
+
+  // What is behind a port is in the mesh or not: connections to both cannot be protected the same.
+  void check_endpoints(const MeshService& service) {
+    if (!service.spec.selector.empty()) return;
+    if (service.slices.empty() && !unread_.any()) {
+      warning(service, service.spec.at,
+              "has neither spec.selector nor an EndpointSlice: nothing is behind it");
+    }
+    for (const MeshService::Port& port : service.spec.ports) {
+      std::optional<bool> in_mesh;
+      for (const std::size_t place : service.slices) {
+        const EndpointSlice& slice = objects_.slices[place];
+        if (slice.port(port.name) == nullptr) continue;
+        for (const EndpointSlice::Endpoint& endpoint : slice.endpoints) {
+          const bool here =
+              objects_.workload_at(endpoint.addresses[0], slice.port(port.name)->port) != nullptr;
+          if (in_mesh.value_or(here) == here) {
+            in_mesh = here;
+            continue;
+          }
+          return error(slice, endpoint.at,
+                       cat(endpoint.addresses[0], here ? " is" : " is not",
+                           " a Workload, unlike others behind port ", port.port, " of Service ",
+                           service.metadata.display(), "; give them a Service of their own"));
+        }
+      }
+    }
+  }
+
+  void check_traffic(std::size_t place) {
+    const TrafficPolicy& policy = objects_.traffic_policies[place];
+    const TrafficPolicy::Target& target = policy.spec.target_ref;
+    MeshService* service = service_of(policy, target.name, target.at, "spec.targetRef.name");
+    if (service == nullptr) return;
+    if (target.port && !service->port(*target.port)) {
+      return error(policy, target.at,
+                   cat("spec.targetRef.port is ", *target.port, ", which Service ",
+                       service->metadata.display(), " does not have"));
+    }
+    for (const std::size_t other : service->traffic_policies) {
+      const TrafficPolicy& first = objects_.traffic_policies[other];
+      if (first.spec.target_ref.port != target.port) continue;
+      error(policy, target.at,
+            cat("spec.targetRef is the same as that of TrafficPolicy ", first.metadata.display(),
+                "; write both into one"));
+    }
+    service->traffic_policies.push_back(place);
+  }
+
   void check_policy(std::size_t place, const std::set<std::string>& identities) {
     const AuthorizationPolicy& policy = objects_.policies[place];
     const auto selected = index_.select(policy.metadata.ns, policy.spec.selector);
@@ -199,6 +307,29 @@ class Checks {
             cat(path, ".identities: no Workload has the identity ", identity, " (", id, ")"));
   }
 
+  // One identity for the instances of one application is usual; for two applications it is a mistake
+  // that no policy can make good.
+  void check_identities() {
+    std::vector<std::set<std::size_t>> behind(objects_.workloads.size());
+    for (std::size_t s = 0; s < objects_.services.size(); ++s) {
+      for (const std::size_t member : objects_.services[s].members) behind[member].insert(s);
+    }
+    std::map<std::string, std::size_t> first;
+    for (std::size_t i = 0; i < objects_.workloads.size(); ++i) {
+      const Workload& workload = objects_.workloads[i];
+      const auto [other, fresh] = first.emplace(objects_.spiffe_id(workload), i);
+      const auto& mine = behind[i];
+      const auto& theirs = behind[other->second];
+      if (fresh || mine.empty() || theirs.empty()) continue;
+      if (std::ranges::any_of(mine, [&](std::size_t s) { return theirs.contains(s); })) continue;
+      warning(workload, workload.spec.at,
+              cat("spec.identity is ", workload.spec.identity, ", as that of Workload ",
+                  objects_.workloads[other->second].metadata.display(),
+                  ", though no Service has both behind it: callers and policies cannot tell them "
+                  "apart"));
+    }
+  }
+
   // A misspelt port in a Deny policy would leave a hole: an error.
   void check_port(const AuthorizationPolicy& policy, const std::string& port, Place at,
                   std::string_view path, const std::vector<std::size_t>& selected) {
@@ -219,7 +350,8 @@ class Checks {
   const Unread& unread_;
   std::vector<Problem>& problems_;
   LabelIndex index_;
-  std::map<std::string, std::string> sockets_;  // Address and port -> who listens there.
+  std::map<std::string, std::string> sockets_;      // Address and port -> who listens there.
+  std::map<std::string, std::string> cluster_ips_;  // Address -> who has it.
 };
 
 }  // namespace
@@ -228,9 +360,10 @@ bool Unread::has(std::string_view kind, std::string_view ns, std::string_view na
   return unknown || keys.contains(cat(kind, " ", ns, "/", name));
 }
 
-void check_objects(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems) {
+void check_objects(ObjectSet& objects, const Unread& unread, References references,
+                   std::vector<Problem>& problems) {
   Checks(objects, unread, problems).run();
-  check_routes(objects, unread, problems);
+  check_routes(objects, unread, references, problems);
 }
 
 }  // namespace glia

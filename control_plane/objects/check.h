@@ -20,6 +20,7 @@ struct Unread {
 
 // Fills in the places that objects hold of each other (Service::members and so on) and appends what
 // is wrong. `objects` is sorted and without doubles.
-void check_objects(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems);
+void check_objects(ObjectSet& objects, const Unread& unread, References references,
+                   std::vector<Problem>& problems);
 
 }  // namespace glia

@@ -14,7 +14,7 @@ Type<std::string> header_name() {
 
 Type<uint16_t> port_number() { return integer<uint16_t>("a port", 1, kMaxPort); }
 
-Type<Labels> labels() { return text_map("labels", check_label_key, check_label_value); }
+Type<TextMap> labels() { return text_map("labels", check_label_key, check_label_value); }
 
 ObjectType<Metadata> metadata(TextCheck name_check) {
   ObjectType<Metadata> type("what every object has");
@@ -34,9 +34,15 @@ ObjectType<Metadata> metadata(TextCheck name_check) {
 }
 
 const std::vector<Kind>& kinds() {
-  static const std::vector<Kind> all = {mesh_kind(),       workload_kind(),
-                                        service_kind(),    http_route_kind(),
-                                        grpc_route_kind(), authorization_policy_kind()};
+  static const std::vector<Kind> all = {mesh_kind(),
+                                        workload_kind(),
+                                        service_kind(),
+                                        http_route_kind(),
+                                        grpc_route_kind(),
+                                        traffic_policy_kind(),
+                                        authorization_policy_kind(),
+                                        endpoint_slice_kind(),
+                                        reference_grant_kind()};
   return all;
 }
 

@@ -38,32 +38,39 @@ Kind workload_kind();
 Kind service_kind();
 Kind http_route_kind();
 Kind grpc_route_kind();
+Kind endpoint_slice_kind();
+Kind reference_grant_kind();
+Kind traffic_policy_kind();
 Kind authorization_policy_kind();
 
 // Leaves that several kinds use.
 Type<std::string> label_name(std::string what);
 Type<std::string> header_name();
 Type<uint16_t> port_number();
-Type<Labels> labels();
+Type<TextMap> labels();
 
-// The shape of all kinds: apiVersion, kind, metadata, spec. `spec` is required unless
-// kOptionalSpec; `store` fills in defaults that depend on other fields and keeps the object.
+// The shape of most kinds: apiVersion, kind, metadata, spec. `spec` is required unless
+// kOptional; `store` fills in defaults that depend on other fields and keeps the object.
 enum class SpecNeed : uint8_t { kRequired, kOptional };
 
 ObjectType<Metadata> metadata(TextCheck name_check);
 
-template <class T, class Spec>
-Kind make_kind(std::string api_version, TextCheck name_check, const Type<Spec>& spec, SpecNeed need,
-               std::function<void(T&&, Draft&)> store) {
+// The fields that every object has; `older` are versions that are read as well.
+template <class T>
+ObjectType<T> object_head(const std::string& api_version, TextCheck name_check,
+                          const std::vector<std::string>& older = {}) {
   ObjectType<T> object(T::kKind);
-  object.fixed("apiVersion", FieldShape::Support::kRequired, one_of({api_version}), "");
+  std::vector<std::string> versions = {api_version};
+  versions.insert(versions.end(), older.begin(), older.end());
+  object.fixed("apiVersion", FieldShape::Support::kRequired, one_of(std::move(versions)), "");
   object.fixed("kind", FieldShape::Support::kRequired, one_of({T::kKind}), "");
   object.required("metadata", &T::metadata, Type<Metadata>(metadata(std::move(name_check))), "");
-  if (need == SpecNeed::kRequired)
-    object.required("spec", &T::spec, spec, "");
-  else
-    object.optional("spec", &T::spec, spec, "");
-  object.not_yet({"status"}, "is written by Kubernetes and not read here; remove it");
+  return object;
+}
+
+template <class T>
+Kind kind_of(std::string api_version, const ObjectType<T>& object,
+             std::function<void(T&&, Draft&)> store) {
   const Type<T> type = object;
   Kind kind;
   kind.name = T::kKind;
@@ -77,6 +84,18 @@ Kind make_kind(std::string api_version, TextCheck name_check, const Type<Spec>& 
     store(std::move(value), draft);
   };
   return kind;
+}
+
+template <class T, class Spec>
+Kind make_kind(std::string api_version, TextCheck name_check, const Type<Spec>& spec, SpecNeed need,
+               std::function<void(T&&, Draft&)> store, const std::vector<std::string>& older = {}) {
+  ObjectType<T> object = object_head<T>(api_version, std::move(name_check), older);
+  if (need == SpecNeed::kRequired)
+    object.required("spec", &T::spec, spec, "");
+  else
+    object.optional("spec", &T::spec, spec, "");
+  object.not_yet({"status"}, "is written by Kubernetes and not read here; remove it");
+  return kind_of<T>(std::move(api_version), object, std::move(store));
 }
 
 }  // namespace glia

@@ -72,11 +72,6 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
 }
 
 void check_service(MeshService::Spec& spec, const YamlNode&, Reader& reader) {
-  if (spec.selector.empty()) {
-    reader.error_in("selector", spec.at,
-                    "must have at least one label; a service without a selector is not supported "
-                    "yet");
-  }
   unique(spec.ports, "ports", "port", [](const MeshService::Port& p) { return p.port; }, reader);
   if (spec.ports.size() == 1) return;
   unique(spec.ports, "ports", "name", [](const MeshService::Port& p) { return p.name; }, reader);
@@ -85,6 +80,11 @@ void check_service(MeshService::Spec& spec, const YamlNode&, Reader& reader) {
     reader.error_in(cat("ports[", i, "].name"), spec.ports[i].at,
                     "is missing; it may be left out only if the service has one port");
   }
+}
+
+Wrong check_cluster_ip(std::string_view text) {
+  if (text == MeshService::kHeadless || !check_ip(text)) return {};
+  return "must be None or an IP address";
 }
 
 Wrong check_log_path(std::string_view text) {
@@ -271,17 +271,24 @@ Kind service_kind() {
                 "The port of the workloads behind it.", "the number of `port`")
       .optional("appProtocol", &MeshService::Port::app_protocol,
                 one_of({"http", "http2", "grpc", "kubernetes.io/h2c"}, {"tcp", "https", "tls"}),
-                "For people and other tools; sidecars speak HTTP/2 with each other anyway.")
+                "What is spoken with endpoints outside of the mesh (see EndpointSlice); sidecars "
+                "speak HTTP/2 with each other anyway.")
       .fixed("protocol", FieldShape::Support::kOptional, one_of({"TCP"}, {"UDP", "SCTP"}),
              "Only TCP.")
       .not_yet({"nodePort"});
   ObjectType<Spec> spec("spec of a Service");
-  spec.required("selector", &Spec::selector, labels(),
-                "Workloads of the same namespace that have all of these labels are behind it.")
+  spec.optional("selector", &Spec::selector, labels(),
+                "Workloads of the same namespace that have all of these labels are behind it. "
+                "Without one, EndpointSlices say what is.")
       .required("ports", &Spec::ports, list(Type<MeshService::Port>(port), 1, kMaxPorts), "")
       .fixed("type", FieldShape::Support::kOptional,
              one_of({"ClusterIP"}, {"NodePort", "LoadBalancer", "ExternalName"}), "Only ClusterIP.")
-      .not_yet({"clusterIP", "clusterIPs", "externalIPs", "externalName", "externalTrafficPolicy",
+      .optional("clusterIP", &Spec::cluster_ip,
+                text("None, or an IP address", "", check_cluster_ip),
+                "`None`: callers may also name one of its workloads, as `ADDRESS:PORT` or "
+                "`WORKLOAD.NAME.NAMESPACE.svc.cluster.local`; no route is looked at then. An "
+                "address is one more host name of the Service.")
+      .not_yet({"clusterIPs", "externalIPs", "externalName", "externalTrafficPolicy",
                 "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "loadBalancerIP",
                 "loadBalancerClass", "loadBalancerSourceRanges", "allocateLoadBalancerNodePorts",
                 "healthCheckNodePort", "publishNotReadyAddresses", "sessionAffinity",

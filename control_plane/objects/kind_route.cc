@@ -4,6 +4,7 @@
 #include <set>
 
 #include "control_plane/objects/kind.h"
+#include "control_plane/objects/route_filter.h"
 
 namespace glia {
 
@@ -11,20 +12,8 @@ namespace {
 
 constexpr char kGatewayApi[] = "gateway.networking.k8s.io/v1";
 constexpr uint32_t kMaxWeight = 1'000'000;
-constexpr std::size_t kMaxParents = 32, kMaxRules = 64, kMaxMatches = 128, kMaxFilters = 16;
-constexpr std::size_t kMaxBackends = 16, kMaxConditions = 16, kMaxHeaderChanges = 64;
-
-Type<std::string> service_kind_name() { return one_of({"Service"}, {"Gateway", "InferencePool"}); }
-Type<std::string> service_name() {
-  return text("name of a Service", "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", check_service_name);
-}
-// The core group, which Service is in, is the empty text.
-Type<std::string> core_group() {
-  return text("the empty text", "^$", [](std::string_view group) -> Wrong {
-    if (group.empty()) return {};
-    return "must be \"\", the group of Service";
-  });
-}
+constexpr std::size_t kMaxParents = 32, kMaxRules = 64, kMaxMatches = 128, kMaxBackends = 16;
+constexpr std::size_t kMaxConditions = 16;
 
 Type<RouteParent> parent_ref() {
   ObjectType<RouteParent> type("the Service whose requests a route takes");
@@ -32,7 +21,9 @@ Type<RouteParent> parent_ref() {
       .optional("kind", &RouteParent::kind, service_kind_name(), "", "Service")
       .required("name", &RouteParent::name, service_name(), "")
       .optional("namespace", &RouteParent::ns, label_name("a name in lower case"),
-                "Must be that of the route.", "that of the route")
+                "If it is another one, the route is for the workloads of its own namespace only, "
+                "and there takes the place of the Service's own routes.",
+                "that of the route")
       .optional("port", &RouteParent::port, port_number(), "A port of the Service.", "all ports")
       .not_yet({"sectionName"});
   return type;
@@ -44,12 +35,17 @@ Type<RouteBackend> backend_ref() {
       .optional("kind", &RouteBackend::kind, service_kind_name(), "", "Service")
       .required("name", &RouteBackend::name, service_name(), "")
       .optional("namespace", &RouteBackend::ns, label_name("a name in lower case"),
-                "Must be that of the route: ReferenceGrant is not supported yet.",
+                "Another one needs a ReferenceGrant there, unless the Service is a parent of the "
+                "route.",
                 "that of the route")
       .required("port", &RouteBackend::port, port_number(), "A port of the Service.")
       .optional("weight", &RouteBackend::weight, integer<uint32_t>("a weight", 0, kMaxWeight),
                 "Its share is weight / sum of the weights of the rule.", "1")
-      .not_yet({"filters"});
+      .optional("filters", &RouteBackend::filters, route_filters(FilterSet::kBackend),
+                "For its share of the requests.")
+      .check([](RouteBackend& backend, const YamlNode&, Reader& reader) {
+        check_filters(backend.filters, reader);
+      });
   return type;
 }
 
@@ -73,133 +69,6 @@ Type<NameCondition> condition(std::string what, const Type<std::string>& name) {
                 "The whole value, or a regular expression (RE2) that matches the whole value.")
       .check(check_condition);
   return type;
-}
-
-Type<HeaderEdit> header_edit() {
-  const auto name =
-      text("a header name", "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]{1,256}$", check_changed_header);
-  ObjectType<HeaderValue> value("a header");
-  value.required("name", &HeaderValue::name, name, "")
-      .required("value", &HeaderValue::value, text("any text", "", check_header_value), "");
-  const auto values = list(Type<HeaderValue>(value), 0, kMaxHeaderChanges);
-  ObjectType<HeaderEdit> type("changes of headers");
-  type.optional("set", &HeaderEdit::set, values, "Replaces what was there.")
-      .optional("add", &HeaderEdit::add, values, "Joins what was there.")
-      .optional("remove", &HeaderEdit::remove, list(name, 0, kMaxHeaderChanges), "");
-  return type;
-}
-
-using PathChangeType = PathChange::Type;
-
-Type<PathChange> path_change(Choices<PathChangeType> choices, std::vector<std::string> not_yet) {
-  ObjectType<PathChange> type("a change of the path");
-  type.required("type", &PathChange::type,
-                enumeration<PathChangeType>(std::move(choices), std::move(not_yet)), "");
-  const auto path = text("an absolute path", "^/", check_path);
-  type.optional("replacePrefixMatch", &PathChange::replace_prefix_match, path,
-                "With type ReplacePrefixMatch: takes the place of what the PathPrefix matched.");
-  type.optional("replaceFullPath", &PathChange::replace_full_path, path,
-                "With type ReplaceFullPath: takes the place of the path.");
-  type.check([](PathChange& change, const YamlNode&, Reader& reader) {
-    const bool full = change.type == PathChangeType::kReplaceFullPath;
-    const char* needed = full ? "replaceFullPath" : "replacePrefixMatch";
-    const char* other = full ? "replacePrefixMatch" : "replaceFullPath";
-    if (!(full ? change.replace_full_path : change.replace_prefix_match)) {
-      reader.error_in(needed, change.at, "is missing");
-    }
-    if (full ? change.replace_prefix_match : change.replace_full_path) {
-      reader.error_in(other, change.at, cat("does not belong to this type; use ", needed));
-    }
-  });
-  return type;
-}
-
-Type<RequestRedirect> redirect() {
-  const auto hostname = text("a host name", "", check_hostname);
-  ObjectType<RequestRedirect> type("a redirect");
-  type.optional("scheme", &RequestRedirect::scheme, one_of({"http", "https"}), "")
-      .optional("hostname", &RequestRedirect::hostname, hostname, "")
-      .optional("path", &RequestRedirect::path,
-                path_change({{"ReplaceFullPath", PathChangeType::kReplaceFullPath},
-                             {"ReplacePrefixMatch", PathChangeType::kReplacePrefixMatch}},
-                            {}),
-                "")
-      .optional("port", &RequestRedirect::port, port_number(), "")
-      .optional("statusCode", &RequestRedirect::status_code,
-                integer<uint16_t>("301, 302, 303, 307 or 308", 301, 308), "", "302")
-      .check([](RequestRedirect& value, const YamlNode&, Reader& reader) {
-        if (value.status_code < 304 || value.status_code > 306) return;
-        reader.error_in("statusCode", value.at,
-                        cat("must be 301, 302, 303, 307 or 308, not ", value.status_code));
-      });
-  return type;
-}
-
-Type<UrlRewrite> url_rewrite() {
-  ObjectType<UrlRewrite> type("a rewrite of host and path");
-  type.optional("hostname", &UrlRewrite::hostname, text("a host name", "", check_hostname),
-                "What the backend sees as host.")
-      .optional("path", &UrlRewrite::path,
-                path_change({{"ReplacePrefixMatch", PathChangeType::kReplacePrefixMatch}},
-                            {"ReplaceFullPath"}),
-                "");
-  return type;
-}
-
-// Each type has its own member and no other.
-void check_filter(RouteFilter& filter, const YamlNode& node, Reader& reader) {
-  struct Member {
-    RouteFilter::Type type;
-    const char* name;
-    bool set;
-  };
-  const Member members[] = {
-      {RouteFilter::Type::kRequestHeaderModifier, "requestHeaderModifier",
-       filter.request_header_modifier.has_value()},
-      {RouteFilter::Type::kResponseHeaderModifier, "responseHeaderModifier",
-       filter.response_header_modifier.has_value()},
-      {RouteFilter::Type::kRequestRedirect, "requestRedirect", filter.request_redirect.has_value()},
-      {RouteFilter::Type::kUrlRewrite, "urlRewrite", filter.url_rewrite.has_value()}};
-  for (const Member& member : members) {
-    if (member.set == (member.type == filter.type)) continue;
-    reader.error_in(
-        member.name, filter.at,
-        member.set ? "does not belong to this type of filter; remove it" : "is missing");
-  }
-}
-
-Type<RouteFilter> filter(bool grpc) {
-  using Kind = RouteFilter::Type;
-  Choices<Kind> choices = {{"RequestHeaderModifier", Kind::kRequestHeaderModifier},
-                           {"ResponseHeaderModifier", Kind::kResponseHeaderModifier}};
-  std::vector<std::string> not_yet = {"RequestMirror", "ExtensionRef"};
-  if (!grpc) {
-    choices.push_back({"RequestRedirect", Kind::kRequestRedirect});
-    choices.push_back({"URLRewrite", Kind::kUrlRewrite});
-    not_yet.insert(not_yet.end(), {"CORS", "ExternalAuth"});
-  }
-  ObjectType<RouteFilter> type("a filter");
-  type.required("type", &RouteFilter::type,
-                enumeration<Kind>(std::move(choices), std::move(not_yet)), "")
-      .optional("requestHeaderModifier", &RouteFilter::request_header_modifier, header_edit(), "")
-      .optional("responseHeaderModifier", &RouteFilter::response_header_modifier, header_edit(),
-                "");
-  if (!grpc) {
-    type.optional("requestRedirect", &RouteFilter::request_redirect, redirect(), "")
-        .optional("urlRewrite", &RouteFilter::url_rewrite, url_rewrite(), "")
-        .not_yet({"cors", "externalAuth"});
-  }
-  type.not_yet({"requestMirror", "extensionRef"}).check(check_filter);
-  return type;
-}
-
-void check_filters(const std::vector<RouteFilter>& filters, Reader& reader) {
-  std::set<RouteFilter::Type> seen;
-  for (std::size_t i = 0; i < filters.size(); ++i) {
-    if (seen.insert(filters[i].type).second) continue;
-    reader.error_in(cat("filters[", i, "].type"), filters[i].at,
-                    "is that of another filter of this rule; a type may be used once a rule");
-  }
 }
 
 Type<HttpRoute::PathCondition> path_condition() {
@@ -238,7 +107,7 @@ Type<HttpRoute::Match> http_match() {
 // ReplacePrefixMatch needs a prefix to replace in every match.
 bool replaces_prefix(const RouteFilter& filter) {
   const auto prefix = [](const std::optional<PathChange>& change) {
-    return change && change->type == PathChangeType::kReplacePrefixMatch;
+    return change && change->type == PathChange::Type::kReplacePrefixMatch;
   };
   return (filter.request_redirect && prefix(filter.request_redirect->path)) ||
          (filter.url_rewrite && prefix(filter.url_rewrite->path));
@@ -246,9 +115,10 @@ bool replaces_prefix(const RouteFilter& filter) {
 
 void check_http_rule(HttpRoute::Rule& rule, const YamlNode&, Reader& reader) {
   check_filters(rule.filters, reader);
-  bool redirects = false, rewrites = false;
+  bool redirects = false, rewrites = false, mirrors = false;
   for (const RouteFilter& filter : rule.filters) {
     redirects |= filter.type == RouteFilter::Type::kRequestRedirect;
+    mirrors |= filter.type == RouteFilter::Type::kRequestMirror;
     rewrites |= filter.type == RouteFilter::Type::kUrlRewrite;
     if (!replaces_prefix(filter)) continue;
     for (std::size_t i = 0; i < rule.matches.size(); ++i) {
@@ -263,6 +133,11 @@ void check_http_rule(HttpRoute::Rule& rule, const YamlNode&, Reader& reader) {
   if (redirects && rewrites) {
     reader.error_in("filters", rule.at, "must not have both a RequestRedirect and a URLRewrite");
   }
+  if (redirects && mirrors) {
+    reader.error_in("filters", rule.at,
+                    "must not have both a RequestRedirect and a RequestMirror: what is redirected "
+                    "is not copied");
+  }
 }
 
 Type<HttpRoute::Rule> http_rule() {
@@ -271,13 +146,20 @@ Type<HttpRoute::Rule> http_rule() {
   timeouts
       .optional("request", &HttpRoute::Timeouts::request, duration(),
                 "From the end of the request to the end of the response; 0s is none.", "none")
-      .not_yet({"backendRequest"});
+      .optional("backendRequest", &HttpRoute::Timeouts::backend_request, duration(),
+                "The same for one attempt at a backend; not above `request`; 0s is none.", "none")
+      .check([](HttpRoute::Timeouts& times, const YamlNode&, Reader& reader) {
+        const Duration whole = times.request.value_or(0s);
+        const Duration one = times.backend_request.value_or(0s);
+        if (whole == 0s || one <= whole) return;
+        reader.error_in("backendRequest", times.at, "must not be longer than request");
+      });
   ObjectType<Rule> type("a rule");
   type.optional("name", &Rule::name, text("a name in lower case", "", check_subdomain_name),
                 "Shown in the configuration of the sidecars.")
       .optional("matches", &Rule::matches, list(http_match(), 0, kMaxMatches),
                 "One of them must hold; without, every request matches.")
-      .optional("filters", &Rule::filters, list(filter(false), 0, kMaxFilters), "")
+      .optional("filters", &Rule::filters, route_filters(FilterSet::kHttpRule), "")
       .optional("backendRefs", &Rule::backend_refs, list(backend_ref(), 0, kMaxBackends),
                 "Without backends and redirect, the answer is 500.")
       .optional("timeouts", &Rule::timeouts, Type<HttpRoute::Timeouts>(timeouts), "")
@@ -327,7 +209,7 @@ Type<GrpcRoute::Rule> grpc_rule() {
                 "Shown in the configuration of the sidecars.")
       .optional("matches", &Rule::matches, list(Type<Match>(match), 0, kMaxMatches),
                 "One of them must hold; without, every call matches.")
-      .optional("filters", &Rule::filters, list(filter(true), 0, kMaxFilters), "")
+      .optional("filters", &Rule::filters, route_filters(FilterSet::kGrpcRule), "")
       .optional("backendRefs", &Rule::backend_refs, list(backend_ref(), 0, kMaxBackends),
                 "Without backends, the answer is UNAVAILABLE.")
       .not_yet({"sessionPersistence", "timeouts", "retry"})
@@ -360,6 +242,11 @@ void fill_namespaces(Route& route) {
   for (auto& rule : route.spec.rules) {
     for (RouteBackend& backend : rule.backend_refs) {
       if (backend.ns.empty()) backend.ns = route.metadata.ns;
+    }
+    for (RouteFilter& filter : rule.filters) {
+      if (!filter.request_mirror) continue;
+      auto& target = filter.request_mirror->backend_ref;
+      if (target.ns.empty()) target.ns = route.metadata.ns;
     }
   }
 }

@@ -101,6 +101,7 @@ void write_shape(const Shape& shape, JsonWriter& json) {
       json.key("maximum");
       json.raw(cat(shape.maximum));
       return;
+    case Shape::Kind::kBoolean: json.member("type", "boolean"); return;
     case Shape::Kind::kTextOrInteger:
       json.key("type");
       json.raw("[\"string\", \"integer\"]");
@@ -138,6 +139,7 @@ std::string type_text(const Shape& shape) {
   switch (shape.kind) {
     case Shape::Kind::kText: return shape.values.empty() ? shape.what : list_of(shape.values);
     case Shape::Kind::kInteger: return cat(shape.what, ", ", shape.minimum, " to ", shape.maximum);
+    case Shape::Kind::kBoolean: return "true or false";
     case Shape::Kind::kTextMap: return cat("map: ", shape.what);
     case Shape::Kind::kList: return cat("list: ", type_text(*shape.item));
     case Shape::Kind::kTextOrInteger:
@@ -163,8 +165,10 @@ void write_rows(const Shape& shape, const std::string& path, std::string& page) 
     const std::string presence = field.support == Support::kRequired ? "required"
                                  : has_default                       ? field.default_text
                                                                      : "";
-    page += cat("| `", name, "` | ", cell(type_text(value)), " | ", cell(presence), " | ",
-                cell(field.documentation), " |\n");
+    const bool heading = path.empty() && name == "spec";
+    if (!heading)
+      page += cat("| `", name, "` | ", cell(type_text(value)), " | ", cell(presence), " | ",
+                  cell(field.documentation), " |\n");
     const Shape& inner = value.kind == Shape::Kind::kList ? *value.item : value;
     if (inner.kind == Shape::Kind::kObject) write_rows(inner, name, page);
   }
@@ -188,6 +192,16 @@ const Shape& field_shape(const Shape& object, std::string_view name) {
     if (field.name == name) return *field.shape;
   }
   CHECK(false);
+}
+
+// What a kind has besides what every object has; a `spec` goes without saying.
+Shape own_fields(const Shape& object) {
+  Shape own = object;
+  std::erase_if(own.fields, [](const FieldShape& field) {
+    return field.name == "apiVersion" || field.name == "kind" || field.name == "metadata" ||
+           field.name == "status";
+  });
+  return own;
 }
 
 constexpr char kHeading[] = R"(<!-- Written by //control_plane/objects:schema_tool; do not edit. -->
@@ -219,12 +233,19 @@ constexpr char kSemantics[] = R"(
   regular expression; longest prefix; a method; most headers; most query parameters; namespace
   and name of the route in alphabetical order; order in the route. A request that no rule
   matches is answered with 404 (gRPC: UNIMPLEMENTED).
+- A route of the Service's own namespace (a producer route) is for every caller. A route of
+  another namespace (a consumer route) is for the workloads of its own namespace alone; where
+  there is one, they do not meet the producer's.
 - Backends share a rule's requests by weight. A rule without backends, or whose weights are all
   0, answers 500 (gRPC: UNAVAILABLE). Routes of a backend Service are not looked at.
-- In files, a backend that does not exist is an error of the file. Where it cannot be (an object
-  deleted in a running cluster), its share is sent to a cluster without endpoints named
-  `missing:PORT:NAME.NAMESPACE`, which answers 503 and names it; if no backend of the rule
-  exists, the rule answers 500 (gRPC: UNAVAILABLE).
+- In files, a backend that does not exist, or that no ReferenceGrant allows, is an error of the
+  file, unless its weight is 0. Where it cannot be one (an object deleted in a running cluster),
+  its share of the requests is answered with 500 (gRPC: UNAVAILABLE) by a sentence that names
+  `missing:PORT:NAME.NAMESPACE`, and the route's status says so.
+- A mirror gets a copy of each request, or of a part of them, as host `HOST-shadow`. Its answer is
+  dropped; nothing that it does is seen by the caller. Copies beyond a limit are not made, those
+  that do not keep up with their original are broken off (see limits.md).
+- A header in a rule is changed before one in a backend. A rewritten path keeps its query.
 - There is no time limit unless `timeouts.request` sets one.
 - Between sidecars there is always mutual TLS and HTTP/2. The caller accepts only the identities
   of the workloads behind the Service, the callee only certificates of the mesh. The application
@@ -253,6 +274,37 @@ std::optional<std::string> json_schema(std::string_view name) {
   return {};
 }
 
+std::string json_schema_of_all() {
+  JsonWriter json;
+  json.open('{');
+  json.member("$schema", "https://json-schema.org/draft/2020-12/schema");
+  json.member("title", "Mesh objects");
+  json.member("type", "object");
+  json.list("required", {"apiVersion", "kind", "metadata"});
+  json.key("properties");
+  json.raw("{\"kind\": ");
+  std::string names;
+  for (const Kind& kind : kinds()) names += cat(names.empty() ? "" : ", ", quoted(kind.name));
+  json.raw(cat("{\"enum\": [", names, "]}}"));
+  json.key("allOf");
+  json.open('[');
+  for (const Kind& kind : kinds()) {
+    json.item();
+    json.open('{');
+    json.key("if");
+    json.raw(cat("{\"properties\": {\"kind\": {\"const\": ", quoted(kind.name), "}}}"));
+    json.key("then");
+    json.open('{');
+    json.member("description", kind.documentation);
+    write_shape(*kind.shape, json);
+    json.close('}');
+    json.close('}');
+  }
+  json.close(']');
+  json.close('}');
+  return json.take();
+}
+
 std::string reference_page() {
   std::string page = kHeading;
   write_rows(field_shape(*kinds()[0].shape, "metadata"), "metadata", page);
@@ -260,10 +312,10 @@ std::string reference_page() {
     page += cat("\n## ", kind.name, "\n\n`apiVersion: ", kind.api_version, "`\n\n",
                 kind.documentation, "\n\n```yaml\n", kind.example, "```\n\n",
                 "| field | value | default | meaning |\n|---|---|---|---|\n");
-    const Shape& spec = field_shape(*kind.shape, "spec");
-    write_rows(spec, "spec", page);
+    const Shape own = own_fields(*kind.shape);
+    write_rows(own, "", page);
     std::string not_yet;
-    collect_not_yet(spec, "spec", not_yet);
+    collect_not_yet(own, "", not_yet);
     if (!not_yet.empty()) page += cat("\nOf the standard, refused so far: ", not_yet, ".\n");
   }
   return page + kSemantics;

@@ -16,6 +16,9 @@ std::vector<std::string_view> kind_names();
 // does not matter.
 std::optional<std::string> json_schema(std::string_view kind);
 
+// One schema for a file of any of them: `kind` decides.
+std::string json_schema_of_all();
+
 // docs/mesh-objects.md, whole.
 std::string reference_page();
 

@@ -17,10 +17,18 @@ namespace glia {
 namespace {
 
 // Kinds of the ecosystem and of later versions; a better answer than "did you mean Mesh?".
-constexpr std::string_view kKindsNotYet[] = {
-    "Gateway",       "GatewayClass",          "ReferenceGrant", "TCPRoute",   "TLSRoute",
-    "UDPRoute",      "EndpointSlice",         "InferencePool",  "Deployment", "Pod",
-    "TrafficPolicy", "RequestAuthentication", "ModelPolicy",    "Canary",     "List"};
+constexpr std::string_view kKindsNotYet[] = {"Gateway",
+                                             "GatewayClass",
+                                             "TCPRoute",
+                                             "TLSRoute",
+                                             "UDPRoute",
+                                             "InferencePool",
+                                             "Deployment",
+                                             "Pod",
+                                             "Canary",
+                                             "List",
+                                             "RequestAuthentication",
+                                             "ModelPolicy"};
 
 const std::string* scalar(const YamlNode* node) {
   return node && node->kind == YamlNode::Kind::kScalar ? &node->text : nullptr;
@@ -57,7 +65,7 @@ void make_one_line(std::string& sentence) {
 
 class Loader {
  public:
-  LoadReport run(const std::vector<SourceText>& sources) {
+  LoadReport run(const std::vector<SourceText>& sources, References references) {
     std::string all;
     for (const SourceText& source : sources) {
       report_.files.push_back(source.name);
@@ -76,8 +84,11 @@ class Loader {
     settle(set.services);
     settle(set.http_routes);
     settle(set.grpc_routes);
+    settle(set.traffic_policies);
+    settle(set.slices);
+    settle(set.grants);
     settle(set.policies);
-    check_objects(set, unread_, report_.problems);
+    check_objects(set, unread_, references, report_.problems);
     return finish();
   }
 
@@ -203,7 +214,11 @@ class Loader {
     };
     std::sort(problems.begin(), problems.end(),
               [&](const Problem& a, const Problem& b) { return key(a) < key(b); });
-    if (!errors_first) return;
+    // A route of several ports of a Service is looked at for each.
+    const auto again = std::ranges::unique(
+        problems, [&](const Problem& a, const Problem& b) { return key(a) == key(b); });
+    problems.erase(again.begin(), again.end());
+    if (!errors_first || problems.size() <= kMaxProblems) return;
     const std::size_t more = problems.size() - kMaxProblems;
     problems.resize(kMaxProblems);
     problems.push_back({"", 0, 0, cat("and ", more, " more problems"), problems[0].severity});
@@ -287,7 +302,7 @@ std::string Problem::text() const {
              message);
 }
 
-bool selects(const Labels& selector, const Labels& labels) {
+bool selects(const TextMap& selector, const TextMap& labels) {
   return std::all_of(selector.begin(), selector.end(), [&](const auto& wanted) {
     const auto found = labels.find(wanted.first);
     return found != labels.end() && found->second == wanted.second;
@@ -302,6 +317,25 @@ const Workload* ObjectSet::workload(std::string_view key) const {
 
 const MeshService* ObjectSet::service(std::string_view ns, std::string_view name) const {
   return find(services, ns, name);
+}
+
+const TrafficPolicy* ObjectSet::traffic_policy(const MeshService& service, uint16_t port) const {
+  const TrafficPolicy* general = nullptr;
+  for (const std::size_t place : service.traffic_policies) {
+    const TrafficPolicy& policy = traffic_policies[place];
+    if (policy.spec.target_ref.port == port) return &policy;
+    if (!policy.spec.target_ref.port && general == nullptr) general = &policy;
+  }
+  return general;
+}
+
+const Workload* ObjectSet::workload_at(std::string_view address, uint16_t port) const {
+  const auto found = std::ranges::find_if(workloads, [&](const Workload& workload) {
+    return workload.spec.address == address &&
+           std::ranges::any_of(workload.spec.ports,
+                               [&](const Workload::Port& p) { return p.port == port; });
+  });
+  return found == workloads.end() ? nullptr : &*found;
 }
 
 std::string ObjectSet::spiffe_id(const Workload& workload) const {
@@ -321,7 +355,7 @@ std::string ObjectSet::spiffe_id(std::string_view identity, std::string_view ns)
 
 std::size_t ObjectSet::size() const {
   return 1 + workloads.size() + services.size() + http_routes.size() + grpc_routes.size() +
-         policies.size();
+         traffic_policies.size() + slices.size() + grants.size() + policies.size();
 }
 
 bool LoadReport::ok() const {
@@ -338,7 +372,9 @@ std::string LoadReport::errors() const {
   return out;
 }
 
-LoadReport parse(const std::vector<SourceText>& sources) { return Loader().run(sources); }
+LoadReport parse(const std::vector<SourceText>& sources, References references) {
+  return Loader().run(sources, references);
+}
 
 LoadReport load(const std::vector<std::string>& paths) {
   std::vector<SourceText> sources;

@@ -31,12 +31,19 @@ struct ObjectSet {
   std::vector<MeshService> services;
   std::vector<HttpRoute> http_routes;
   std::vector<GrpcRoute> grpc_routes;
+  std::vector<TrafficPolicy> traffic_policies;
+  std::vector<EndpointSlice> slices;
+  std::vector<ReferenceGrant> grants;
   std::vector<AuthorizationPolicy> policies;
   std::string version;  // Hash of the sources, 16 hexadecimal digits.
 
   // Null if there is none. `key` is "namespace/name", or "name" in the namespace `default`.
   const Workload* workload(std::string_view key) const;
   const MeshService* service(std::string_view ns, std::string_view name) const;
+  // The policy for this port of the Service: one that names it, else one that names none, else null.
+  const TrafficPolicy* traffic_policy(const MeshService& service, uint16_t port) const;
+  // Whose sidecar listens there; null if nobody's of the mesh does.
+  const Workload* workload_at(std::string_view address, uint16_t port) const;
   // "spiffe://<trustDomain>/ns/<namespace>/sa/<identity>"
   std::string spiffe_id(const Workload& workload) const;
   // The same for an identity as a policy of namespace `ns` writes it; not for "*".
@@ -45,7 +52,7 @@ struct ObjectSet {
 };
 
 // Does every label of `selector` stand in `labels`? True if it is empty.
-bool selects(const Labels& selector, const Labels& labels);
+bool selects(const TextMap& selector, const TextMap& labels);
 
 struct LoadReport {
   ObjectSet objects;  // Without the objects that have errors of their own; use only if ok().
@@ -62,9 +69,14 @@ struct SourceText {
   std::string text;
 };
 
+// What a route that names something which is not there is: where all objects come together, a mistake;
+// where they come one by one, or may go, a warning, and a part of the route's status (reference.h).
+enum class References : uint8_t { kMustExist, kMayBeMissing };
+
 // Paths are files, or directories of which every *.yaml and *.yml is read (not those below them).
 LoadReport load(const std::vector<std::string>& paths);
-LoadReport parse(const std::vector<SourceText>& sources);
+LoadReport parse(const std::vector<SourceText>& sources,
+                 References references = References::kMustExist);
 
 // Limits of what is read; beyond them a file is refused.
 inline constexpr std::size_t kMaxFileBytes = 8u << 20;

@@ -28,6 +28,26 @@ std::string socket_text(std::string_view address, uint16_t port) {
   return cat(v6 ? "[" : "", address, v6 ? "]:" : ":", port);
 }
 
+EndpointSlice::Endpoint::State EndpointSlice::Endpoint::state() const {
+  if (conditions.ready && !conditions.terminating) return State::kReady;
+  const bool serving = conditions.serving.value_or(conditions.ready);
+  return serving && conditions.terminating ? State::kDraining : State::kAway;
+}
+
+const EndpointSlice::Port* EndpointSlice::port(std::string_view name) const {
+  for (const Port& port : ports) {
+    if (port.name == name) return &port;
+  }
+  return nullptr;
+}
+
+uint32_t RequestMirror::per_million() const {
+  constexpr uint64_t kAll = 1'000'000;
+  if (percent) return static_cast<uint32_t>(*percent * (kAll / 100));
+  if (fraction) return static_cast<uint32_t>(kAll * fraction->numerator / fraction->denominator);
+  return kAll;
+}
+
 const MeshService::Port* MeshService::port(uint16_t number) const {
   for (const Port& port : spec.ports) {
     if (port.port == number) return &port;

@@ -22,13 +22,14 @@ struct Place {
   int line = 0, column = 0;
 };
 
-using Labels = std::map<std::string, std::string>;
+// Labels, and other maps of text. (`Labels` are those of a metric, in proxy/telemetry.)
+using TextMap = std::map<std::string, std::string>;
 
 struct Metadata {
   std::string name;
   std::string ns = "default";  // metadata.namespace
-  Labels labels;
-  Labels annotations;
+  TextMap labels;
+  TextMap annotations;
   Place at;
   std::string file;  // As it was given to load(); not in YAML.
 
@@ -46,7 +47,7 @@ struct Mesh {
   struct AccessLog {
     static constexpr const char* kNone = "none";
     std::string path = "/dev/stdout";  // kNone: no log.
-    Labels format;  // Key -> text with Envoy's operators; empty: the default line.
+    TextMap format;  // Key -> text with Envoy's operators; empty: the default line.
   };
   struct Spec {
     std::string trust_domain = "mesh.local";
@@ -90,7 +91,7 @@ struct Workload {
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.
     std::vector<std::string> egress;
     std::vector<std::string> command;  // Empty: `glia run` does not start it.
-    Labels env;
+    TextMap env;
     std::string working_directory = ".";  // Relative to the directory of metadata.file.
     std::optional<Ready> ready;
     Place at;
@@ -130,19 +131,59 @@ struct MeshService {
     Place at;
   };
   struct Spec {
-    Labels selector;
+    TextMap selector;
     std::vector<Port> ports;
+    // "", kHeadless, or an address under which callers may know it.
+    std::string cluster_ip;
     Place at;
   };
+  // Its workloads can be called one by one, by address and by name.
+  static constexpr const char* kHeadless = "None";
+  bool headless() const { return spec.cluster_ip == kHeadless; }
   Metadata metadata;
   Spec spec;
-  // Places in ObjectSet::workloads of those that the selector selects, and in http_routes and
-  // grpc_routes of those that have it as a parent, each in order; not in YAML.
-  std::vector<std::size_t> members, http_routes, grpc_routes;
+  // Places in ObjectSet::workloads of those that the selector selects, in http_routes and grpc_routes
+  // of those that have it as a parent, in slices of those that are its own, and in traffic_policies
+  // of those that target it, each in order; not in YAML.
+  std::vector<std::size_t> members, http_routes, grpc_routes, slices, traffic_policies;
 
   const Port* port(uint16_t number) const;  // Null if there is none.
   // The port of `workload` behind `port`; null if it has no such port.
   static const Workload::Port* target(const Port& port, const Workload& workload);
+};
+
+// discovery.k8s.io/v1. Endpoints of a Service that has no selector.
+struct EndpointSlice {
+  static constexpr const char* kKind = "EndpointSlice";
+  // The label that names the Service.
+  static constexpr const char* kServiceLabel = "kubernetes.io/service-name";
+  enum class AddressType : uint8_t { kIpv4, kIpv6 };
+  struct Conditions {
+    bool ready = true;
+    std::optional<bool> serving;  // Nothing: as `ready`.
+    bool terminating = false;
+  };
+  struct Endpoint {
+    std::vector<std::string> addresses;  // The first is used.
+    Conditions conditions;
+    std::string zone;  // "": unknown.
+    Place at;
+
+    enum class State : uint8_t { kReady, kDraining, kAway };
+    State state() const;
+  };
+  struct Port {
+    std::string name;  // That of a port of the Service.
+    uint16_t port = 0;
+    Place at;
+  };
+  Metadata metadata;
+  AddressType address_type = AddressType::kIpv4;
+  std::vector<Endpoint> endpoints;
+  std::vector<Port> ports;
+  Place at;
+
+  const Port* port(std::string_view name) const;  // Null if there is none.
 };
 
 struct HeaderValue {
@@ -163,16 +204,6 @@ struct RouteParent {
   std::string ns;  // Filled in with the namespace of the route.
   std::string name;
   std::optional<uint16_t> port;  // Nothing: all ports.
-  Place at;
-};
-
-struct RouteBackend {
-  std::string group;
-  std::string kind = "Service";
-  std::string ns;  // Filled in with the namespace of the route.
-  std::string name;
-  uint16_t port = 0;
-  uint32_t weight = 1;
   Place at;
 };
 
@@ -206,18 +237,54 @@ struct UrlRewrite {
   Place at;
 };
 
+struct MirrorFraction {
+  uint32_t numerator = 0, denominator = 100;
+  Place at;
+};
+
+// Copies of requests for a Service that nobody waits for.
+struct RequestMirror {
+  struct Target {
+    std::string group;  // Only "".
+    std::string kind = "Service";
+    std::string ns;  // Filled in with the namespace of the route.
+    std::string name;
+    uint16_t port = 0;
+    Place at;
+  };
+  Target backend_ref;
+  std::optional<uint32_t> percent;  // At most one of the two; none: every request.
+  std::optional<MirrorFraction> fraction;
+  Place at;
+
+  uint32_t per_million() const;
+};
+
 // Only the member that `type` names is set.
 struct RouteFilter {
   enum class Type : uint8_t {
     kRequestHeaderModifier,
     kResponseHeaderModifier,
     kRequestRedirect,
-    kUrlRewrite
+    kUrlRewrite,
+    kRequestMirror
   };
   Type type = Type::kRequestHeaderModifier;
   std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
   std::optional<RequestRedirect> request_redirect;
   std::optional<UrlRewrite> url_rewrite;
+  std::optional<RequestMirror> request_mirror;
+  Place at;
+};
+
+struct RouteBackend {
+  std::string group;
+  std::string kind = "Service";
+  std::string ns;  // Filled in with the namespace of the route.
+  std::string name;
+  uint16_t port = 0;
+  uint32_t weight = 1;
+  std::vector<RouteFilter> filters;  // Only the two header modifiers.
   Place at;
 };
 
@@ -236,7 +303,9 @@ struct HttpRoute {
     Place at;
   };
   struct Timeouts {
-    std::optional<Duration> request;  // 0: none.
+    std::optional<Duration> request;          // 0: none.
+    std::optional<Duration> backend_request;  // 0: none; not above `request`.
+    Place at;
   };
   struct Rule {
     std::string name;
@@ -284,6 +353,67 @@ struct GrpcRoute {
   Spec spec;
 };
 
+// gateway.networking.k8s.io. Allows routes of other namespaces to name Services of its own.
+struct ReferenceGrant {
+  static constexpr const char* kKind = "ReferenceGrant";
+  struct From {
+    std::string group, kind;  // The Gateway API's group; HTTPRoute or GRPCRoute.
+    std::string ns;
+    Place at;
+  };
+  struct To {
+    std::string group, kind;  // Only "" and Service.
+    std::string name;         // "": every Service of the namespace.
+    Place at;
+  };
+  struct Spec {
+    std::vector<From> from;
+    std::vector<To> to;
+    Place at;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
+// The least speed of whoever sends a request or takes an answer.
+struct MinimumBodyRate {
+  uint32_t bytes_per_second = 240;  // 0: none.
+  Duration window = std::chrono::seconds(20);
+  Place at;
+};
+
+// glia.dev/v1. How requests for a Service are treated, where no rule of a route says otherwise.
+struct TrafficPolicy {
+  static constexpr const char* kKind = "TrafficPolicy";
+  enum class Balancing : uint8_t { kLeastRequest, kRoundRobin, kRandom };
+  struct Target {
+    std::string group;  // Only "".
+    std::string kind = "Service";
+    std::string name;
+    std::optional<uint16_t> port;  // Nothing: all ports that no other policy names.
+    Place at;
+  };
+  struct Timeouts {
+    std::optional<Duration> request, idle, connect;  // 0: none; not for `connect`.
+    Place at;
+  };
+  struct Limits {
+    std::optional<uint32_t> connections, connections_per_endpoint, pending_requests, requests;
+    std::optional<uint32_t> requests_per_connection;
+    Place at;
+  };
+  struct Spec {
+    Target target_ref;
+    Timeouts timeouts;
+    Limits limits;
+    std::optional<Balancing> balancing;
+    std::optional<MinimumBodyRate> minimum_body_rate;
+    Place at;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
 // glia.dev/v1. Who may call the workloads that it selects.
 struct AuthorizationPolicy {
   static constexpr const char* kKind = "AuthorizationPolicy";
@@ -302,7 +432,7 @@ struct AuthorizationPolicy {
     Place at;
   };
   struct Spec {
-    Labels selector;  // Empty: every Workload of the namespace.
+    TextMap selector;  // Empty: every Workload of the namespace.
     Action action = Action::kAllow;
     std::vector<Rule> rules;  // Empty: matches nothing.
     Place at;

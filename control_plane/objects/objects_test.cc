@@ -9,6 +9,7 @@
 #include "control_plane/objects/kind.h"
 #include "control_plane/objects/kinds.h"
 #include "control_plane/objects/object_set.h"
+#include "control_plane/objects/reference.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -222,10 +223,45 @@ TEST(Objects, SaysWhatIsWrongWithARoute) {
             "m.yaml:17:24: HTTPRoute r: spec.rules[0].matches[0].method must be GET, HEAD, POST, "
             "PUT, DELETE, CONNECT, OPTIONS, TRACE or PATCH, not \"post\"; did you mean POST?\n");
   EXPECT_EQ(
-      with_rule("filters: [{type: RequestMirror}]"),
-      "m.yaml:17:22: HTTPRoute r: spec.rules[0].filters[0].type is RequestMirror, which is not "
-      "supported yet; use RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect or "
-      "URLRewrite\n");
+      with_rule("filters: [{type: ExtensionRef}]"),
+      "m.yaml:17:22: HTTPRoute r: spec.rules[0].filters[0].type is ExtensionRef, which is not "
+      "supported yet; use RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, "
+      "RequestRedirect or URLRewrite\n");
+  EXPECT_EQ(with_rule("{filters: [{type: RequestMirror, requestMirror: {percent: 5, fraction: "
+                      "{numerator: 1}, backendRef: {name: a, port: 80}}}], backendRefs: [{name: a, "
+                      "port: 80}]}"),
+            "m.yaml:17:53: HTTPRoute r: spec.rules[0].filters[0].requestMirror.fraction and "
+            "percent say the same; remove one of them\n");
+  EXPECT_EQ(
+      with_rule("{filters: [{type: RequestMirror, requestMirror: {fraction: {numerator: 2, "
+                "denominator: 1}, backendRef: {name: a, port: 80}}}], backendRefs: [{name: a, "
+                "port: 80}]}"),
+      "m.yaml:17:64: HTTPRoute r: spec.rules[0].filters[0].requestMirror.fraction.numerator "
+      "must not be above the denominator\n");
+  EXPECT_EQ(
+      with_rule("{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: b, port: "
+                "80}}}], backendRefs: [{name: a, port: 80}]}"),
+      "m.yaml:17:66: HTTPRoute r: spec.rules[0].filters[0].requestMirror.backendRef.name is "
+      "b, but there is no such Service in namespace default; did you mean a?\n");
+  EXPECT_EQ(
+      with_rule("backendRefs: [{name: a, port: 80, filters: [{type: URLRewrite}]}]"),
+      "m.yaml:17:56: HTTPRoute r: spec.rules[0].backendRefs[0].filters[0].type is URLRewrite, "
+      "which is not supported yet; use RequestHeaderModifier or ResponseHeaderModifier\n");
+  EXPECT_EQ(with_rule("{timeouts: {request: 1s, backendRequest: 2s}, backendRefs: [{name: a, port: "
+                      "80}]}"),
+            "m.yaml:17:16: HTTPRoute r: spec.rules[0].timeouts.backendRequest must not be longer "
+            "than request\n");
+  EXPECT_EQ(with_rule("name: nothing"),
+            "m.yaml:17:5: warning: HTTPRoute r: spec.rules[0] has neither backendRefs nor a "
+            "RequestRedirect, so that every request is refused\n");
+  EXPECT_EQ(with_rule("backendRefs: [{name: a, port: 80}, {name: gone, port: 80, weight: 0}]"),
+            "m.yaml:17:40: warning: HTTPRoute r: spec.rules[0].backendRefs[1].name is gone, but "
+            "there is no such Service in namespace default\n");
+  EXPECT_EQ(with_rule("{matches: [{path: {type: RegularExpression, value: '/.*'}}, {path: {value: "
+                      "/a}}], backendRefs: [{name: a, port: 80}]}"),
+            "m.yaml:17:65: warning: HTTPRoute r: spec.rules[0].matches[1] never gets a request: "
+            "the regular expression in spec.rules[0] of HTTPRoute r takes every path and comes "
+            "before prefixes; use PathPrefix / there\n");
   EXPECT_EQ(
       with_rule("filters: [{type: URLRewrite, requestRedirect: {}}]"),
       "m.yaml:17:15: HTTPRoute r: spec.rules[0].filters[0].requestRedirect does not belong to "
@@ -251,6 +287,106 @@ TEST(Objects, SaysWhatIsWrongWithARoute) {
                 "port: 80}]}"),
       "m.yaml:17:37: warning: HTTPRoute r: spec.rules[0].matches[1] never gets a request: "
       "spec.rules[0] of HTTPRoute r comes first and matches the same\n");
+}
+
+TEST(Objects, ABackendOfAnotherNamespaceNeedsAGrantThatNamesIt) {
+  const auto with = [](const std::string& to, const std::string& grant) {
+    return problems(cat(
+        kMesh, R"({apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: b, namespace: other}, spec: {ports: [{port: 80}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: a}]
+  rules: [{backendRefs: [)",
+        to, "]}]\n", grant));
+  };
+  const auto grant = [](std::string kind, std::string ns, std::string name) {
+    return cat(
+        "---\napiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: "
+        "{name: g, namespace: other}\nspec: {from: [{group: gateway.networking.k8s.io, kind: ",
+        kind, ", namespace: ", ns, "}], to: [{group: \"\", kind: Service", name, "}]}\n");
+  };
+  const std::string said = with("{name: b, namespace: other, port: 80}", "");
+  EXPECT_NE(
+      said.find("m.yaml:12:26: HTTPRoute r: spec.rules[0].backendRefs[0].namespace is other, "
+                "where no ReferenceGrant lets a HTTPRoute of namespace default name Service b; "
+                "add one to namespace other\n"),
+      said.npos)
+      << said;
+  const std::string to = "{name: b, namespace: other, port: 80}";
+  for (const auto& [text, good] : {std::pair(grant("HTTPRoute", "default", ""), true),
+                                   {grant("HTTPRoute", "default", ", name: b"), true},
+                                   {grant("HTTPRoute", "default", ", name: c"), false},
+                                   {grant("GRPCRoute", "default", ""), false},
+                                   {grant("HTTPRoute", "elsewhere", ""), false}}) {
+    EXPECT_EQ(with(to, text).find("ReferenceGrant lets") == std::string::npos, good) << text;
+  }
+}
+
+// As the Gateway API's status has them; where objects come one by one.
+TEST(Objects, ConditionsSayWhatARouteLacks) {
+  const LoadReport report = parse(
+      {{"m.yaml",
+        cat(kMesh,
+            R"({apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: a, port: 80}, {name: gone}]
+  rules:
+  - backendRefs: [{name: a, port: 80}, {name: b, port: 80}, {name: c, namespace: other, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: g}
+spec:
+  parentRefs: [{name: a, port: 81}]
+  rules: [{backendRefs: [{name: c, namespace: other, port: 80}]}]
+)")}},
+      References::kMayBeMissing);
+  ASSERT_EQ(report.errors(), "");
+  std::string text;
+  for (const RouteStatus& status : route_statuses(report.objects)) {
+    text += cat(status.kind, " ", status.name, " at ", status.parent, "\n");
+    for (const Condition& c : status.conditions) {
+      text += cat("  ", c.type, " ", c.holds ? "True " : "False ", c.reason, " ", c.message, "\n");
+    }
+  }
+  EXPECT_EQ(text, R"(HTTPRoute default/r at default/a:80
+  Accepted True Accepted 
+  ResolvedRefs False BackendNotFound rules[0].backendRefs[1]: there is no Service default/b with port 80; rules[0].backendRefs[2]: no ReferenceGrant allows Service other/c with port 80
+HTTPRoute default/r at default/gone
+  Accepted False NoMatchingParent there is no Service default/gone
+  ResolvedRefs False BackendNotFound rules[0].backendRefs[1]: there is no Service default/b with port 80; rules[0].backendRefs[2]: no ReferenceGrant allows Service other/c with port 80
+GRPCRoute default/g at default/a:81
+  Accepted False NoMatchingParent Service default/a has no port 81
+  ResolvedRefs False RefNotPermitted rules[0].backendRefs[0]: no ReferenceGrant allows Service other/c with port 80
+)");
+}
+
+TEST(Objects, TwoApplicationsWithOneIdentityAreToldApart) {
+  const auto workload = [](std::string name, std::string address) {
+    return cat("{apiVersion: glia.dev/v1, kind: Workload, metadata: {name: ", name,
+               ", labels: {app: ", name, "}}, spec: {identity: same, address: ", address,
+               ", ports: [{name: http, port: 8080, appPort: 18080}]}}\n---\n");
+  };
+  const auto service = [](std::string name, std::string selector) {
+    return cat("{apiVersion: v1, kind: Service, metadata: {name: ", name,
+               "}, spec: {selector: ", selector,
+               ", ports: [{port: 80, targetPort: http}]}}\n---\n");
+  };
+  std::string yaml = cat(kMesh, workload("x", "10.0.0.1"), workload("y", "10.0.0.2"),
+                         service("x", "{app: x}"), service("y", "{app: y}"));
+  EXPECT_EQ(
+      problems(yaml),
+      "m.yaml:5:88: warning: Workload y: spec.identity is same, as that of Workload x, though "
+      "no Service has both behind it: callers and policies cannot tell them apart\n");
 }
 
 TEST(Objects, SaysWhatIsWrongWithAPolicy) {
@@ -316,7 +452,7 @@ TEST(Objects, AProblemIsOneLineWhateverTheFileSays) {
   EXPECT_EQ(
       problems(cat(kMesh, "kind: \"a\\nb: \\e[2J\"\n")),
       "m.yaml:3:7: kind a\\u000ab: \\u001b[2J is not known; the kinds are Mesh, Workload, Service, "
-      "HTTPRoute, GRPCRoute, AuthorizationPolicy\n");
+      "HTTPRoute, GRPCRoute, TrafficPolicy, AuthorizationPolicy, EndpointSlice, ReferenceGrant\n");
   EXPECT_EQ(problems("apiVersion: \"x\\ny\"\nkind: Mesh\nmetadata: {name: m}\n"),
             "m.yaml:1:13: Mesh m: apiVersion must be glia.dev/v1, not \"x\\x0ay\"\n");
 }
@@ -400,6 +536,7 @@ TEST(Schema, TheFilesUnderDocsAreThoseOfTheParser) {
   for (const std::string_view kind : kind_names()) {
     EXPECT_EQ(read(cat("docs/schema/", kind, ".json")), *json_schema(kind)) << kFix;
   }
+  EXPECT_EQ(read("docs/schema/all.json"), json_schema_of_all()) << kFix;
   EXPECT_TRUE(json_schema("httproute"));
   EXPECT_FALSE(json_schema("Nothing"));
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "control_plane/objects/reference.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -33,14 +34,36 @@ std::string match_text(const GrpcRoute::Match& match) {
              match.method->method, out);
 }
 
+template <class Rule>
+bool redirects(const Rule& rule) {
+  return std::ranges::any_of(
+      rule.filters, [](const RouteFilter& filter) { return filter.request_redirect.has_value(); });
+}
+
+// A regular expression comes before every prefix: one that takes each path leaves nothing to those.
+bool takes_every_path(const HttpRoute::Match& match) {
+  using Type = HttpRoute::PathCondition::Type;
+  constexpr std::string_view kEvery[] = {".*", ".+", "/.*", "^.*$", "^/.*", "^/.*$"};
+  return match.path.type == Type::kRegularExpression && match.headers.empty() &&
+         match.query_params.empty() && match.method.empty() &&
+         std::ranges::find(kEvery, match.path.value) != std::end(kEvery);
+}
+bool takes_every_path(const GrpcRoute::Match&) { return false; }
+bool is_prefix(const HttpRoute::Match& match) {
+  return match.path.type == HttpRoute::PathCondition::Type::kPathPrefix;
+}
+bool is_prefix(const GrpcRoute::Match&) { return false; }
+
 class RouteChecks {
  public:
-  RouteChecks(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems)
-      : objects_(objects), unread_(unread), problems_(problems) {}
+  RouteChecks(ObjectSet& objects, const Unread& unread, References references,
+              std::vector<Problem>& problems)
+      : objects_(objects), unread_(unread), references_(references), problems_(problems) {}
 
   void run() {
     check_all(objects_.http_routes, &MeshService::http_routes);
     check_all(objects_.grpc_routes, &MeshService::grpc_routes);
+    tell_shadowed();
   }
 
  private:
@@ -53,6 +76,15 @@ class RouteChecks {
   template <class Route>
   void error(const Route& route, Place at, std::string_view sentence) {
     say(route, Problem::Severity::kError, at, sentence);
+  }
+
+  // Something that the route names is not there, or not for it. Who gets no requests may be missing.
+  template <class Route, class Reference>
+  void unresolved(const Route& route, const Reference& to, std::string_view sentence) {
+    bool fatal = references_ == References::kMustExist;
+    if constexpr (requires { to.weight; }) fatal = fatal && to.weight > 0;
+    const Place at = to.at;
+    say(route, fatal ? Problem::Severity::kError : Problem::Severity::kWarning, at, sentence);
   }
 
   template <class Route>
@@ -68,14 +100,7 @@ class RouteChecks {
 
   // The Service, or null with an error for the route if that is its mistake.
   template <class Route, class Reference>
-  const MeshService* resolve(const Route& route, const Reference& to, const std::string& path,
-                             std::string_view across) {
-    if (to.ns != route.metadata.ns) {
-      error(route, to.at,
-            cat(path, ".namespace is ", to.ns, ", but the route is in ", route.metadata.ns, ": ",
-                across));
-      return nullptr;
-    }
+  const MeshService* resolve(const Route& route, const Reference& to, const std::string& path) {
     const MeshService* service = objects_.service(to.ns, to.name);
     if (service || unread_.has(MeshService::kKind, to.ns, to.name)) return service;
     std::vector<std::string_view> names;
@@ -83,23 +108,37 @@ class RouteChecks {
       if (s.metadata.ns == to.ns) names.push_back(s.metadata.name);
     }
     const auto meant = closest_of(to.name, names);
-    error(route, to.at,
-          cat(path, ".name is ", to.name, ", but there is no such Service in namespace ", to.ns,
-              meant ? cat("; did you mean ", *meant, "?") : ""));
+    unresolved(route, to,
+               cat(path, ".name is ", to.name, ", but there is no such Service in namespace ",
+                   to.ns, meant ? cat("; did you mean ", *meant, "?") : ""));
     return nullptr;
   }
 
-  template <class Route>
-  void check_port(const Route& route, const MeshService& service, uint16_t port, Place at,
-                  const std::string& path) {
+  // The same for a backend, which the Service's namespace must allow.
+  template <class Route, class Reference>
+  void check_backend(const Route& route, const Reference& backend, const std::string& path) {
+    const MeshService* service = resolve(route, backend, path);
+    if (!service) return;
+    check_port(route, *service, backend.port, backend, path);
+    if (may_refer(objects_, Referrer::of(route), backend.ns, backend.name)) return;
+    if (unread_.any()) return;
+    unresolved(route, backend,
+               cat(path, ".namespace is ", backend.ns, ", where no ReferenceGrant lets a ",
+                   Route::kKind, " of namespace ", route.metadata.ns, " name Service ",
+                   backend.name, "; add one to namespace ", backend.ns));
+  }
+
+  template <class Route, class Reference>
+  void check_port(const Route& route, const MeshService& service, uint16_t port,
+                  const Reference& to, const std::string& path) {
     if (service.port(port)) return;
     std::string ports;
     for (const MeshService::Port& p : service.spec.ports) {
       ports += cat(ports.empty() ? "" : ", ", p.port);
     }
-    error(route, at,
-          cat(path, ".port is ", port, ", but Service ", service.metadata.display(),
-              " has the port", service.spec.ports.size() > 1 ? "s " : " ", ports));
+    unresolved(route, to,
+               cat(path, ".port is ", port, ", but Service ", service.metadata.display(),
+                   " has the port", service.spec.ports.size() > 1 ? "s " : " ", ports));
   }
 
   template <class Route>
@@ -107,12 +146,9 @@ class RouteChecks {
                     std::vector<std::size_t> MeshService::* places) {
     const RouteParent& parent = route.spec.parent_refs[index];
     const std::string path = cat("spec.parentRefs[", index, "]");
-    const MeshService* found =
-        resolve(route, parent, path,
-                "routes of other namespaces (consumer routes) are not supported "
-                "yet");
+    const MeshService* found = resolve(route, parent, path);
     if (!found) return;
-    if (parent.port) check_port(route, *found, *parent.port, parent.at, path);
+    if (parent.port) check_port(route, *found, *parent.port, parent, path);
     for (std::size_t i = 0; i < index; ++i) {
       const RouteParent& other = route.spec.parent_refs[i];
       const bool same_port = !other.port || !parent.port || *other.port == *parent.port;
@@ -133,7 +169,10 @@ class RouteChecks {
   template <class Route>
   void check_shared(const Route& route, const MeshService& service, const MeshService::Port& port,
                     Place at) {
-    const std::string where = cat(service.metadata.key(), ":", port.port);
+    // A route of another namespace is for the callers there, and never meets those of others.
+    const bool consumer = route.metadata.ns != service.metadata.ns;
+    const std::string where = cat(service.metadata.key(), ":", port.port, " ",
+                                  consumer ? route.metadata.ns : std::string());
     const std::string me = cat(Route::kKind, " ", route.metadata.display());
     const auto [kind, fresh] = kinds_.emplace(where, std::pair(Route::kKind, me));
     if (!fresh && kind->second.first != std::string_view(Route::kKind)) {
@@ -144,6 +183,7 @@ class RouteChecks {
     for (std::size_t r = 0; r < route.spec.rules.size(); ++r) {
       const auto& rule = route.spec.rules[r];
       for (std::size_t m = 0; m < rule.matches.size(); ++m) {
+        note_shadow(route, r, m, where);
         const auto [taken, first] = matches_.emplace(cat(where, " ", match_text(rule.matches[m])),
                                                      cat("spec.rules[", r, "] of ", me));
         if (first) continue;
@@ -154,6 +194,30 @@ class RouteChecks {
     }
   }
 
+  // Looked at when all routes are known.
+  template <class Route>
+  void note_shadow(const Route& route, std::size_t r, std::size_t m, const std::string& where) {
+    const auto& match = route.spec.rules[r].matches[m];
+    const std::string name =
+        cat("spec.rules[", r, "] of ", Route::kKind, " ", route.metadata.display());
+    if (takes_every_path(match)) takes_all_.emplace(where, name);
+    if (!is_prefix(match)) return;
+    prefixes_.push_back({where, Problem{route.metadata.file, match.at.line, match.at.column,
+                                        cat(Route::kKind, " ", route.metadata.display(),
+                                            ": spec.rules[", r, "].matches[", m, "]"),
+                                        Problem::Severity::kWarning}});
+  }
+
+  void tell_shadowed() {
+    for (auto& [where, problem] : prefixes_) {
+      const auto all = takes_all_.find(where);
+      if (all == takes_all_.end()) continue;
+      problem.message += cat(" never gets a request: the regular expression in ", all->second,
+                             " takes every path and comes before prefixes; use PathPrefix / there");
+      problems_.push_back(std::move(problem));
+    }
+  }
+
   template <class Route>
   void check_rule(const Route& route, std::size_t index) {
     const auto& rule = route.spec.rules[index];
@@ -161,10 +225,18 @@ class RouteChecks {
     for (std::size_t b = 0; b < rule.backend_refs.size(); ++b) {
       const RouteBackend& backend = rule.backend_refs[b];
       sum += backend.weight;
-      const std::string path = cat("spec.rules[", index, "].backendRefs[", b, "]");
-      const MeshService* service =
-          resolve(route, backend, path, "ReferenceGrant is not supported yet");
-      if (service) check_port(route, *service, backend.port, backend.at, path);
+      check_backend(route, backend, cat("spec.rules[", index, "].backendRefs[", b, "]"));
+    }
+    for (std::size_t f = 0; f < rule.filters.size(); ++f) {
+      if (!rule.filters[f].request_mirror) continue;
+      check_backend(route, rule.filters[f].request_mirror->backend_ref,
+                    cat("spec.rules[", index, "].filters[", f, "].requestMirror.backendRef"));
+    }
+    if (rule.backend_refs.empty() && !redirects(rule)) {
+      say(route, Problem::Severity::kWarning, rule.at,
+          cat("spec.rules[", index,
+              "] has neither backendRefs nor a RequestRedirect, so that every "
+              "request is refused"));
     }
     if (sum > 0 || rule.backend_refs.empty()) return;
     say(route, Problem::Severity::kWarning, rule.at,
@@ -175,15 +247,20 @@ class RouteChecks {
 
   ObjectSet& objects_;
   const Unread& unread_;
+  const References references_;
   std::vector<Problem>& problems_;
   std::map<std::string, std::pair<const char*, std::string>> kinds_;  // Service port -> its routes.
-  std::map<std::string, std::string> matches_;  // Service port and match -> the rule that has it.
+  std::map<std::string, std::string> matches_;    // Service port and match -> the rule that has it.
+  std::map<std::string, std::string> takes_all_;  // Service port -> the rule that takes every path.
+  // Service port and the beginning of what is said of a match by prefix, if it gets nothing.
+  std::vector<std::pair<std::string, Problem>> prefixes_;
 };
 
 }  // namespace
 
-void check_routes(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems) {
-  RouteChecks(objects, unread, problems).run();
+void check_routes(ObjectSet& objects, const Unread& unread, References references,
+                  std::vector<Problem>& problems) {
+  RouteChecks(objects, unread, references, problems).run();
 }
 
 }  // namespace glia

@@ -8,6 +8,7 @@
 namespace glia {
 
 // Fills in Service::http_routes and grpc_routes and appends what is wrong.
-void check_routes(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems);
+void check_routes(ObjectSet& objects, const Unread& unread, References references,
+                  std::vector<Problem>& problems);
 
 }  // namespace glia

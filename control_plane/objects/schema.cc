@@ -195,11 +195,24 @@ Type<Duration> duration() {
           }};
 }
 
-Type<Labels> text_map(std::string what, TextCheck key, TextCheck value) {
+Type<bool> boolean() {
+  auto shape = std::make_shared<Shape>();
+  shape->kind = Shape::Kind::kBoolean;
+  return {shape, [](const YamlNode& node, Reader& reader, bool& out) {
+            const bool plain = node.kind == YamlNode::Kind::kScalar && !node.quoted;
+            if (plain && (node.text == "true" || node.text == "false")) {
+              out = node.text == "true";
+              return;
+            }
+            reader.error(node, cat("must be true or false, not ", node.what()));
+          }};
+}
+
+Type<TextMap> text_map(std::string what, TextCheck key, TextCheck value) {
   auto shape = std::make_shared<Shape>();
   shape->kind = Shape::Kind::kTextMap;
   shape->what = std::move(what);
-  return {shape, [=](const YamlNode& node, Reader& reader, Labels& out) {
+  return {shape, [=](const YamlNode& node, Reader& reader, TextMap& out) {
             if (node.kind != YamlNode::Kind::kMap) {
               return reader.error(node, cat("must be a map of text, not ", node.what()));
             }

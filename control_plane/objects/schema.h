@@ -26,7 +26,7 @@ struct FieldShape;
 
 // What a YAML value may be, for people and other programs.
 struct Shape {
-  enum class Kind : uint8_t { kText, kInteger, kObject, kList, kTextMap, kTextOrInteger };
+  enum class Kind : uint8_t { kText, kInteger, kBoolean, kObject, kList, kTextMap, kTextOrInteger };
   Kind kind = Kind::kText;
   std::string what;                          // "a duration such as 10s or 1h30m"
   std::string pattern;                       // kText: regular expression of JSON schema; "" is any.
@@ -96,7 +96,8 @@ using TextCheck = std::function<std::optional<std::string>(std::string_view)>;
 Type<std::string> text(std::string what, std::string pattern = "", TextCheck check = nullptr);
 Type<std::string> one_of(std::vector<std::string> values, std::vector<std::string> not_yet = {});
 Type<Duration> duration();
-Type<Labels> text_map(std::string what, TextCheck key, TextCheck value);
+Type<bool> boolean();
+Type<TextMap> text_map(std::string what, TextCheck key, TextCheck value);
 Type<MeshService::Target> target_port();
 
 // Reads the text of a scalar, with an error if it is something else; the parts of the leaves above.

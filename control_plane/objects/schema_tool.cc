@@ -1,4 +1,4 @@
-// Writes docs/schema/<Kind>.json and docs/mesh-objects.md below the directory that is its argument:
+// Writes docs/schema/<Kind>.json, docs/schema/all.json and docs/mesh-objects.md below the directory that is its argument:
 //   bazel run //control_plane/objects:schema_tool -- $PWD
 #include <cstdio>
 #include <fstream>
@@ -30,5 +30,6 @@ int main(int count, char** arguments) {
   for (const std::string_view kind : glia::kind_names()) {
     good &= write(glia::cat(root, "/docs/schema/", kind, ".json"), *glia::json_schema(kind));
   }
+  good &= write(root + "/docs/schema/all.json", glia::json_schema_of_all());
   return good ? 0 : 1;
 }

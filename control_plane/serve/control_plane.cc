@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include "control_plane/objects/reference.h"
 
 #include "control_plane/serve/ads_stream.h"
 #include "proxy/base/log.h"
@@ -37,6 +38,19 @@ void count(v1::Status& status, std::string_view kind, std::size_t objects) {
   v1::ObjectCount* entry = status.add_objects();
   entry->set_kind(std::string(kind));
   entry->set_count(static_cast<int32_t>(objects));
+}
+
+void describe(v1::Route& message, const RouteStatus& route) {
+  message.set_kind(route.kind);
+  message.set_name(route.name);
+  message.set_parent(route.parent);
+  for (const Condition& condition : route.conditions) {
+    v1::Condition* said = message.add_conditions();
+    said->set_type(condition.type);
+    said->set_holds(condition.holds);
+    said->set_reason(condition.reason);
+    said->set_message(condition.message);
+  }
 }
 
 void describe(v1::Proxy& proxy, const std::vector<AdsSession::KindStatus>& kinds) {
@@ -115,7 +129,11 @@ v1::Status ControlPlane::status() const {
   count(status, MeshService::kKind, objects.services.size());
   count(status, HttpRoute::kKind, objects.http_routes.size());
   count(status, GrpcRoute::kKind, objects.grpc_routes.size());
+  count(status, TrafficPolicy::kKind, objects.traffic_policies.size());
   count(status, AuthorizationPolicy::kKind, objects.policies.size());
+  count(status, EndpointSlice::kKind, objects.slices.size());
+  count(status, ReferenceGrant::kKind, objects.grants.size());
+  for (const RouteStatus& route : route_statuses(objects)) describe(*status.add_routes(), route);
   for (const std::string& error : mesh_.errors()) status.add_config_errors(error);
   for (const auto& [workload, sidecar] : sidecars_) {
     v1::Proxy* proxy = status.add_proxies();

@@ -1,5 +1,6 @@
 #include "control_plane/translate/outbound.h"
 
+#include <map>
 #include <set>
 
 #include "control_plane/translate/pack.h"
@@ -17,26 +18,106 @@ using Assignment = envoy::config::endpoint::v3::ClusterLoadAssignment;
 
 constexpr int kConnectTimeoutSeconds = 5;
 
-// Exactly the identities of the workloads behind the port: another workload that answers at one of
-// their addresses is refused.
-void set_identities(const ObjectSet& objects, const MeshService& service,
-                    const MeshService::Port& port, tls::CommonTlsContext& context) {
-  auto* validation =
-      context.mutable_combined_validation_context()->mutable_default_validation_context();
+// Those of the Service's EndpointSlices, with the number of their port.
+template <class Take>
+void each_endpoint(const ObjectSet& objects, const MeshService& service,
+                   const MeshService::Port& port, Take take) {
+  for (const std::size_t place : service.slices) {
+    const EndpointSlice::Port* target = objects.slices[place].port(port.name);
+    if (target == nullptr) continue;
+    for (const EndpointSlice::Endpoint& endpoint : objects.slices[place].endpoints) {
+      take(endpoint, target->port);
+    }
+  }
+}
+
+// Of the workloads behind the port.
+std::set<std::string> identities_of(const ObjectSet& objects, const MeshService& service,
+                                    const MeshService::Port& port) {
   std::set<std::string> identities;
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
     if (MeshService::target(port, workload)) identities.insert(objects.spiffe_id(workload));
   }
+  each_endpoint(objects, service, port, [&](const EndpointSlice::Endpoint& e, uint16_t number) {
+    const Workload* workload = objects.workload_at(e.addresses[0], number);
+    if (workload != nullptr) identities.insert(objects.spiffe_id(*workload));
+  });
   // An empty list would mean "anyone"; endpoints may come before the next version of the cluster.
   if (identities.empty()) {
     identities.insert(cat("spiffe://", objects.mesh.spec.trust_domain, "/no-workload"));
   }
+  return identities;
+}
+
+// Exactly these identities: another workload that answers at one of their addresses is refused.
+void secure(const std::set<std::string>& identities, const std::string& server_name,
+            Cluster& cluster) {
+  tls::UpstreamTlsContext context;
+  use_mesh_secrets(*context.mutable_common_tls_context());
+  auto* validation = context.mutable_common_tls_context()
+                         ->mutable_combined_validation_context()
+                         ->mutable_default_validation_context();
   for (const std::string& identity : identities) {
     auto* san = validation->add_match_typed_subject_alt_names();
     san->set_san_type(tls::SubjectAltNameMatcher::URI);
     san->mutable_matcher()->set_exact(identity);
   }
+  context.mutable_common_tls_context()->add_alpn_protocols("h2");
+  context.set_sni(server_name);
+  cluster.mutable_transport_socket()->set_name("envoy.transport_sockets.tls");
+  pack(context, *cluster.mutable_transport_socket()->mutable_typed_config());
+}
+
+void set_limits(const TrafficPolicy::Limits& limits, Cluster& cluster) {
+  if (limits.connections || limits.pending_requests || limits.requests) {
+    auto* thresholds = cluster.mutable_circuit_breakers()->add_thresholds();
+    if (limits.connections) thresholds->mutable_max_connections()->set_value(*limits.connections);
+    if (limits.requests) thresholds->mutable_max_requests()->set_value(*limits.requests);
+    if (limits.pending_requests) {
+      thresholds->mutable_max_pending_requests()->set_value(*limits.pending_requests);
+    }
+  }
+  if (limits.connections_per_endpoint) {
+    cluster.mutable_circuit_breakers()
+        ->add_per_host_thresholds()
+        ->mutable_max_connections()
+        ->set_value(*limits.connections_per_endpoint);
+  }
+}
+
+// What a TrafficPolicy says of connections. Returns the requests that one may carry; 0: any.
+uint32_t set_traffic(const TrafficPolicy* policy, Cluster& cluster) {
+  using Balancing = TrafficPolicy::Balancing;
+  cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
+  cluster.set_lb_policy(Cluster::LEAST_REQUEST);
+  if (policy == nullptr) return 0;
+  const TrafficPolicy::Spec& spec = policy->spec;
+  if (spec.timeouts.connect) {
+    set_duration(*spec.timeouts.connect, *cluster.mutable_connect_timeout());
+  }
+  const Balancing balancing = spec.balancing.value_or(Balancing::kLeastRequest);
+  if (balancing == Balancing::kRoundRobin) cluster.set_lb_policy(Cluster::ROUND_ROBIN);
+  if (balancing == Balancing::kRandom) cluster.set_lb_policy(Cluster::RANDOM);
+  set_limits(spec.limits, cluster);
+  return spec.limits.requests_per_connection.value_or(0);
+}
+
+// Are the endpoints of this port workloads, which have sidecars? Those of one port are all the same.
+bool is_in_mesh(const ObjectSet& objects, const MeshService& service,
+                const MeshService::Port& port) {
+  for (const std::size_t place : service.slices) {
+    const EndpointSlice& slice = objects.slices[place];
+    const EndpointSlice::Port* target = slice.port(port.name);
+    if (target == nullptr || slice.endpoints.empty()) continue;
+    return objects.workload_at(slice.endpoints[0].addresses[0], target->port) != nullptr;
+  }
+  return service.slices.empty();
+}
+
+UpstreamHttp spoken_outside(const MeshService::Port& port) {
+  const bool http1 = port.app_protocol.empty() || port.app_protocol == "http";
+  return http1 ? UpstreamHttp::kHttp1 : UpstreamHttp::kHttp2;
 }
 
 Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
@@ -47,18 +128,31 @@ Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
   auto* eds = cluster.mutable_eds_cluster_config()->mutable_eds_config();
   eds->mutable_ads();
   eds->set_resource_api_version(core::ApiVersion::V3);
-  cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
-  cluster.set_lb_policy(Cluster::LEAST_REQUEST);
-  set_upstream_http(cluster, UpstreamHttp::kHttp2);
-  if (security == HopSecurity::kClearText) return cluster;
+  const uint32_t requests = set_traffic(objects.traffic_policy(service, port.port), cluster);
+  const bool in_mesh = is_in_mesh(objects, service, port);
+  set_upstream_http(cluster, in_mesh ? UpstreamHttp::kHttp2 : spoken_outside(port), requests);
+  if (security == HopSecurity::kMutualTls && in_mesh) {
+    secure(identities_of(objects, service, port),
+           cat(service.metadata.name, ".", service.metadata.ns, ".svc.cluster.local"), cluster);
+  }
+  return cluster;
+}
 
-  tls::UpstreamTlsContext context;
-  use_mesh_secrets(*context.mutable_common_tls_context());
-  set_identities(objects, service, port, *context.mutable_common_tls_context());
-  context.mutable_common_tls_context()->add_alpn_protocols("h2");
-  context.set_sni(cat(service.metadata.name, ".", service.metadata.ns, ".svc.cluster.local"));
-  cluster.mutable_transport_socket()->set_name("envoy.transport_sockets.tls");
-  pack(context, *cluster.mutable_transport_socket()->mutable_typed_config());
+// One workload alone, for those who name it behind a headless Service.
+Cluster workload_cluster(const ObjectSet& objects, const Workload& workload,
+                         const Workload::Port& port, HopSecurity security) {
+  Cluster cluster;
+  cluster.set_name(direct_cluster(workload, port));
+  cluster.set_type(Cluster::STATIC);
+  cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
+  set_upstream_http(cluster, UpstreamHttp::kHttp2);
+  cluster.mutable_load_assignment()->set_cluster_name(cluster.name());
+  *cluster.mutable_load_assignment()->add_endpoints()->add_lb_endpoints() =
+      lb_endpoint(workload.spec.address, port.port);
+  if (security == HopSecurity::kMutualTls) {
+    secure({objects.spiffe_id(workload)},
+           cat(workload.metadata.name, ".", workload.metadata.ns, ".workload"), cluster);
+  }
   return cluster;
 }
 
@@ -66,12 +160,32 @@ Assignment service_endpoints(const ObjectSet& objects, const MeshService& servic
                              const MeshService::Port& port) {
   Assignment assignment;
   assignment.set_cluster_name(outbound_cluster(service, port.port));
-  auto* locality = assignment.add_endpoints();
+  // By zone, as Envoy wants them; "" is that of the workloads.
+  std::map<std::string, envoy::config::endpoint::v3::LocalityLbEndpoints> zones;
+  zones[""];
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
     const Workload::Port* target = MeshService::target(port, workload);
     if (!target) continue;
-    *locality->add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
+    *zones[""].add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
+  }
+  using State = EndpointSlice::Endpoint::State;
+  const auto add_all = [&](State state) {
+    std::size_t added = 0;
+    each_endpoint(objects, service, port, [&](const EndpointSlice::Endpoint& e, uint16_t number) {
+      if (e.state() != state) return;
+      *zones[e.zone].add_lb_endpoints() = lb_endpoint(e.addresses[0], number);
+      ++added;
+    });
+    return added;
+  };
+  // As Kubernetes does: who is about to end gets requests only if nobody else is left. They are left
+  // out rather than marked, because few healthy ones among marked ones would mean panic.
+  if (add_all(State::kReady) == 0) add_all(State::kDraining);
+  for (auto& [zone, endpoints] : zones) {
+    if (!zone.empty()) endpoints.mutable_locality()->set_zone(zone);
+    if (zone.empty() && zones.size() > 1 && endpoints.lb_endpoints().empty()) continue;
+    *assignment.add_endpoints() = std::move(endpoints);
   }
   return assignment;
 }
@@ -86,6 +200,20 @@ std::string missing_cluster(const RouteBackend& backend) {
   return cat("missing:", backend.port, ":", backend.name, ".", backend.ns);
 }
 
+std::string direct_cluster(const Workload& workload, const Workload::Port& port) {
+  return cat("direct:", port.port, ":", workload.metadata.name, ".", workload.metadata.ns);
+}
+
+std::vector<const Workload*> named_alone(const ObjectSet& objects) {
+  std::set<std::size_t> members;
+  for (const MeshService& service : objects.services) {
+    if (service.headless()) members.insert(service.members.begin(), service.members.end());
+  }
+  std::vector<const Workload*> workloads;
+  for (const std::size_t member : members) workloads.push_back(&objects.workloads[member]);
+  return workloads;
+}
+
 void use_mesh_secrets(tls::CommonTlsContext& context) {
   context.add_tls_certificate_sds_secret_configs()->set_name(kCertificateSecret);
   auto* validation = context.mutable_combined_validation_context();
@@ -93,8 +221,13 @@ void use_mesh_secrets(tls::CommonTlsContext& context) {
   validation->mutable_validation_context_sds_secret_config()->set_name(kTrustBundleSecret);
 }
 
-void set_upstream_http(Cluster& cluster, UpstreamHttp http) {
+void set_upstream_http(Cluster& cluster, UpstreamHttp http, uint32_t requests_per_connection) {
   envoy::extensions::upstreams::http::v3::HttpProtocolOptions options;
+  if (requests_per_connection > 0) {
+    options.mutable_common_http_protocol_options()
+        ->mutable_max_requests_per_connection()
+        ->set_value(requests_per_connection);
+  }
   auto* explicit_config = options.mutable_explicit_http_config();
   if (http == UpstreamHttp::kHttp2)
     explicit_config->mutable_http2_protocol_options();
@@ -117,6 +250,11 @@ void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& res
     for (const MeshService::Port& port : service.spec.ports) {
       resources.clusters.push_back(service_cluster(objects, service, port, security));
       resources.endpoints.push_back(service_endpoints(objects, service, port));
+    }
+  }
+  for (const Workload* workload : named_alone(objects)) {
+    for (const Workload::Port& port : workload->spec.ports) {
+      resources.clusters.push_back(workload_cluster(objects, *workload, port, security));
     }
   }
 }

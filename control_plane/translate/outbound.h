@@ -1,6 +1,9 @@
 // What every sidecar needs to call the Services of the mesh: clusters and their endpoints.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "control_plane/translate/translate.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
 
@@ -8,17 +11,25 @@ namespace glia {
 
 // "outbound:<port>:<service>.<namespace>"
 std::string outbound_cluster(const MeshService& service, uint16_t port);
-// Stands for a backend that does not exist: a cluster without endpoints, "missing:<port>:<...>".
+// "missing:<port>:<service>.<namespace>": what a route names in place of a backend that does not
+// exist. There is no such cluster, and the route says what is then answered.
 std::string missing_cluster(const RouteBackend& backend);
+
+// "direct:<port>:<workload>.<namespace>"
+std::string direct_cluster(const Workload& workload, const Workload::Port& port);
+// The workloads behind headless Services, which callers may name one by one.
+std::vector<const Workload*> named_alone(const ObjectSet& objects);
 
 // Own certificate and trust bundle by name, and nothing else.
 void use_mesh_secrets(envoy::extensions::transport_sockets::tls::v3::CommonTlsContext& context);
 // HTTP/1.1 or HTTP/2 to the endpoints of a cluster.
 enum class UpstreamHttp : uint8_t { kHttp1, kHttp2 };
-void set_upstream_http(envoy::config::cluster::v3::Cluster& cluster, UpstreamHttp http);
+void set_upstream_http(envoy::config::cluster::v3::Cluster& cluster, UpstreamHttp http,
+                       uint32_t requests_per_connection = 0);
 envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, uint16_t port);
 
-// Appends a cluster and its endpoints for every port of every Service.
+// Appends a cluster and its endpoints for every port of every Service, and a cluster for every port of
+// the workloads that callers may name alone.
 void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources);
 
 }  // namespace glia

@@ -15,6 +15,11 @@ std::string serialize(const google::protobuf::Message& message) {
   return out;
 }
 
+void set_duration(Duration from, google::protobuf::Duration& to) {
+  to.set_seconds(std::chrono::duration_cast<std::chrono::seconds>(from).count());
+  to.set_nanos(static_cast<int32_t>((from % 1s).count()));
+}
+
 void pack(const google::protobuf::Message& message, google::protobuf::Any& any) {
   any.set_type_url("type.googleapis.com/" + message.GetDescriptor()->full_name());
   any.set_value(serialize(message));

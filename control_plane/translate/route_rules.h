@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -12,14 +11,10 @@
 
 namespace glia {
 
-// The routes of all HTTPRoutes or GRPCRoutes that have `port` of `service` as a parent; a request
-// that none matches is for the caller to answer. Backends that do not exist are added to `missing`.
+// The routes of all HTTPRoutes or GRPCRoutes that have `port` of `service` as a parent, as callers of
+// namespace `ns` meet them; a request that none matches is for the caller to answer.
 std::vector<envoy::config::route::v3::Route> service_routes(const ObjectSet& objects,
                                                             const MeshService& service,
-                                                            uint16_t port,
-                                                            std::set<std::string>& missing);
-
-// A route that answers by itself; `why` is the body.
-void answer(envoy::config::route::v3::Route& route, int status, const std::string& why);
+                                                            uint16_t port, const std::string& ns);
 
 }  // namespace glia

@@ -1,9 +1,12 @@
 #include "control_plane/translate/routes.h"
 
-#include <set>
+#include <algorithm>
 
 #include "control_plane/translate/outbound.h"
+#include "control_plane/translate/pack.h"
+#include "control_plane/translate/route_action.h"
 #include "control_plane/translate/route_rules.h"
+#include "glia/v1/traffic.pb.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -21,24 +24,69 @@ bool is_bare(const MeshService& service, uint16_t port) {
   return service.spec.ports.size() == 1 || port == kHttpPort;
 }
 
+// As it stands in a host with a port.
+std::string in_brackets(const std::string& ip) {
+  return ip.find(':') == ip.npos ? ip : cat("[", ip, "]");
+}
+
 void add_domains(const MeshService& service, uint16_t port, const std::string& ns,
                  VirtualHost& host) {
   const std::string qualified = cat(service.metadata.name, ".", service.metadata.ns);
   std::vector<std::string> names = {qualified, qualified + ".svc",
                                     qualified + ".svc.cluster.local"};
   if (service.metadata.ns == ns) names.insert(names.begin(), service.metadata.name);
+  if (!service.spec.cluster_ip.empty() && !service.headless()) {
+    names.push_back(in_brackets(service.spec.cluster_ip));
+  }
   for (const std::string& name : names) {
     if (is_bare(service, port)) host.add_domains(name);
     host.add_domains(cat(name, ":", port));
   }
 }
 
-void add_default_route(const MeshService& service, uint16_t port, VirtualHost& host) {
+void add_default_route(std::string name, std::string cluster, VirtualHost& host) {
   auto* route = host.add_routes();
-  route->set_name(cat("Service/", service.metadata.key()));
+  route->set_name(std::move(name));
   route->mutable_match()->set_prefix("/");
-  route->mutable_route()->set_cluster(outbound_cluster(service, port));
-  route->mutable_route()->mutable_timeout()->set_seconds(0);  // None; only an HTTPRoute sets one.
+  route->mutable_route()->set_cluster(std::move(cluster));
+}
+
+// What a TrafficPolicy (null: none) says of requests.
+void set_traffic(const TrafficPolicy* policy, VirtualHost& host) {
+  for (auto& route : *host.mutable_routes()) set_traffic(policy, route);
+  if (policy == nullptr || !policy->spec.minimum_body_rate) return;
+  v1::MinimumRate rate;
+  rate.mutable_bytes_per_second()->set_value(policy->spec.minimum_body_rate->bytes_per_second);
+  set_duration(policy->spec.minimum_body_rate->window, *rate.mutable_window());
+  // A real Envoy does not know it, and passes over what is optional.
+  envoy::config::route::v3::FilterConfig optional;
+  optional.set_is_optional(true);
+  pack(rate, *optional.mutable_config());
+  pack(optional, (*host.mutable_typed_per_filter_config())["glia.minimum_rate"]);
+}
+
+// One workload by its address, and by its name in each headless Service that it is behind.
+void add_workload(const ObjectSet& objects, const Workload& workload, const Workload::Port& port,
+                  VirtualHost& host) {
+  const std::size_t place = static_cast<std::size_t>(&workload - &objects.workloads[0]);
+  std::vector<std::string> names = {in_brackets(workload.spec.address)};
+  for (const MeshService& service : objects.services) {
+    if (!service.headless() || std::ranges::find(service.members, place) == service.members.end()) {
+      continue;
+    }
+    names.push_back(cat(workload.metadata.name, ".", service.metadata.name, ".",
+                        service.metadata.ns, ".svc.cluster.local"));
+  }
+  host.set_name(cat(workload.metadata.name, ".", workload.metadata.ns, ".workload:", port.port));
+  for (const std::string& name : names) {
+    // Workloads may share an address, but not a socket.
+    const bool alone = workload.spec.ports.size() == 1 && &name != &names[0];
+    if (alone || port.port == kHttpPort) host.add_domains(name);
+    host.add_domains(cat(name, ":", port.port));
+  }
+  add_default_route(cat("Workload/", workload.metadata.key()), direct_cluster(workload, port),
+                    host);
+  set_traffic(nullptr, host);
 }
 
 void add_no_match(const MeshService& service, uint16_t port, VirtualHost& host) {
@@ -78,27 +126,33 @@ VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
 
 }  // namespace
 
-OutboundRoutes outbound_routes(const ObjectSet& objects, const std::string& ns) {
-  OutboundRoutes out;
-  out.table.set_name(kOutboundName);
-  std::set<std::string> missing;
+envoy::config::route::v3::RouteConfiguration outbound_routes(const ObjectSet& objects,
+                                                             const std::string& ns) {
+  envoy::config::route::v3::RouteConfiguration table;
+  table.set_name(kOutboundName);
   for (const MeshService& service : objects.services) {
     for (const MeshService::Port& port : service.spec.ports) {
-      VirtualHost& host = *out.table.add_virtual_hosts();
+      VirtualHost& host = *table.add_virtual_hosts();
       host.set_name(cat(service.metadata.name, ".", service.metadata.ns, ":", port.port));
       add_domains(service, port.port, ns, host);
-      for (auto& route : service_routes(objects, service, port.port, missing)) {
+      for (auto& route : service_routes(objects, service, port.port, ns)) {
         *host.add_routes() = std::move(route);
       }
       if (host.routes_size() == 0)
-        add_default_route(service, port.port, host);
+        add_default_route(cat("Service/", service.metadata.key()),
+                          outbound_cluster(service, port.port), host);
       else
         add_no_match(service, port.port, host);
+      set_traffic(objects.traffic_policy(service, port.port), host);
     }
   }
-  *out.table.add_virtual_hosts() = unknown_host(objects, ns);
-  out.missing.assign(missing.begin(), missing.end());
-  return out;
+  for (const Workload* workload : named_alone(objects)) {
+    for (const Workload::Port& port : workload->spec.ports) {
+      add_workload(objects, *workload, port, *table.add_virtual_hosts());
+    }
+  }
+  *table.add_virtual_hosts() = unknown_host(objects, ns);
+  return table;
 }
 
 }  // namespace glia

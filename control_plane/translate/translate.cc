@@ -154,11 +154,7 @@ Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
                              HopSecurity security) {
   Resources resources;
   add_outbound(objects, security, resources);
-  OutboundRoutes outbound = outbound_routes(objects, ns);
-  for (std::string& missing : outbound.missing) {
-    resources.clusters.push_back(static_cluster(std::move(missing)));
-  }
-  resources.routes.push_back(std::move(outbound.table));
+  resources.routes.push_back(outbound_routes(objects, ns));
   return resources;
 }
 

@@ -334,7 +334,10 @@ Response Exchange::own_answer(int status, std::string_view reason,
 }
 
 Response Exchange::refuse(const Error& error) {
-  const Rescue rescue = rescue_for(error);
+  Rescue rescue = rescue_for(error);
+  if (error.kind() == ErrorKind::kNoCluster && route_ != nullptr && route_->forward) {
+    rescue.status = route_->forward->no_cluster_status;
+  }
   if (rescue.flag && flags_.empty()) flag(*rescue.flag);
   details_ = error.message();
   Response response = own_answer(rescue.status, rescue.reason, details_);

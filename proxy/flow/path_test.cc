@@ -343,6 +343,33 @@ TEST_P(Path, SplitsByWeight) {
   EXPECT_LT(two, 140);
 }
 
+TEST_P(Path, RewritesThePathByAPatternAndKeepsTheQuery) {
+  SimWorld world(26);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200);
+  t.route().forward->path_rewrite = *TextRewrite::create("^/v[0-9]+(.*)$", "\\1");
+  t.start();
+  EXPECT_EQ(t.get("/v1/models?a=/v2").status, 200);
+  EXPECT_EQ(t.upstream("10.0.1.1").seen()[0].path, "/models?a=/v2");
+  EXPECT_EQ(t.upstream("10.0.1.1").seen()[0].header("x-envoy-original-path"), "/v1/models?a=/v2");
+  // What does not begin with a slash any more is not sent on.
+  EXPECT_EQ(t.get("/v1").status, 400);
+}
+
+TEST_P(Path, TheRouteSaysWhatAMissingClusterIsAnsweredWith) {
+  SimWorld world(27);
+  MeshWorld t(world, down(), up());
+  t.upstream("10.0.1.1").replies(200);
+  t.route().forward->clusters = {{.cluster = "gone"}};
+  t.start();
+  EXPECT_EQ(t.get().status, 503);
+  t.route().forward->no_cluster_status = 500;
+  t.publish();
+  const Answer answer = t.get();
+  EXPECT_EQ(answer.status, 500);
+  EXPECT_EQ(answer.header("x-glia-reason"), "no_cluster");
+}
+
 TEST_P(Path, TheWorkerMayEndRightAfterItsEndpointsLeft) {
   SimWorld world(25);
   for (const char* ip : {"10.0.1.1", "10.0.1.2"}) world.fabric().partition("10.0.0.1", ip);

@@ -6,9 +6,11 @@
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
 #include "proxy/flow/retry.h"
+#include "proxy/flow/shadow.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
+#include "proxy/mesh/rewrite.h"
 #include "proxy/mesh/weighted.h"
 
 namespace glia {
@@ -107,16 +109,15 @@ Result<void> rewrite(const ForwardAction& action, const Route& route, Exchange& 
     request.headers.set("x-envoy-original-host", request.authority);
     request.authority = exchange.arena()->copy(action.host_rewrite);
   }
-  if (action.prefix_rewrite.empty()) return {};
+  if (action.prefix_rewrite.empty() && !action.path_rewrite) return {};
   request.headers.set("x-envoy-original-path", request.path);
-  const std::size_t matched = route.match.path.kind == PathMatch::Kind::kExact
-                                  ? path_of(request).size()
-                                  : route.match.path.text.pattern().size();
-  request.path = exchange.arena()->copy(cat(action.prefix_rewrite, request.path.substr(matched)));
+  request.path = exchange.arena()->copy(rewritten_path(action, route.match.path, request));
   // "/a.." behind "/a" is no dot segment until the prefix is gone.
-  if (!has_dot_segment(path_of(request))) return {};
+  if (request.path.starts_with('/') && !has_dot_segment(path_of(request))) return {};
   return Error(ErrorKind::kInvalid, Fault::kDownstream,
-               cat("route ", route.name, " makes of the path one with a segment \".\" or \"..\""));
+               cat("route ", route.name,
+                   " makes of the path one that does not begin with / or has "
+                   "a segment \".\" or \"..\""));
 }
 
 Response direct(const DirectAction& action, Exchange& exchange) {
@@ -130,42 +131,12 @@ Response direct(const DirectAction& action, Exchange& exchange) {
   return response;
 }
 
-// The host without its port; the brackets of an IPv6 address keep their colons.
-std::string_view without_port(std::string_view authority) {
-  const std::size_t colon = authority.rfind(':');
-  const bool port = colon != authority.npos && authority.find(']', colon) == authority.npos;
-  return port ? authority.substr(0, colon) : authority;
-}
-
-// The host that a redirect names is used as it is written; the request's own loses the port that only
-// the old scheme takes for granted.
-std::string redirect_host(const RedirectAction& action, const Request& request) {
-  std::string_view host = action.host.empty() ? std::string_view(request.authority) : action.host;
-  const bool new_scheme = !action.scheme.empty() && action.scheme != request.scheme;
-  const bool usual = host.ends_with(usual_port(request.scheme));
-  if (action.host.empty() && new_scheme && usual) host = without_port(host);
-  return action.port ? cat(without_port(host), ":", *action.port) : std::string(host);
-}
-
-std::string redirect_path(const RedirectAction& action, const Route& route,
-                          const Request& request) {
-  const std::string_view path = path_of(request);
-  const std::string_view query = action.strip_query ? "" : request.path.substr(path.size());
-  // A query of its own wins, also over strip_query.
-  if (action.path.find('?') != action.path.npos) return action.path;
-  if (!action.path.empty()) return cat(action.path, query);
-  if (action.prefix.empty()) return cat(path, query);
-  return cat(action.prefix, path.substr(route.match.path.text.pattern().size()), query);
-}
-
 // As Envoy's RedirectAction.
 Response redirect(const RedirectAction& action, const Route& route, Exchange& exchange) {
   const Request& request = exchange.request();
-  const std::string_view scheme = action.scheme.empty() ? request.scheme : action.scheme;
   Response response(exchange.arena());
   response.status = action.status;
-  response.headers.add("location", cat(scheme, "://", redirect_host(action, request),
-                                       redirect_path(action, route, request)));
+  response.headers.add("location", redirect_location(action, route.match.path, request));
   exchange.sign(response, "redirect");
   return response;
 }
@@ -322,6 +293,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
     apply_additions(mutation, exchange.request().headers);
   }
   apply_additions(chosen->request_headers, exchange.request().headers);
+  if (!action.mirrors.empty()) exchange.site().shadows().begin(exchange.request(), action);
   Chances chances(exchange, action);
   Tried tried;
   for (;;) {

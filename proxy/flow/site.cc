@@ -2,8 +2,18 @@
 
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/shadow.h"
 
 namespace glia {
+
+Site::Site(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
+
+Site::~Site() = default;
+
+Shadows& Site::shadows() {
+  if (shadows_ == nullptr) shadows_ = std::make_unique<Shadows>(context_, clusters_);
+  return *shadows_;
+}
 
 Task<void> Site::serve(ServerStream& stream) {
   Exchange exchange(stream, *this);
@@ -117,6 +127,7 @@ void Site::collect(MetricsPage& page) const {
   page.histogram("envoy_http_downstream_rq_time", labels, stats_.time);
   page.counter("glia_http_downstream_rq_too_slow", labels, stats_.too_slow);
   if (state_->chain->http.model) collect_model(page, labels, stats_.model);
+  if (shadows_ != nullptr) shadows_->collect(page, labels);
   if (log_ != nullptr) log_->collect(page);
   for (const auto& filter : *state_->filters) filter->collect(page);
 }

@@ -20,6 +20,7 @@
 namespace glia {
 
 class Exchange;
+class Shadows;
 
 // Where finished requests are written; one a site.
 class RequestLog {
@@ -74,7 +75,8 @@ struct TcpStats {
 
 class Site final : public Service, public Reapable {
  public:
-  Site(MeshContext& context, ClusterMap& clusters) : context_(context), clusters_(clusters) {}
+  Site(MeshContext& context, ClusterMap& clusters);
+  ~Site() override;
   void update(std::shared_ptr<const SiteState> state) { state_ = std::move(state); }
   // Null: no access log. Exchanges in flight end in the newest.
   void log(std::unique_ptr<RequestLog> log) { log_ = std::move(log); }
@@ -94,6 +96,8 @@ class Site final : public Service, public Reapable {
   ClusterMap& clusters() { return clusters_; }
   SiteStats& stats() { return stats_; }
   TcpStats& tcp_stats() { return tcp_stats_; }
+  // Copies of requests on their way; made when the first is needed.
+  Shadows& shadows();
   // The exchanges in flight in a few words each, newest first (/exchanges).
   void describe_exchanges(std::vector<std::string>& out) const;
   void collect(MetricsPage& page) const;
@@ -114,6 +118,7 @@ class Site final : public Service, public Reapable {
   std::unique_ptr<Gate> gate_;
   SiteStats stats_;
   TcpStats tcp_stats_;
+  std::unique_ptr<Shadows> shadows_;
   Exchange* newest_ = nullptr;
   bool shedding_ = false;
 };

@@ -28,23 +28,43 @@ bool contains_no_case(std::string_view text, std::string_view lower) {
          lower.empty();
 }
 
+Result<std::shared_ptr<const RE2>> compile(const std::string& pattern) {
+  RE2::Options options(RE2::Quiet);
+  options.set_max_mem(kRegexMemory);
+  auto regex = std::make_shared<const RE2>(pattern, options);
+  if (regex->ok()) return std::shared_ptr<const RE2>(std::move(regex));
+  const std::size_t at = pattern.find(regex->error_arg());
+  return invalid(cat("regular expression \"", pattern, "\" is wrong at character ",
+                     at == pattern.npos ? 1 : at + 1, ": ", regex->error()));
+}
+
 }  // namespace
 
 Result<TextMatcher> TextMatcher::create(Kind kind, std::string pattern, bool ignore_case) {
   if (kind != Kind::kRegex) {
     return TextMatcher(kind, ignore_case ? to_lower(pattern) : std::move(pattern), ignore_case);
   }
-  RE2::Options options(RE2::Quiet);
-  options.set_max_mem(kRegexMemory);
-  auto regex = std::make_shared<const RE2>(pattern, options);
-  if (!regex->ok()) {
-    const std::size_t at = pattern.find(regex->error_arg());
-    return invalid(cat("regular expression \"", pattern, "\" is wrong at character ",
-                       at == pattern.npos ? 1 : at + 1, ": ", regex->error()));
-  }
+  TRY(auto regex, compile(pattern));
   TextMatcher matcher(kind, std::move(pattern), false);
   matcher.regex_ = std::move(regex);
   return matcher;
+}
+
+Result<TextRewrite> TextRewrite::create(std::string pattern, std::string substitution) {
+  TRY(auto regex, compile(pattern));
+  std::string wrong;
+  if (!regex->CheckRewriteString(substitution, &wrong)) {
+    return invalid(cat("substitution \"", substitution, "\" does not fit: ", wrong));
+  }
+  TextRewrite rewrite(std::move(pattern), std::move(substitution));
+  rewrite.regex_ = std::move(regex);
+  return rewrite;
+}
+
+std::string TextRewrite::apply(std::string_view text) const {
+  std::string out(text);
+  RE2::GlobalReplace(&out, *regex_, substitution_);
+  return out;
 }
 
 TextMatcher TextMatcher::exact(std::string text) {

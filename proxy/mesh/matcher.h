@@ -41,6 +41,23 @@ class TextMatcher {
   bool ignore_case_;
 };
 
+// envoy.type.matcher.v3.RegexMatchAndSubstitute: every match of a pattern gives way to a text, in
+// which \1 to \9 stand for what the groups matched and \0 for all of it.
+class TextRewrite {
+ public:
+  static Result<TextRewrite> create(std::string pattern, std::string substitution);
+
+  std::string apply(std::string_view text) const;
+  const std::string& pattern() const { return pattern_; }
+  const std::string& substitution() const { return substitution_; }
+
+ private:
+  TextRewrite(std::string pattern, std::string substitution)
+      : pattern_(std::move(pattern)), substitution_(std::move(substitution)) {}
+  std::string pattern_, substitution_;
+  std::shared_ptr<const re2::RE2> regex_;
+};
+
 // envoy.config.route.v3.HeaderMatcher. Several fields of one name are joined with ",". The
 // pseudo-fields :method, :path, :authority and :scheme can be named too.
 struct HeaderMatcher {

@@ -39,6 +39,20 @@ TEST(TextMatcher, ABrokenRegularExpressionNamesThePlace) {
             "range: z-a");
 }
 
+TEST(TextRewrite, ReplacesWhatMatches) {
+  EXPECT_EQ(TextRewrite::create("^/v[0-9]+(/.*)$", "/api\\1")->apply("/v12/x"), "/api/x");
+  EXPECT_EQ(TextRewrite::create("/.*", "/one")->apply("/full/path"), "/one");
+  EXPECT_EQ(TextRewrite::create("b", "c")->apply("/abba"), "/acca");
+  EXPECT_EQ(TextRewrite::create("x", "c")->apply("/abba"), "/abba");
+}
+
+TEST(TextRewrite, RefusesGroupsThatThePatternLacks) {
+  EXPECT_EQ(TextRewrite::create("/(a)", "\\2").error().message(),
+            "substitution \"\\2\" does not fit: Rewrite schema requests 2 matches, but the regexp "
+            "only has 1 parenthesized subexpressions.");
+  EXPECT_FALSE(TextRewrite::create("(", "x").ok());
+}
+
 TEST(CidrRange, HoldsTheAddressesOfItsPrefix) {
   const auto contains = [](std::string_view prefix, uint32_t bits, std::string_view ip) {
     return CidrRange::create(prefix, bits)->contains(*Address::ip(ip, 80));

@@ -108,6 +108,13 @@ struct RetryPolicy {
   Duration back_off = 25ms, back_off_most = 250ms;
 };
 
+// RouteAction.RequestMirrorPolicy: copies of requests go to another cluster (flow/shadow.h).
+struct Mirror {
+  std::string cluster;
+  uint32_t per_million = 1'000'000;  // The share of requests that are copied.
+  bool mark_host = true;             // The copy asks for "HOST-shadow", as Envoy's does.
+};
+
 // Envoy's RouteAction.
 struct ForwardAction {
   std::vector<WeightedCluster> clusters;  // At least one.
@@ -121,7 +128,10 @@ struct ForwardAction {
   Duration grpc_timeout_max = 0s;     // What a caller's grpc-timeout may ask for; 0: anything.
   Duration grpc_timeout_offset = 0s;  // Taken off it, so that we answer before the caller gives up.
   std::string prefix_rewrite;         // "" leaves the path.
-  std::string host_rewrite;           // "" leaves the authority.
+  std::optional<TextRewrite> path_rewrite;  // regex_rewrite, of the path without its query.
+  std::string host_rewrite;                 // "" leaves the authority.
+  std::vector<Mirror> mirrors;
+  int no_cluster_status = 503;  // Of the answer if the chosen cluster is not configured.
   ConnectAction connect = ConnectAction::kAsManager;
   std::optional<RetryPolicy> retry;
 };

@@ -16,6 +16,8 @@ namespace {
 
 using Filters = std::vector<FilterConfig>;
 
+constexpr std::size_t kMostMirrors = 16;  // of one route
+
 // What a route inherits from its virtual host and table.
 struct Inherited {
   std::vector<HeaderMutation> request_headers, response_headers;
@@ -118,6 +120,46 @@ void decode_weighted(const Reader& weighted, ForwardAction& forward) {
     weighted.fail("the weights add up to more than 4294967295");
 }
 
+// What Envoy calls a runtime fraction: there is no runtime here, so its default counts.
+uint32_t decode_share(const Reader& fraction) {
+  fraction.accept("runtime_key");
+  const Reader percent = fraction.message("default_value");
+  const std::string denominator = percent.choice("denominator");
+  const uint64_t of = denominator == "MILLION"        ? 1'000'000
+                      : denominator == "TEN_THOUSAND" ? 10'000
+                                                      : 100;
+  return static_cast<uint32_t>(percent.number("numerator", 0, of) * (1'000'000 / of));
+}
+
+void decode_mirrors(const Reader& action, ForwardAction& forward) {
+  action.each("request_mirror_policies", [&](const Reader& policy, std::size_t index) {
+    if (index == kMostMirrors) policy.fail(cat("a route has at most ", kMostMirrors, " mirrors"));
+    Mirror mirror{.cluster = policy.text("cluster")};
+    if (mirror.cluster.empty()) policy.fail("has no cluster");
+    if (policy.has("runtime_fraction")) {
+      mirror.per_million = decode_share(policy.message("runtime_fraction"));
+    }
+    mirror.mark_host = !policy.flag("disable_shadow_host_suffix_append");
+    if (index < kMostMirrors) forward.mirrors.push_back(std::move(mirror));
+  });
+}
+
+void decode_path_rewrite(const Reader& action, ForwardAction& forward) {
+  const Reader rewrite = action.message("regex_rewrite");
+  if (!rewrite.present()) return;
+  if (!forward.prefix_rewrite.empty()) rewrite.fail("cannot stand beside prefix_rewrite");
+  const Reader pattern = rewrite.message("pattern");
+  pattern.accept("google_re2");  // Deprecated, and what we use.
+  auto made = TextRewrite::create(pattern.text("regex"), rewrite.text("substitution"));
+  if (!made) return rewrite.fail(made.error().message());
+  forward.path_rewrite = *std::move(made);
+}
+
+int decode_no_cluster_status(const Reader& action) {
+  const std::string code = action.choice("cluster_not_found_response_code");
+  return code == "NOT_FOUND" ? 404 : code == "INTERNAL_SERVER_ERROR" ? 500 : 503;
+}
+
 // As in Envoy, a route that says how long its streams may be has no timeout unless it says that, too.
 void decode_max_duration(const Reader& action, ForwardAction& forward) {
   const Reader longest = action.message("max_stream_duration");
@@ -216,9 +258,12 @@ ForwardAction decode_forward(const Reader& action) {
   decode_max_duration(action, forward);
   forward.idle_timeout = action.duration("idle_timeout");
   forward.prefix_rewrite = decode_path_text(action, "prefix_rewrite");
+  decode_path_rewrite(action, forward);
   forward.host_rewrite = decode_authority(action, "host_rewrite_literal");
   forward.connect = decode_connect(action);
   forward.retry = decode_retry(action);
+  decode_mirrors(action, forward);
+  forward.no_cluster_status = decode_no_cluster_status(action);
   return forward;
 }
 
@@ -261,7 +306,12 @@ MinimumRate decode_minimum_rate(const Reader& config) {
 
 void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filters) {
   owner.each_in_map("typed_per_filter_config", [&](const std::string& filter, const Reader& any) {
-    const Reader config = any.content();
+    Reader config = any.content();
+    if (config.present() && config.type() == "envoy.config.route.v3.FilterConfig") {
+      config.only("disabled", false);
+      config.accept("is_optional");
+      config = config.message("config").content();
+    }
     if (!config.present()) return;
     if (auto settings = decode_filter_of_route(config, filter, filters)) {
       own.filters.insert_or_assign(filter, *std::move(settings));

@@ -196,6 +196,19 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
            "{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),
        "route.virtual_hosts[0].routes[0].route.prefix_rewrite: needs a match by prefix or path; a "
        "safe_regex has no prefix\n"},
+      {route("{match: {prefix: /}, route: {cluster: c, prefix_rewrite: /a, regex_rewrite: {pattern: "
+             "{regex: \"/(.*)\"}, substitution: \"\\\\1\"}}}"),
+       "route.virtual_hosts[0].routes[0].route.regex_rewrite: cannot stand beside prefix_rewrite\n"},
+      {route("{match: {prefix: /}, route: {cluster: c, regex_rewrite: {pattern: {regex: \"/a\"}, "
+             "substitution: \"\\\\1\"}}}"),
+       "route.virtual_hosts[0].routes[0].route.regex_rewrite: substitution \"\\1\" does not fit: "
+       "Rewrite schema requests 1 matches, but the regexp only has 0 parenthesized "
+       "subexpressions.\n"},
+      {route("{match: {prefix: /}, route: {cluster: c, request_mirror_policies: [{runtime_fraction: "
+             "{default_value: {numerator: 101}}}]}}"),
+       "route.virtual_hosts[0].routes[0].route.request_mirror_policies[0]: has no cluster\n"
+       "route.virtual_hosts[0].routes[0].route.request_mirror_policies[0].runtime_fraction."
+       "default_value.numerator: 101 is above 100\n"},
       {route("{match: {safe_regex: {regex: \"/long/.*\"}}, redirect: {prefix_rewrite: /}}"),
        "route.virtual_hosts[0].routes[0].redirect.prefix_rewrite: needs a match by prefix or path; "
        "a safe_regex has no prefix\n"},

@@ -150,6 +150,11 @@ void print_forward(Lines& out, int depth, const std::string& head, const Forward
   rest += unless("longest grpc-timeout", forward.grpc_timeout_max, 0s);
   rest += unless("grpc-timeout less", forward.grpc_timeout_offset, 0s);
   if (!forward.prefix_rewrite.empty()) rest += cat(" prefix becomes ", forward.prefix_rewrite);
+  if (forward.path_rewrite) {
+    rest += cat(" path \"", forward.path_rewrite->pattern(), "\" becomes \"",
+                forward.path_rewrite->substitution(), "\"");
+  }
+  rest += unless("without cluster", forward.no_cluster_status, 503);
   if (!forward.host_rewrite.empty()) rest += cat(" host becomes ", forward.host_rewrite);
   constexpr std::string_view kConnect[] = {"", " CONNECT refused", " CONNECT forwarded",
                                            " CONNECT ends here"};
@@ -167,6 +172,10 @@ void print_forward(Lines& out, int depth, const std::string& head, const Forward
     if (target.model_name) line(out, depth + 2, text_of(*target.model_name));
     print_mutation(out, depth + 2, "request", target.request_headers);
     print_mutation(out, depth + 2, "response", target.response_headers);
+  }
+  for (const Mirror& mirror : forward.mirrors) {
+    line(out, depth + 1, "mirror ", mirror.per_million, "/1000000 to cluster ", mirror.cluster,
+         mirror.mark_host ? "" : " host unchanged");
   }
 }
 

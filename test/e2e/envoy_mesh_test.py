@@ -4,50 +4,11 @@ control plane."""
 import json
 import unittest
 
-from bootstrap import cluster, socket_address, upstream_tls
-from harness import GLIA_PROXY, Program, Scene, envoy, eventually, fetch, tally
-from meshes import (ADMIN_PORT, PORT, ControlPlane, MeshFile, Sidecar, ask, client_status,
-                    free_network, is_ready, join_with_own_key, mesh, policy, service, settled, spiffe, split,
+from harness import GLIA_PROXY, Scene, envoy, eventually, fetch, tally
+from meshes import (ADMIN_PORT, PORT, BootstrapSidecar, ControlPlane, MeshFile, Sidecar, ask,
+                    client_status, free_network, mesh, policy, service, settled, spiffe, split,
                     workload)
 from origins import HttpOrigin
-
-
-class BootstrapSidecar(Program):
-    """Envoy, or glia-proxy, with the bootstrap that a mesh needs: the way to the control plane, its
-    certificate and the authorities; the rest comes over ADS."""
-
-    def __init__(self, directory, control, name, address, program, api_type="GRPC"):
-        self.address = address
-        identity, bundle = join_with_own_key(control.join_file(name), directory)
-        ads = {"resource_api_version": "V3", "ads": {}}
-        config = {
-            "node": {"id": f"default/{name}", "cluster": name},
-            "admin": {"address": socket_address((address, ADMIN_PORT))},
-            "dynamic_resources": {
-                "lds_config": ads, "cds_config": ads,
-                "ads_config": {"api_type": api_type, "transport_api_version": "V3", "grpc_services": [
-                    {"envoy_grpc": {"cluster_name": "control"}}]}},
-            "static_resources": {
-                "secrets": [
-                    {"name": "default", "tls_certificate": {
-                        "certificate_chain": {"filename": str(identity.certificate)},
-                        "private_key": {"filename": str(identity.key)}}},
-                    {"name": "ROOTCA", "validation_context": {
-                        "trusted_ca": {"filename": str(bundle.certificate)}}}],
-                "clusters": [cluster("control", control.port, http2=True, tls=upstream_tls(
-                    identity, bundle, [f"{bundle.spiffe_id}/glia-control"], ["h2"]))]}}
-        file = directory / f"bootstrap-{name}.yaml"
-        file.write_text(json.dumps(config))
-        super().__init__(f"{program.name}-{name}", [program, "-c", file, "--disable-hot-restart",
-                                                    "--concurrency", "1"], directory)
-        eventually(self._is_ready, f"the sidecar of {name} is ready")
-
-    def _is_ready(self):
-        self.check_alive()
-        return is_ready(self.address)
-
-    def dump(self):
-        return fetch(ADMIN_PORT, "/config_dump?include_eds", host=self.address).json
 
 
 class EnvoyInTheMesh(Scene):

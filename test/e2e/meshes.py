@@ -13,6 +13,7 @@ import tempfile
 import yaml
 
 import harness
+from bootstrap import cluster, socket_address, upstream_tls
 from certificates import Identity, make_request
 
 TRUST_DOMAIN = "e2e.mesh"
@@ -149,7 +150,7 @@ class ControlPlane(harness.Program):
                              capture_output=True, text=True, timeout=harness.WITHIN_S)
         if ran.returncode != 0:
             raise AssertionError(f"glia token: {ran.stderr}")
-        file = self.state / f"{workload}.join"
+        file = self.state / f"{workload.replace('/', '_')}.join"
         file.write_text(ran.stdout)
         return file
 
@@ -159,7 +160,7 @@ class Sidecar(harness.Program):
 
     def __init__(self, directory, control, workload, address):
         self.address = address
-        super().__init__(f"sidecar-{workload}", [
+        super().__init__(f"sidecar-{workload.replace('/', '_')}", [
             harness.GLIA_PROXY, "--join", control.join_file(workload), "--concurrency", "1"],
             directory)
         harness.eventually(self._is_ready, f"the sidecar of {workload} is ready")
@@ -167,6 +168,45 @@ class Sidecar(harness.Program):
     def _is_ready(self):
         self.check_alive()
         return is_ready(self.address)
+
+
+class BootstrapSidecar(harness.Program):
+    """Envoy, or glia-proxy, with the bootstrap that a mesh needs: the way to the control plane, its
+    certificate and the authorities; the rest comes over ADS."""
+
+    def __init__(self, directory, control, name, address, program):
+        self.address = address
+        identity, bundle = join_with_own_key(control.join_file(name), directory)
+        ads = {"resource_api_version": "V3", "ads": {}}
+        config = {
+            "node": {"id": name if "/" in name else f"default/{name}", "cluster": name},
+            "admin": {"address": socket_address((address, ADMIN_PORT))},
+            "dynamic_resources": {
+                "lds_config": ads, "cds_config": ads,
+                "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [
+                    {"envoy_grpc": {"cluster_name": "control"}}]}},
+            "static_resources": {
+                "secrets": [
+                    {"name": "default", "tls_certificate": {
+                        "certificate_chain": {"filename": str(identity.certificate)},
+                        "private_key": {"filename": str(identity.key)}}},
+                    {"name": "ROOTCA", "validation_context": {
+                        "trusted_ca": {"filename": str(bundle.certificate)}}}],
+                "clusters": [cluster("control", control.port, http2=True, tls=upstream_tls(
+                    identity, bundle, [f"{bundle.spiffe_id}/glia-control"], ["h2"]))]}}
+        plain = name.replace("/", "_")
+        file = directory / f"bootstrap-{plain}.yaml"
+        file.write_text(json.dumps(config))
+        super().__init__(f"{program.name}-{plain}", [program, "-c", file, "--disable-hot-restart",
+                                                    "--concurrency", "1"], directory)
+        harness.eventually(self._is_ready, f"the sidecar of {name} is ready")
+
+    def _is_ready(self):
+        self.check_alive()
+        return is_ready(self.address)
+
+    def dump(self):
+        return harness.fetch(ADMIN_PORT, "/config_dump?include_eds", host=self.address).json
 
 
 def is_ready(address):
@@ -187,7 +227,7 @@ def join_with_own_key(join_file, directory):
     Returns (identity, trust bundle file)."""
     import grpc
     facts = yaml.safe_load(join_file.read_text())
-    name = facts["workload"].partition("/")[2]
+    name = facts["workload"].replace("/", "_").removeprefix("default_")
     key, request = make_request(directory, name)
     messages = _messages("api/glia/v1/identity.proto")
     credentials = grpc.ssl_channel_credentials(facts["trustBundle"].encode())

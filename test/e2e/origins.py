@@ -1,5 +1,6 @@
 """Servers that stand behind a proxy in tests: they tell what they were asked, by whom."""
 
+import collections
 import contextlib
 import json
 import socket
@@ -69,8 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.origin.sent += len(piece)
 
     def _tell(self, received):
+        self.server.origin.seen.append((self.command, self.headers.get("host"), self.path))
         told = {"origin": self.server.origin.name, "method": self.command, "path": self.path,
-                "headers": {name.lower(): value for name, value in self.headers.items()},
+                "headers": {name.lower(): ",".join(self.headers.get_all(name))
+                            for name in self.headers},
                 "received": received, "peer": self._peer()}
         body = json.dumps(told).encode()
         self.send_response(200)
@@ -111,6 +114,7 @@ class HttpOrigin(contextlib.AbstractContextManager):
     def __init__(self, name="origin", tls=None, unix=None, port=0):
         self.name = name
         self.sent = 0
+        self.seen = collections.deque(maxlen=1000)  # (method, host, path) of what was answered.
         self.hanging = threading.Semaphore(0)  # Released for each request that hangs.
         self.let_go = threading.Event()
         family = socket.AF_UNIX if unix else socket.AF_INET

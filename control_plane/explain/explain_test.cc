@@ -1,0 +1,197 @@
+#include "control_plane/explain/explain.h"
+
+#include <gtest/gtest.h>
+
+#include "control_plane/explain/diff.h"
+#include "control_plane/explain/made_of.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+namespace {
+
+constexpr char kMesh[] =
+    R"({apiVersion: glia.dev/v1, kind: Mesh, metadata: {name: demo}, spec: {trustDomain: demo.mesh}}
+---
+apiVersion: glia.dev/v1
+kind: Workload
+metadata: {name: web}
+spec: {address: 127.0.1.1}
+---
+apiVersion: glia.dev/v1
+kind: Workload
+metadata: {name: model-1, labels: {app: model, version: v1}}
+spec: {identity: model, address: 127.0.1.2, ports: [{name: rest, port: 8080, appPort: 18080}]}
+---
+apiVersion: glia.dev/v1
+kind: Workload
+metadata: {name: model-2, labels: {app: model, version: v2}}
+spec: {identity: model, address: 127.0.1.3, ports: [{name: rest, port: 8080, appPort: 18081}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: model}, spec: {selector: {app: model}, ports: [{port: 80, targetPort: rest}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: model-v1}, spec: {selector: {app: model, version: v1}, ports: [{port: 80, targetPort: rest}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: model-v2}, spec: {selector: {app: model, version: v2}, ports: [{port: 80, targetPort: rest}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: model}
+spec:
+  parentRefs: [{name: model}]
+  rules:
+  - name: infer
+    matches: [{path: {value: /v2}, method: POST}]
+    timeouts: {request: 10s}
+    filters:
+    - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-route, value: split}]}}
+    - {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /api}}}
+    backendRefs: [{name: model-v1, port: 80, weight: 90}, {name: model-v2, port: 80, weight: 10}]
+  - matches: [{path: {value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /v2}}}]
+  - matches: [{headers: [{name: x-user, value: ann}]}]
+    backendRefs: [{name: model-v2, port: 80}]
+---
+apiVersion: glia.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: callers}
+spec:
+  selector: {version: v1}
+  rules: [{from: [{identities: [web]}], to: [{paths: [/api/*]}]}]
+---
+apiVersion: glia.dev/v1
+kind: TrafficPolicy
+metadata: {name: model}
+spec: {targetRef: {name: model}, timeouts: {idle: 1m}}
+)";
+
+ObjectSet objects(std::string yaml = kMesh) {
+  LoadReport report = parse({{"mesh.yaml", std::move(yaml)}});
+  EXPECT_EQ(report.errors(), "");
+  return std::move(report.objects);
+}
+
+std::string asked(const std::string& url, const std::string& method = "",
+                  std::vector<std::pair<std::string, std::string>> headers = {},
+                  const std::string& from = "web") {
+  Question question;
+  question.from = from;
+  question.headers = std::move(headers);
+  if (const auto read = question.read_url(url); !read) return read.error().message();
+  if (!method.empty()) question.method = method;
+  const auto explanation = explain(objects(), question);
+  return explanation ? explanation->text() : explanation.error().message();
+}
+
+TEST(Explain, SaysWhichRuleBackendsAndPolicyDecide) {
+  EXPECT_EQ(asked("http://model/v2/models/x/infer", "POST"),
+            R"(POST model/v2/models/x/infer from default/web
+  host      model.default:80
+  not       HTTPRoute/default/model/1: path is not /old or below it
+  route     HTTPRoute/default/model/infer
+            mesh.yaml:30 spec.rules[0] of HTTPRoute default/model (mesh.yaml:26)
+  because   path /v2 or below it, method POST
+  policy    TrafficPolicy default/model (mesh.yaml:51)
+  does      request header x-route is set to split
+  does      timeout 10s
+  does      idle timeout 60s
+  does      path becomes /api/models/x/infer
+  90 %      outbound:80:model-v1.default, Service default/model-v1 (mesh.yaml:20)
+              127.0.1.2:8080 default/model-1: allowed by AuthorizationPolicy default/callers (mesh.yaml:44)
+  10 %      outbound:80:model-v2.default, Service default/model-v2 (mesh.yaml:22)
+              127.0.1.3:8080 default/model-2: no AuthorizationPolicy selects it, and spec.defaultAuthorization of the Mesh is Allow
+)");
+}
+
+TEST(Explain, SaysWhyNoRuleTakesARequest) {
+  const std::string text = asked("model/v2");
+  EXPECT_NE(text.find("not       HTTPRoute/default/model/infer: method is not POST\n"), text.npos)
+      << text;
+  EXPECT_NE(text.find("not       HTTPRoute/default/model/2: header x-user is not ann\n"), text.npos)
+      << text;
+  EXPECT_NE(text.find("answers   404: no rule of the routes of Service default/model port 80"),
+            text.npos)
+      << text;
+}
+
+TEST(Explain, SaysWhoIsRefusedByWhichPolicy) {
+  const std::string text = asked("http://model-v1/x", "", {}, "model-2");
+  EXPECT_NE(text.find("127.0.1.2:8080 default/model-1: REFUSED with 403: "), text.npos) << text;
+  EXPECT_NE(text.find("default/callers"), text.npos) << text;
+}
+
+TEST(Explain, KnowsRedirectsHeadersAndUnknownHosts) {
+  EXPECT_NE(asked("http://model/old/x?a=b").find("answers   302 to http://model/v2/x?a=b"),
+            std::string::npos);
+  EXPECT_NE(asked("http://model/", "", {{"x-user", "ann"}})
+                .find("100 %     outbound:80:model-v2.default"),
+            std::string::npos);
+  EXPECT_NE(asked("http://modle/").find("answers   404: no Service has this host name"),
+            std::string::npos);
+}
+
+TEST(Explain, SaysWhatIsWrongWithTheQuestion) {
+  EXPECT_EQ(asked("ftp://model/"), "\"ftp\" is not http, https or grpc");
+  EXPECT_EQ(asked("http:///x"), "the URL names no host; write http://SERVICE/PATH");
+  EXPECT_EQ(asked("http://model/", "", {}, "wbe"), "there is no Workload wbe; did you mean web?");
+  EXPECT_NE(asked("http://model/a/../b").find("the sidecar answers 400"), std::string::npos);
+}
+
+TEST(MadeOf, NamesTheObjectsOfEachResource) {
+  const ObjectSet set = objects();
+  std::string text;
+  for (const MadeOf& made : made_of(set, *set.workload("model-1"))) {
+    text += cat(made.resource, ":");
+    for (const std::string& object : made.objects) text += cat(" ", object, ";");
+    text += "\n";
+  }
+  EXPECT_NE(text.find("listener inbound:rest: Workload default/model-1 (mesh.yaml:10); "
+                      "AuthorizationPolicy default/callers (mesh.yaml:44); Mesh default/demo "
+                      "(mesh.yaml:1);\n"),
+            text.npos)
+      << text;
+  EXPECT_NE(
+      text.find("host model.default:80: Service default/model (mesh.yaml:18); HTTPRoute "
+                "default/model (mesh.yaml:26); TrafficPolicy default/model (mesh.yaml:51);\n"),
+      text.npos)
+      << text;
+  EXPECT_NE(text.find("cluster outbound:80:model-v1.default: Service default/model-v1 "
+                      "(mesh.yaml:20); Workload default/model-1 (mesh.yaml:10);\n"),
+            text.npos)
+      << text;
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+TEST(Diff, AWeightIsSentToEverySidecarAndNothingElseIs) {
+  const MeshDiff changes = diff(objects(), objects(replaced(kMesh, "weight: 90", "weight: 80")));
+  EXPECT_EQ(changes.text(), R"(default/model-1, default/model-2, default/web
+  ~ host model.default:80 of routes outbound
+      -           value: 90
+      +           value: 80
+0 sidecars are sent nothing
+)");
+}
+
+TEST(Diff, APolicyIsSentToThoseThatItSelects) {
+  const MeshDiff changes =
+      diff(objects(), objects(replaced(kMesh, "identities: [web]", "identities: [other]")));
+  ASSERT_EQ(changes.changes.size(), 1u);
+  EXPECT_EQ(changes.changes[0].workloads, std::vector<std::string>{"default/model-1"});
+  EXPECT_EQ(changes.changes[0].changes[0].what, "listener inbound:rest");
+  EXPECT_EQ(changes.unchanged, 2u);
+}
+
+TEST(Diff, SaysWhoComesAndGoesAndWhenNothingChanges) {
+  EXPECT_TRUE(diff(objects(), objects()).empty());
+  const std::string more = cat(kMesh, R"(---
+{apiVersion: glia.dev/v1, kind: Workload, metadata: {name: new}, spec: {address: 127.0.1.9}}
+)");
+  EXPECT_EQ(diff(objects(), objects(more)).text(),
+            "new sidecars may join: default/new\n3 sidecars are sent nothing\n");
+  EXPECT_EQ(diff(objects(more), objects()).left, std::vector<std::string>{"default/new"});
+}
+
+}  // namespace
+}  // namespace glia

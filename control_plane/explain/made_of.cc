@@ -1,0 +1,87 @@
+#include "control_plane/explain/made_of.h"
+
+#include <algorithm>
+
+#include "control_plane/explain/sidecar_view.h"
+#include "control_plane/translate/outbound.h"
+#include "proxy/base/text.h"
+
+namespace glia {
+
+namespace {
+
+void add_policy(const ObjectSet& objects, const MeshService& service, uint16_t port, MadeOf& made) {
+  const TrafficPolicy* policy = objects.traffic_policy(service, port);
+  if (policy != nullptr) made.objects.push_back(origin(*policy));
+}
+
+// Those that callers of namespace `ns` meet; as translate() chooses them.
+template <class Route>
+void add_routes(const std::vector<Route>& routes, const std::vector<std::size_t>& places,
+                const MeshService& service, uint16_t port, const std::string& ns, MadeOf& made) {
+  for (const std::size_t place : places) {
+    const Route& route = routes[place];
+    const bool here = std::ranges::any_of(route.spec.parent_refs, [&](const RouteParent& p) {
+      return p.ns == service.metadata.ns && p.name == service.metadata.name &&
+             (!p.port || *p.port == port);
+    });
+    if (here && route.metadata.ns == ns) made.objects.push_back(origin(route));
+  }
+}
+
+MadeOf inbound(const ObjectSet& objects, const Workload& workload, const Workload::Port& port) {
+  MadeOf made{cat("listener inbound:", port.name), {origin(workload)}};
+  for (const std::size_t place : workload.policies) {
+    made.objects.push_back(origin(objects.policies[place]));
+  }
+  made.objects.push_back(origin(objects.mesh));
+  return made;
+}
+
+MadeOf host(const ObjectSet& objects, const MeshService& service, uint16_t port,
+            const std::string& ns) {
+  MadeOf made{cat("host ", service.metadata.name, ".", service.metadata.ns, ":", port),
+              {origin(service)}};
+  const auto add = [&](const std::string& of) {
+    add_routes(objects.http_routes, service.http_routes, service, port, of, made);
+    add_routes(objects.grpc_routes, service.grpc_routes, service, port, of, made);
+  };
+  add(ns);
+  if (made.objects.size() == 1 && ns != service.metadata.ns) add(service.metadata.ns);
+  add_policy(objects, service, port, made);
+  return made;
+}
+
+MadeOf cluster(const ObjectSet& objects, const MeshService& service,
+               const MeshService::Port& port) {
+  MadeOf made{cat("cluster ", outbound_cluster(service, port.port)), {origin(service)}};
+  for (const std::size_t member : service.members) {
+    const Workload& workload = objects.workloads[member];
+    if (MeshService::target(port, workload)) made.objects.push_back(origin(workload));
+  }
+  for (const std::size_t place : service.slices) {
+    made.objects.push_back(origin(objects.slices[place]));
+  }
+  add_policy(objects, service, port.port, made);
+  return made;
+}
+
+}  // namespace
+
+std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) {
+  std::vector<MadeOf> all;
+  for (const Workload::Port& port : workload.spec.ports) {
+    all.push_back(inbound(objects, workload, port));
+    all.push_back({cat("cluster inbound:", port.name), {origin(workload)}});
+  }
+  all.push_back({"listener outbound", {origin(workload), origin(objects.mesh)}});
+  for (const MeshService& service : objects.services) {
+    for (const MeshService::Port& port : service.spec.ports) {
+      all.push_back(host(objects, service, port.port, workload.metadata.ns));
+      all.push_back(cluster(objects, service, port));
+    }
+  }
+  return all;
+}
+
+}  // namespace glia

@@ -1,0 +1,252 @@
+#include "proxy/flow/shadow.h"
+
+#include <algorithm>
+#include <deque>
+#include <string>
+
+#include "proxy/base/pool.h"
+#include "proxy/base/text.h"
+#include "proxy/flow/deadline.h"
+#include "proxy/flow/kept_body.h"
+
+namespace glia {
+namespace {
+
+// "host-shadow:80"; an IP address in brackets stays.
+std::string marked(std::string_view authority) {
+  if (authority.starts_with('[')) return std::string(authority);
+  const std::size_t colon = std::min(authority.find(':'), authority.size());
+  return cat(authority.substr(0, colon), "-shadow", authority.substr(colon));
+}
+
+// A body in pieces of a byte takes more room than its bytes.
+std::size_t cost_of(const Slice& piece) { return std::max(piece.size(), KeptBody::kLeastCost); }
+
+// Nothing in it belongs to the original, which may end first.
+Request copy_of(const Request& from, bool mark_host) {
+  const ArenaRef arena = ArenaRef::create();
+  Request copy(arena);
+  copy.method = arena->copy(from.method);
+  copy.scheme = arena->copy(from.scheme);
+  copy.authority = arena->copy(mark_host ? marked(from.authority) : std::string(from.authority));
+  copy.path = arena->copy(from.path);
+  copy.trailers_accepted = from.trailers_accepted;
+  for (const Field& field : from.headers.fields()) {
+    copy.headers.add_kept(arena->copy(field.name), arena->copy(field.value), field.unique);
+  }
+  return copy;
+}
+
+}  // namespace
+
+// The body of a copy: what its original gave and the copy has not sent yet.
+class Shadows::Copy final : public Body {
+ public:
+  Copy(Shadows& shadows, ArenaRef arena, std::optional<uint64_t> length)
+      : shadows_(shadows), trailers_(std::move(arena)), length_(length) {}
+  ~Copy() override;
+  void source(Tee* source) { source_ = source; }
+
+  // The original's body gave this.
+  void see(const Piece& piece, const Body& from);
+  // No more will come.
+  void cut_off(std::string why);
+
+  Piece poll() override;
+  void wait(Waiter& waiter) override { slot_.put(waiter); }
+  const Headers* trailers() const override { return trailers_.empty() ? nullptr : &trailers_; }
+  std::optional<uint64_t> length() const override { return length_; }
+  Error error() const override { return Error(ErrorKind::kReset, Fault::kDownstream, why_); }
+
+ private:
+  void keep(const Slice& data);
+
+  Shadows& shadows_;
+  Tee* source_ = nullptr;  // Null once it has ended.
+  std::deque<Slice> pieces_;
+  std::size_t behind_ = 0;  // What pieces_ cost.
+  Headers trailers_;
+  std::optional<uint64_t> length_;
+  std::string why_;  // Not empty: it was cut off.
+  WaitSlot slot_;
+  bool complete_ = false;
+};
+
+// The original's body, which shows a copy what it gives.
+class Shadows::Tee final : public Body {
+ public:
+  Tee(std::unique_ptr<Body> from, Copy& to) : from_(std::move(from)), to_(&to) { to.source(this); }
+  static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
+  static void operator delete(void* at, std::size_t bytes) { pool_free(at, bytes); }
+  ~Tee() override {
+    if (to_ != nullptr) to_->cut_off("the request that was copied broke off");
+  }
+  void forget_copy() { to_ = nullptr; }
+
+  Piece poll() override {
+    Piece piece = from_->poll();
+    if (to_ != nullptr && piece.state != State::kPending) to_->see(piece, *from_);
+    return piece;
+  }
+  void wait(Waiter& waiter) override { from_->wait(waiter); }
+  const Headers* trailers() const override { return from_->trailers(); }
+  std::optional<uint64_t> length() const override { return from_->length(); }
+  Error error() const override { return from_->error(); }
+
+ private:
+  std::unique_ptr<Body> from_;
+  Copy* to_;
+};
+
+Shadows::Copy::~Copy() {
+  if (source_ != nullptr) source_->forget_copy();
+}
+
+void Shadows::Copy::cut_off(std::string why) {
+  if (source_ != nullptr) std::exchange(source_, nullptr)->forget_copy();
+  why_ = std::move(why);
+  pieces_.clear();
+  slot_.wake(shadows_.context_.loop.ready());
+}
+
+void Shadows::Copy::see(const Piece& piece, const Body& from) {
+  if (piece.state == State::kError) return cut_off("the request that was copied broke off");
+  if (piece.state == State::kData) return keep(piece.data);
+  if (from.trailers() != nullptr) {
+    for (const Field& field : from.trailers()->fields()) trailers_.add(field.name, field.value);
+  }
+  complete_ = true;
+  std::exchange(source_, nullptr)->forget_copy();
+  slot_.wake(shadows_.context_.loop.ready());
+}
+
+void Shadows::Copy::keep(const Slice& data) {
+  const std::size_t cost = cost_of(data);
+  if (behind_ + cost > kMostBehind) {
+    ++shadows_.overflow_;
+    return cut_off("the copy fell too far behind its original");
+  }
+  // A small piece of a large block would keep all of that alive.
+  constexpr std::size_t kWorthSharing = 4;
+  const bool share = data.bytes_kept() <= kWorthSharing * data.size();
+  pieces_.push_back(share ? data : Slice::copy(data.view()));
+  behind_ += cost;
+  slot_.wake(shadows_.context_.loop.ready());
+}
+
+Body::Piece Shadows::Copy::poll() {
+  if (!why_.empty()) return {State::kError, {}};
+  if (pieces_.empty()) return {complete_ ? State::kEnd : State::kPending, {}};
+  Piece piece{State::kData, std::move(pieces_.front())};
+  pieces_.pop_front();
+  behind_ -= cost_of(piece.data);
+  return piece;
+}
+
+// One copy on its way, and its answer until that has ended.
+class Shadows::Shadow final : public Reapable {
+ public:
+  Shadow(Shadows& shadows, Request request, std::string cluster)
+      : shadows_(shadows),
+        alarm_(shadows.context_.loop),
+        request_(std::move(request)),
+        cluster_(std::move(cluster)) {}
+  Request& request() { return request_; }
+
+  void begin(Duration longest) {
+    alarm_.start(longest);
+    task_ = run();
+    task_.start();
+  }
+
+ private:
+  class Limit final : public Alarm {
+   public:
+    using Alarm::Alarm;
+    using Alarm::start;
+
+   private:
+    void fire() override { ring(); }
+  };
+
+  Task<void> run() {
+    // Whether it was answered, which nobody asks but the counters.
+    const std::optional<bool> answered = co_await until(alarm_, send());
+    if (!answered.value_or(false)) ++shadows_.failed_;
+    shadows_.ended(*this);
+  }
+
+  Task<bool> send() {
+    Cluster* cluster = shadows_.clusters_.find(cluster_);
+    if (cluster == nullptr) co_return false;
+    Tried tried;
+    Result<Lease> lease = co_await cluster->lease(tried);
+    if (!lease) co_return false;
+    const TimePoint began = shadows_.context_.loop.now();
+    const std::unique_ptr<Call> call = lease->connection().start(request_);
+    const Result<Response> response = co_await head_of(*call);
+    if (!response) co_return false;
+    Body::State state = Body::State::kData;
+    while (state != Body::State::kEnd && state != Body::State::kError) {
+      state = (co_await next(*call)).state;
+    }
+    ClusterStats& stats = lease->endpoint().cluster().stats();
+    ++stats.by_class[response->status / 100];
+    stats.time.record(shadows_.context_.loop.now() - began);
+    co_return state == Body::State::kEnd;
+  }
+
+  Shadows& shadows_;
+  Limit alarm_;
+  Request request_;
+  std::string cluster_;
+  Task<void> task_;  // Ends before what it uses.
+};
+
+Shadows::Shadows(MeshContext& context, ClusterMap& clusters)
+    : context_(context), clusters_(clusters) {}
+
+Shadows::~Shadows() = default;
+
+void Shadows::begin(Request& request, const ForwardAction& action) {
+  // What follows an upgrade is a conversation, of which a copy would hear one side.
+  if (!request.upgrade.empty()) return;
+  const Duration longest = action.timeout > 0s ? std::min(action.timeout, kLongest) : kLongest;
+  for (const Mirror& mirror : action.mirrors) {
+    constexpr uint32_t kAll = 1'000'000;
+    if (mirror.per_million < kAll && context_.random.below(kAll) >= mirror.per_million) continue;
+    begin_one(request, mirror, longest);
+  }
+}
+
+void Shadows::begin_one(Request& request, const Mirror& mirror, Duration longest) {
+  if (running_.size() >= kMost) {
+    ++overflow_;
+    return;
+  }
+  ++begun_;
+  Request copy = copy_of(request, mirror.mark_host);
+  if (request.body != nullptr) {
+    auto body = std::make_unique<Copy>(*this, copy.headers.arena_ref(), request.body->length());
+    request.body = std::make_unique<Tee>(std::move(request.body), *body);
+    copy.body = std::move(body);
+  }
+  running_.push_back(std::make_unique<Shadow>(*this, std::move(copy), mirror.cluster));
+  running_.back()->begin(longest);
+}
+
+void Shadows::ended(Shadow& shadow) {
+  const auto place = std::ranges::find(running_, &shadow, &std::unique_ptr<Shadow>::get);
+  // It is on the stack.
+  context_.loop.reap(std::move(*place));
+  running_.erase(place);
+}
+
+void Shadows::collect(MetricsPage& page, const Labels& labels) const {
+  page.counter("glia_http_shadow_rq_total", labels, begun_);
+  page.counter("glia_http_shadow_rq_failed", labels, failed_);
+  page.counter("glia_http_shadow_rq_overflow", labels, overflow_);
+  page.gauge("glia_http_shadow_rq_active", labels, static_cast<int64_t>(running_.size()));
+}
+
+}  // namespace glia
