@@ -3,6 +3,7 @@
 #include <set>
 
 #include "control_plane/translate/pack.h"
+#include "control_plane/translate/serving.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "proxy/base/text.h"
 
@@ -49,6 +50,7 @@ Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
   eds->set_resource_api_version(core::ApiVersion::V3);
   cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
   cluster.set_lb_policy(Cluster::LEAST_REQUEST);
+  choose_by_load(objects, service, cluster);
   set_upstream_http(cluster, UpstreamHttp::kHttp2);
   if (security == HopSecurity::kClearText) return cluster;
 

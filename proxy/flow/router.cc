@@ -6,6 +6,8 @@
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
 #include "proxy/flow/kept_body.h"
+#include "proxy/flow/load_stream.h"
+#include "proxy/flow/load_talk.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
 #include "proxy/mesh/cluster.h"
@@ -63,30 +65,41 @@ class UpstreamBody final : public Body {
     ++cluster.stats().by_class[status_ / 100];
     ++(status_ < 500 ? lease_.endpoint().stats().requests_ok
                      : lease_.endpoint().stats().requests_failed);
+    // What a client did wrong (4xx) never counts against a server.
+    if (status_ >= 500) lease_.endpoint().load().failed(exchange_.loop().now());
   }
 
   Piece poll() override {
     Piece piece = call_->poll();
     exchange_.response_polled(piece.state);
     if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
-    if (piece.state == State::kEnd && call_->trailers() != nullptr) {
-      if (const auto status = call_->trailers()->get("grpc-status")) {
-        exchange_.upstream().grpc_status = *status;
-      }
-    }
+    if (piece.state == State::kEnd && !std::exchange(ended_, true)) on_end();
     return piece;
   }
   void wait(Waiter& waiter) override { call_->wait(waiter); }
-  const Headers* trailers() const override { return call_->trailers(); }
+  const Headers* trailers() const override { return trailers_ ? &*trailers_ : call_->trailers(); }
   std::optional<uint64_t> length() const override { return call_->length(); }
   Error error() const override { return call_->error(); }
 
  private:
+  void on_end() {
+    const Headers* const trailers = call_->trailers();
+    if (trailers != nullptr) {
+      if (const auto status = trailers->get("grpc-status")) {
+        exchange_.upstream().grpc_status = *status;
+      }
+      hear_load(exchange_, lease_, *trailers);
+    }
+    trailers_ = trailers_with_load(exchange_, lease_, trailers);
+  }
+
   Exchange& exchange_;
   Lease lease_;  // Ends after the call.
   std::unique_ptr<Call> call_;
   TimePoint began_;
   int status_;
+  bool ended_ = false;
+  std::optional<Headers> trailers_;  // Instead of the call's own.
 };
 
 void report_endpoint(Exchange& exchange, const Lease& lease) {
@@ -170,7 +183,8 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
   ++exchange.upstream().attempts;
   exchange.upstream().reset_code.reset();
   const TimePoint began = exchange.loop().now();
-  Result<Lease> lease = co_await cluster.lease(tried, &exchange.connection());
+  Result<Lease> lease =
+      co_await cluster.lease(tried, &exchange.connection(), hints_of(exchange, cluster.config()));
   if (!lease) {
     if (!tried.failed.empty()) exchange.upstream().address = tried.failed.back();
     co_return std::move(lease).error();
@@ -194,6 +208,10 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
     if (response.error().kind() == ErrorKind::kClosed) ++tried.turned_away;
     if (tried.turned_away >= Router::kMovesBehindOthers) tried.needs_fresh = true;
     ++lease->endpoint().stats().requests_failed;
+    // An orderly end of a connection is no failure.
+    if (response.error().kind() != ErrorKind::kClosed) {
+      lease->endpoint().load().failed(exchange.loop().now());
+    }
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
     co_return response;
   }
@@ -201,6 +219,7 @@ Task<Reply> attempt(Exchange& exchange, Cluster& cluster, Tried& tried) {
   // A gRPC answer without a message has its status in the head ("trailers-only").
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
+  talk_load(exchange, *lease, tried.load, *response);
   response->body =
       std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease), began, status);
   co_return response;
@@ -251,6 +270,9 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
       co_return Error(ErrorKind::kNoCluster, Fault::kSelf,
                       cat("route ", exchange.route()->name, " names cluster ", chosen.cluster,
                           ", which is not configured"));
+    }
+    if (asks_for_load(exchange, cluster->config())) {
+      co_return co_await answer_with_load(exchange, cluster->config().server_load);
     }
     if (exchange.upstream().attempts > 0) ++cluster->stats().retries;
     Reply reply = co_await attempt(exchange, *cluster, tried);
