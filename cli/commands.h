@@ -48,6 +48,10 @@ int schema_command(const std::string& kind);
 int routes_command(const std::vector<std::string>& paths, const std::string& service,
                    Output output);
 
+// What sidecars (or that of one workload) believe of the load of a service's endpoints.
+int endpoints_command(const std::string& state_directory, const std::string& service,
+                      const std::string& from, Output output);
+
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,
                   int lifetime_seconds);

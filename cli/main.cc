@@ -20,7 +20,7 @@ struct Arguments {
   std::string state = default_state();
   std::string output = "text";
   std::vector<std::string> paths;
-  std::string service, workload;
+  std::string service, workload, from;
   int lifetime_seconds = 3600;
   std::string before, after, kind;
   RunOptions run;
@@ -65,6 +65,20 @@ void add_questions(CLI::App& config, Arguments& arguments, int& code) {
   CLI::App* schema = config.add_subcommand("schema", "JSON schema of mesh objects, for editors");
   schema->add_option("kind", arguments.kind, "Only this kind [all]");
   schema->callback([&] { code = schema_command(arguments.kind); });
+}
+
+void add_endpoints(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* endpoints =
+      app.add_subcommand("endpoints", "What is believed of the load of a service's endpoints");
+  endpoints->add_option("service", arguments.service, "NAME or NAME.NAMESPACE")->required();
+  endpoints->add_option("--from", arguments.from,
+                        "Only what the sidecar of this workload believes [all are asked]");
+  add_state(*endpoints, arguments);
+  add_output(*endpoints, arguments);
+  endpoints->callback([&] {
+    code =
+        endpoints_command(arguments.state, arguments.service, arguments.from, arguments.format());
+  });
 }
 
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
@@ -115,6 +129,8 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   token->callback([&] {
     code = token_command(arguments.state, arguments.workload, arguments.lifetime_seconds);
   });
+
+  add_endpoints(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");
   add_output(*version, arguments);

@@ -43,6 +43,10 @@ Kind reference_grant_kind();
 Kind traffic_policy_kind();
 Kind authorization_policy_kind();
 
+// Workload.spec.modelServer, and what it needs of the rest of the spec.
+Type<Workload::ModelServer> model_server();
+void check_model_server(Workload::Spec& spec, Reader& reader);
+
 // Leaves that several kinds use.
 Type<std::string> label_name(std::string what);
 Type<std::string> header_name();

@@ -58,6 +58,7 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
     reader.error_in("admin.port", spec.at,
                     cat("is ", spec.admin.port, ", which is the port of the outbound listener"));
   }
+  check_model_server(spec, reader);
   if (!spec.ready) return;
   if (spec.ready->port.empty() && !spec.ports.empty()) spec.ready->port = spec.ports[0].name;
   for (const Workload::Port& port : spec.ports) {
@@ -219,6 +220,9 @@ Kind workload_kind() {
                 "What the application offers to the mesh.", "none: it only calls others")
       .optional("appAddress", &Spec::app_address, text("an IP address", "", check_ip),
                 "Where the application listens.", "127.0.0.1")
+      .optional("modelServer", &Spec::model_server, model_server(),
+                "The application serves a model. Its sidecar tells callers how busy it is, and they "
+                "choose among the workloads of a Service by that: see choosing-an-endpoint.md.")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
       .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
       .optional(

@@ -59,6 +59,15 @@ struct Mesh {
   Spec spec;
 };
 
+// The application of a Workload answers for a model and shows how busy it is.
+struct WorkloadModelServer {
+  std::string engine;         // "vllm", ...: a word of kEngines (model_server.cc).
+  uint16_t metrics_port = 0;  // Of appAddress. Filled in if it was not given.
+  std::string metrics_path;   // "": the engine's own.
+  Duration interval = std::chrono::milliseconds(500);
+  Place at;
+};
+
 // glia.dev/v1. One running instance and its sidecar.
 struct Workload {
   static constexpr const char* kKind = "Workload";
@@ -81,11 +90,13 @@ struct Workload {
     std::string port;  // Name of one of `ports`; filled in with the first if it was not given.
     Place at;
   };
+  using ModelServer = WorkloadModelServer;
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
     std::vector<Port> ports;
     std::string app_address = "127.0.0.1";
+    std::optional<ModelServer> model_server;
     Outbound outbound;
     Admin admin;
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "control_plane/translate/pack.h"
+#include "control_plane/translate/serving.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "proxy/base/text.h"
 
@@ -128,7 +129,9 @@ Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
   auto* eds = cluster.mutable_eds_cluster_config()->mutable_eds_config();
   eds->mutable_ads();
   eds->set_resource_api_version(core::ApiVersion::V3);
-  const uint32_t requests = set_traffic(objects.traffic_policy(service, port.port), cluster);
+  const TrafficPolicy* traffic = objects.traffic_policy(service, port.port);
+  const uint32_t requests = set_traffic(traffic, cluster);
+  if (traffic == nullptr || !traffic->spec.balancing) choose_by_load(objects, service, cluster);
   const bool in_mesh = is_in_mesh(objects, service, port);
   set_upstream_http(cluster, in_mesh ? UpstreamHttp::kHttp2 : spoken_outside(port), requests);
   if (security == HopSecurity::kMutualTls && in_mesh) {

@@ -9,6 +9,7 @@
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/rbac.h"
 #include "control_plane/translate/routes.h"
+#include "control_plane/translate/serving.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "proxy/base/text.h"
@@ -98,6 +99,7 @@ Listener outbound_listener(const ObjectSet& objects, const Workload& workload) {
   manager.mutable_rds()->set_route_config_name(kOutboundName);
   manager.mutable_rds()->mutable_config_source()->mutable_ads();
   manager.mutable_rds()->mutable_config_source()->set_resource_api_version(core::ApiVersion::V3);
+  read_model_requests(objects, manager);
   add_router(manager);
   add_access_log(objects.mesh, manager);
 
@@ -125,6 +127,7 @@ Cluster inbound_cluster(const Workload& workload, const Workload::Port& port) {
       lb_endpoint(workload.spec.app_address, port.app_port);
   set_upstream_http(cluster, port.protocol == Workload::Protocol::kHttp ? UpstreamHttp::kHttp1
                                                                         : UpstreamHttp::kHttp2);
+  tell_model_server(workload, cluster);
   return cluster;
 }
 

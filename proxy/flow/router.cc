@@ -5,6 +5,8 @@
 #include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/load_stream.h"
+#include "proxy/flow/load_talk.h"
 #include "proxy/flow/retry.h"
 #include "proxy/flow/shadow.h"
 #include "proxy/http/canonical.h"
@@ -65,17 +67,15 @@ class UpstreamBody final : public Body {
     ++cluster.stats().by_class[status_ / 100];
     ++(status_ < 500 ? lease_.endpoint().stats().requests_ok
                      : lease_.endpoint().stats().requests_failed);
+    // What a client did wrong (4xx) never counts against a server.
+    if (status_ >= 500) lease_.endpoint().load().failed(exchange_.loop().now());
   }
 
   Piece poll() override {
     Piece piece = call_->poll();
     exchange_.response_polled(piece.state);
     if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
-    if (piece.state == State::kEnd && call_->trailers() != nullptr) {
-      if (const auto status = call_->trailers()->get("grpc-status")) {
-        exchange_.upstream().grpc_status = *status;
-      }
-    }
+    if (piece.state == State::kEnd && !std::exchange(ended_, true)) on_end();
     return piece;
   }
   std::optional<KernelPipe> poll_pipe() override {
@@ -84,16 +84,29 @@ class UpstreamBody final : public Body {
     return pipe;
   }
   void wait(Waiter& waiter) override { call_->wait(waiter); }
-  const Headers* trailers() const override { return call_->trailers(); }
+  const Headers* trailers() const override { return trailers_ ? &*trailers_ : call_->trailers(); }
   std::optional<uint64_t> length() const override { return call_->length(); }
   Error error() const override { return call_->error(); }
 
  private:
+  void on_end() {
+    const Headers* const trailers = call_->trailers();
+    if (trailers != nullptr) {
+      if (const auto status = trailers->get("grpc-status")) {
+        exchange_.upstream().grpc_status = *status;
+      }
+      hear_load(exchange_, lease_, *trailers);
+    }
+    trailers_ = trailers_with_load(exchange_, lease_, trailers);
+  }
+
   Exchange& exchange_;
   Lease lease_;  // Ends after the call.
   std::unique_ptr<Call> call_;
   TimePoint began_;
   int status_;
+  bool ended_ = false;
+  std::optional<Headers> trailers_;  // Instead of the call's own.
 };
 
 void report_endpoint(Exchange& exchange, const Lease& lease) {
@@ -219,6 +232,9 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   // Looked up each time: the cluster may have been replaced while an attempt waited.
   Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
   if (cluster == nullptr) co_return not_configured(exchange, chosen);
+  if (asks_for_load(exchange, cluster->config())) {
+    co_return co_await answer_with_load(exchange, cluster->config().server_load);
+  }
   if (exchange.upstream().attempts++ > 0) ++cluster->stats().retries;
   exchange.upstream().reset_code.reset();
   exchange.upstream().head_after.reset();
@@ -227,7 +243,8 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   const bool ends_here = exchange.request().is_connect() &&
                          exchange.route()->forward->connect == ConnectAction::kTerminate;
   Result<Lease> lease = co_await cluster->lease(tried, &exchange.connection(),
-                                                ends_here ? Carries::kBytes : Carries::kHttp);
+                                                ends_here ? Carries::kBytes : Carries::kHttp,
+                                                hints_of(exchange, cluster->config()));
   if (!lease) {
     if (!tried.failed.empty()) exchange.upstream().address = tried.failed.back();
     co_return std::move(lease).error();
@@ -255,6 +272,10 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
     if (response.error().kind() == ErrorKind::kClosed) ++tried.turned_away;
     if (tried.turned_away >= Router::kMovesBehindOthers) tried.needs_fresh = true;
     ++lease->endpoint().stats().requests_failed;
+    // An orderly end of a connection is no failure.
+    if (response.error().kind() != ErrorKind::kClosed) {
+      lease->endpoint().load().failed(exchange.loop().now());
+    }
     if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
     co_return response;
   }
@@ -262,6 +283,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   // A gRPC answer without a message has its status in the head ("trailers-only").
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
+  talk_load(exchange, *lease, tried.load, *response);
   response->body =
       std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease), began, status);
   co_return response;
@@ -277,7 +299,9 @@ const WeightedCluster* moved_to(Exchange& exchange, const Reply& reply,
   const Route* route = exchange.route_by_now();
   if (route == nullptr || !route->forward) return nullptr;
   const WeightedCluster& to = choose(*route->forward, exchange.site().context().random);
-  return to.cluster == from.cluster ? nullptr : &to;
+  // The model's name in the request is the old cluster's already.
+  const bool renamed = to.model_name || from.model_name;
+  return to.cluster == from.cluster || renamed ? nullptr : &to;
 }
 
 Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
@@ -287,7 +311,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   const WeightedCluster* chosen = &choose(action, exchange.site().context().random);
   exchange.upstream().cluster = chosen->cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
-  const auto& name = chosen.model_name ? chosen.model_name : exchange.route()->model_name;
+  const auto& name = chosen->model_name ? chosen->model_name : exchange.route()->model_name;
   if (name) CO_TRY_VOID(rename_model(exchange, *name));
   for (const HeaderMutation& mutation : exchange.route()->request_headers) {
     apply_additions(mutation, exchange.request().headers);

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "proxy/mesh/hot_cold.h"
+#include "proxy/mesh/model_balancer.h"
 #include "proxy/mesh/weighted.h"
+#include "proxy/mesh/weighted_by_reports.h"
 
 namespace glia {
 namespace {
@@ -14,9 +17,9 @@ uint64_t weight_of(const Endpoint* endpoint) { return endpoint->config().weight;
 // spread each endpoint's turns, by the golden ratio. Equal weights give plain turns.
 class RoundRobin final : public Balancer {
  public:
-  Endpoint& pick(std::span<Endpoint* const> usable, Random& random) override {
+  Endpoint& pick(std::span<Endpoint* const> usable, const PickContext& context) override {
     // Not every worker of every proxy begins with the same one.
-    if (!turn_) turn_ = random.below(usable.size());
+    if (!turn_) turn_ = context.random.below(usable.size());
     uint64_t total = 0;
     bool equal = true;
     for (const Endpoint* endpoint : usable) {
@@ -36,10 +39,10 @@ class RoundRobin final : public Balancer {
 
 class RandomChoice final : public Balancer {
  public:
-  Endpoint& pick(std::span<Endpoint* const> usable, Random& random) override {
+  Endpoint& pick(std::span<Endpoint* const> usable, const PickContext& context) override {
     uint64_t total = 0;
     for (const Endpoint* endpoint : usable) total += weight_of(endpoint);
-    return *at_weight(usable, random.below(total), weight_of);
+    return *at_weight(usable, context.random.below(total), weight_of);
   }
 };
 
@@ -48,7 +51,8 @@ class RandomChoice final : public Balancer {
 class LeastRequest final : public Balancer {
  public:
   explicit LeastRequest(uint32_t choices) : choices_(choices) {}
-  Endpoint& pick(std::span<Endpoint* const> usable, Random& random) override {
+  Endpoint& pick(std::span<Endpoint* const> usable, const PickContext& context) override {
+    Random& random = context.random;
     Endpoint* best = usable[random.below(usable.size())];
     for (uint32_t i = 1; i < choices_; ++i) {
       Endpoint* other = usable[random.below(usable.size())];
@@ -65,6 +69,15 @@ class LeastRequest final : public Balancer {
   uint32_t choices_;
 };
 
+std::unique_ptr<Balancer> model_balancer(const ModelBalancing& config) {
+  switch (config.picker) {
+    case ModelBalancing::Picker::kComposed: return std::make_unique<ModelBalancer>(config);
+    case ModelBalancing::Picker::kLeastLoadedOfTwo: return std::make_unique<LeastLoaded>(config);
+    case ModelBalancing::Picker::kHotCold: return std::make_unique<HotCold>(config);
+  }
+  CHECK(!"unknown picker");
+}
+
 }  // namespace
 
 std::unique_ptr<Balancer> Balancer::create(const Balancing& balancing) {
@@ -73,6 +86,9 @@ std::unique_ptr<Balancer> Balancer::create(const Balancing& balancing) {
     case Balancing::Policy::kRandom: return std::make_unique<RandomChoice>();
     case Balancing::Policy::kLeastRequest:
       return std::make_unique<LeastRequest>(std::max(2u, balancing.choices));
+    case Balancing::Policy::kWeightedByReports:
+      return std::make_unique<WeightedByReports>(balancing.weights);
+    case Balancing::Policy::kModel: return model_balancer(balancing.model);
   }
   CHECK(!"unknown balancing");
 }

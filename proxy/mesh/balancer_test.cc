@@ -37,7 +37,7 @@ class BalancerTest : public testing::Test {
     const auto balancer = Balancer::create(balancing);
     std::vector<int> counts(usable_.size());
     for (int i = 0; i < picks; ++i) {
-      const Endpoint& picked = balancer->pick(usable_, world_.random());
+      const Endpoint& picked = balancer->pick(usable_, {world_.random(), world_.loop().now(), {}});
       for (std::size_t j = 0; j < usable_.size(); ++j) counts[j] += usable_[j] == &picked;
     }
     return counts;

@@ -25,7 +25,11 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   // new round robin would begin with the same one.
   const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing;
   const std::shared_ptr<const ClusterConfig> before = std::exchange(config_, std::move(config));
-  if (!same_balancing) balancer_ = Balancer::create(config_->balancing);
+  if (!same_balancing) {
+    for (const auto& [address, endpoint] : endpoints_) balancer_->removed(*endpoint);
+    balancer_ = Balancer::create(config_->balancing);
+  }
+  follow_model_server();
   // Connections made under another certificate, authority or protocol finish and are replaced.
   if (!same_security) set_endpoints({});
   if (before != nullptr && before->tls != nullptr && config_->tls != nullptr &&
@@ -64,6 +68,7 @@ void Cluster::set_endpoints(const std::vector<EndpointConfig>& wanted) {
       continue;
     }
     Endpoint& gone = *place->second;
+    balancer_->removed(gone);
     leaving_.push_back(std::move(place->second));
     place = endpoints_.erase(place);
     gone.drain(/*others=*/!wanted.empty());
@@ -83,15 +88,23 @@ void Cluster::rebuild_usable() {
   if (usable_.size() * 100 < all.size() * config_->panic_threshold_percent) usable_ = all;
 }
 
-Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed) {
+void Cluster::follow_model_server() {
+  if (!config_->model_server || config_->server_load == nullptr) return scraper_.reset();
+  if (scraper_ != nullptr && scraper_->config() == *config_->model_server) return;
+  scraper_ = std::make_unique<EngineScraper>(loop(), network(), *config_->model_server,
+                                             config_->server_load);
+}
+
+Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed, const PickHints& hints) {
+  const PickContext context{context_.random, loop().now(), hints};
   if (!failed.empty()) {
     std::vector<Endpoint*> others;
     std::ranges::copy_if(usable_, std::back_inserter(others), [&](const Endpoint* endpoint) {
       return std::ranges::find(failed, endpoint->config().address) == failed.end();
     });
-    if (!others.empty()) return &balancer_->pick(others, context_.random);
+    if (!others.empty()) return &balancer_->pick(others, context);
   }
-  if (!usable_.empty()) return &balancer_->pick(usable_, context_.random);
+  if (!usable_.empty()) return &balancer_->pick(usable_, context);
   ++stats_.no_endpoint;
   std::string why = cat("cluster ", config_->name, " has no usable endpoint");
   if (config_->discovery == ClusterConfig::Discovery::kEds && config_->endpoints == nullptr) {
@@ -143,7 +156,8 @@ Error Cluster::being_removed() const {
                cat("cluster ", config_->name, " is being removed"), Retry::kSafe);
 }
 
-Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, Carries carries) {
+Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, Carries carries,
+                                   PickHints hints) {
   if (!resolved_) CO_TRY_VOID(co_await resolved());
   if (retired_) co_return being_removed();
   if (stats_.requests_active >= config_->limits.requests) {
@@ -152,8 +166,9 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, C
                     cat("cluster ", config_->name, " has ", stats_.requests_active,
                         " requests, its limit (max_requests)"));
   }
-  Result<Endpoint*> endpoint = pick(tried.failed);
+  Result<Endpoint*> endpoint = pick(tried.failed, hints);
   if (!endpoint) co_return std::move(endpoint).error();
+  tried.load = (*endpoint)->load().estimate;
   if (config_->proxy_protocol || carries == Carries::kBytes) {
     co_return co_await lease_alone(**endpoint, tried.failed, client, carries);
   }
@@ -193,7 +208,7 @@ Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
     ++stats_.connections_overflow;
     co_return too_many_connections();
   }
-  Result<Endpoint*> endpoint = pick(failed);
+  Result<Endpoint*> endpoint = pick(failed, {});
   if (!endpoint) co_return std::move(endpoint).error();
   co_return Hold(**endpoint);
 }
@@ -254,8 +269,27 @@ Task<void> Cluster::refresh_dns() {
   }
 }
 
+void Cluster::hear(Endpoint& endpoint, const Headers& fields) {
+  auto orca = orca_of(fields);
+  if (!orca) return;
+  if (!orca->ok()) {
+    if (stats_.reports_rejected++ == 0) {
+      LOG(warning, "cluster ", config_->name, ": ", endpoint.config().address.text(), ": ",
+          orca->error().message(), "; it is not believed");
+    }
+    return endpoint.load().rejected();
+  }
+  ++stats_.reports;
+  ServerReport report = server_report_of(**orca);
+  if (const auto use = utilization_of(**orca, config_->balancing.weights.metrics)) {
+    report.utilization = *use;
+  }
+  endpoint.load().report(report, endpoint.active(), loop().now());
+}
+
 void Cluster::retire() {
   retired_ = true;
+  scraper_.reset();
   dns_.cancel();
   resolved_ = true;
   for (WaitSlot* slot : waiting_for_dns_) slot->wake(context_.loop.ready());
@@ -329,12 +363,50 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
     page.counter("envoy_cluster_upstream_rq_xx", with_class, stats_.by_class[digit]);
   }
   page.histogram("envoy_cluster_upstream_rq_time", labels, stats_.time);
+  if (balancer_->uses_reports()) collect_reports(page, labels);
   if (!shared_facts) return;
+  if (config_->server_load != nullptr) collect_model_server(page, labels);
   gauge("membership_total", endpoints_.size());
   gauge("membership_healthy",
         static_cast<uint64_t>(std::ranges::count_if(endpoints_, [](const auto& entry) {
           return entry.second->config().health == Health::kHealthy;
         })));
+}
+
+void Cluster::collect_reports(MetricsPage& page, const Labels& labels) const {
+  page.counter("glia_cluster_load_reports_total", labels, stats_.reports);
+  page.counter("glia_cluster_load_reports_rejected_total", labels, stats_.reports_rejected);
+  // Endpoints whose last report is believed by less than half.
+  const Duration half_life = config_->balancing.model.half_life;
+  const TimePoint now = loop().now();
+  page.gauge("glia_cluster_endpoints_in_doubt", labels,
+             std::ranges::count_if(endpoints_, [&](const auto& entry) {
+               return entry.second->load().confidence(now, half_life) < 0.5;
+             }));
+}
+
+// Facts of the process, which each worker would say alike.
+void Cluster::collect_model_server(MetricsPage& page, const Labels& labels) const {
+  const ServerLoad& load = *config_->server_load;
+  page.counter("glia_model_server_scrapes_total", labels,
+               static_cast<uint64_t>(load.scrapes().value()));
+  page.counter("glia_model_server_scrape_failures_total", labels,
+               static_cast<uint64_t>(load.failures().value()));
+  page.gauge("glia_model_server_in_flight", labels, load.in_flight());
+  const auto seen = load.last_seen();
+  if (seen == nullptr) return;
+  page.gauge("glia_model_server_sample_age_ms", labels, to_ms(loop().now() - seen->at));
+  const EngineSample& sample = seen->sample;
+  if (sample.waiting) {
+    page.gauge("glia_model_server_waiting", labels, static_cast<int64_t>(*sample.waiting));
+  }
+  if (sample.running) {
+    page.gauge("glia_model_server_running", labels, static_cast<int64_t>(*sample.running));
+  }
+  if (sample.kv_use) {
+    page.gauge("glia_model_server_kv_use_percent", labels,
+               static_cast<int64_t>(*sample.kv_use * 100));
+  }
 }
 
 ClusterMap::~ClusterMap() = default;

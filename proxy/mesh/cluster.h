@@ -13,6 +13,7 @@
 #include "proxy/mesh/balancer.h"
 #include "proxy/mesh/cluster_config.h"
 #include "proxy/mesh/endpoint.h"
+#include "proxy/mesh/engine_scraper.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -36,6 +37,7 @@ struct ClusterStats {
   uint64_t try_timeouts = 0;    // Attempts that had no answer within per_try_timeout.
   uint64_t retries_active = 0;  // That a retry_policy asked for.
   uint64_t retry_limit = 0, retry_overflow = 0;  // Those that num_retries, max_retries forbade.
+  uint64_t reports = 0, reports_rejected = 0;  // Load reports in answers.
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
 };
@@ -66,12 +68,16 @@ class Cluster : public Reapable {
   // `client` outlives the task; whose request it is (null: our own). Errors: kNoEndpoint, kOverflow,
   // kConnectFailed, and kClosed if the endpoint or the cluster was removed while the request waited:
   // then it is looked up again. Who waits, for DNS or for a connection, counts against
-  // max_pending_requests.
+  // max_pending_requests. What `hints` points to outlives the task.
   Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr,
-                            Carries carries = Carries::kHttp);
+                            Carries carries = Carries::kHttp, PickHints hints = {});
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
   // kOverflow (max_connections, max_pending_requests), and kClosed as for lease().
   Task<Result<Hold>> hold(const std::vector<Address>& failed);
+  // An answer of `endpoint`, or its trailers, came with these fields: the load report among them is
+  // believed from now on.
+  void hear(Endpoint& endpoint, const Headers& fields);
+  const Balancer& balancer() const { return *balancer_; }
   // The cluster is no longer configured: it ends with its last request.
   void retire();
   // `shared_facts`: also what is the same on every worker and must not be added up.
@@ -95,7 +101,10 @@ class Cluster : public Reapable {
   Task<Result<Lease>> lease_alone(Endpoint& endpoint, std::vector<Address>& failed,
                                   const ConnectionInfo* client, Carries carries);
   Error too_many_connections() const;
-  Result<Endpoint*> pick(const std::vector<Address>& failed);
+  Result<Endpoint*> pick(const std::vector<Address>& failed, const PickHints& hints);
+  void follow_model_server();
+  void collect_model_server(MetricsPage& page, const Labels& labels) const;
+  void collect_reports(MetricsPage& page, const Labels& labels) const;
   void on_endpoint_idle(Endpoint& endpoint);
   bool idle() const;
 
@@ -114,6 +123,7 @@ class Cluster : public Reapable {
   std::map<std::string, std::vector<Address>, std::less<>> names_;
   std::list<WaitSlot*> waiting_for_dns_;
   std::unique_ptr<CallbackTimer> peer_check_;  // Once there was TLS.
+  std::unique_ptr<EngineScraper> scraper_;     // While this is a model server.
   Task<void> dns_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "proxy/base/time.h"
 #include "proxy/http/server.h"
+#include "proxy/mesh/server_load.h"
 #include "proxy/net/address.h"
 #include "proxy/net/proxy_protocol.h"
 #include "proxy/net/tls.h"
@@ -42,12 +43,48 @@ struct CircuitLimits {
   uint32_t retries = 3;  // In progress, of those that a retry_policy asked for; as Envoy.
 };
 
+// glia.v1.ModelBalancing: choosing by what model servers say of themselves
+// (docs/choosing-an-endpoint.md).
+struct ModelBalancing {
+  enum class Picker : uint8_t { kComposed, kLeastLoadedOfTwo, kHotCold };
+  Picker picker = Picker::kComposed;
+  // A report of this age counts half.
+  Duration half_life = 1s;
+  // kHotCold: endpoints with more requests in flight than this share of all are hot.
+  double hot_quantile = 0.84;
+  // kComposed: so many requests more may an endpoint have that knows the whole prompt; 0: none.
+  double affinity = 4;
+  uint32_t prefix_blocks = 31'250;  // Of 64 tokens, remembered of each endpoint at most.
+  // "": no affinity by session.
+  std::string session_header = "x-session-id";
+  friend bool operator==(const ModelBalancing&, const ModelBalancing&) = default;
+};
+
+// envoy's client_side_weighted_round_robin (gRFC A58).
+struct ReportWeights {
+  Duration blackout = 10s;
+  Duration expiry = 180s;
+  Duration update = 1s;
+  double error_penalty = 1;
+  // "named_metrics.x" or a field of a report: the highest is the utilization; empty: the usual two.
+  std::vector<std::string> metrics;
+  friend bool operator==(const ReportWeights&, const ReportWeights&) = default;
+};
+
 // How an endpoint is picked. Whatever a policy can be told stands here: a cluster whose balancing has
 // changed gets a new balancer, any other keeps the one that it has.
 struct Balancing {
-  enum class Policy : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+  enum class Policy : uint8_t {
+    kRoundRobin,
+    kLeastRequest,
+    kRandom,
+    kWeightedByReports,
+    kModel
+  };
   Policy policy = Policy::kRoundRobin;
   uint32_t choices = 2;  // kLeastRequest: how many endpoints are compared.
+  ReportWeights weights;  // kWeightedByReports.
+  ModelBalancing model;   // kModel.
   friend bool operator==(const Balancing&, const Balancing&) = default;
 };
 
@@ -76,6 +113,10 @@ struct ClusterConfig {
   // Each connection begins with a PROXY header, before TLS; an HTTP connection then serves one request
   // alone, because it says whose it is.
   std::optional<ProxyVersion> proxy_protocol;
+  // What this proxy is in front of, where that is a model server, and what is known of its load: the
+  // same object for all clusters of one application, and for all drawings.
+  std::optional<ModelServerConfig> model_server;
+  std::shared_ptr<const ServerLoad> server_load;
   std::shared_ptr<const TlsContext> tls;         // Null: clear text.
   std::shared_ptr<const EndpointSet> endpoints;  // Null while EDS has not answered.
 };

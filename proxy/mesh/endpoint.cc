@@ -136,26 +136,39 @@ Lease::Lease(Endpoint& endpoint, ClientConnection& connection)
   ++endpoint.stats_.requests;
   ++endpoint.cluster_.stats().requests_active;
   ++endpoint.cluster_.stats().requests;
+  count();
 }
 
 Lease::Lease() = default;
 
 Lease::Lease(std::unique_ptr<LoneConnection> alone)
-    : endpoint_(&alone->endpoint()), connection_(&alone->http()), alone_(std::move(alone)) {}
+    : endpoint_(&alone->endpoint()), connection_(&alone->http()), alone_(std::move(alone)) {
+  count();
+}
+
+void Lease::count() {
+  counted_ = endpoint_->cluster().config().server_load;
+  if (counted_ != nullptr) in_flight_ = counted_->begin();
+}
 
 Lease::Lease(Lease&& other) noexcept
     : endpoint_(std::exchange(other.endpoint_, nullptr)),
       connection_(other.connection_),
-      alone_(std::move(other.alone_)) {}
+      alone_(std::move(other.alone_)),
+      counted_(std::move(other.counted_)),
+      in_flight_(other.in_flight_) {}
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   std::swap(endpoint_, other.endpoint_);
   std::swap(connection_, other.connection_);
   std::swap(alone_, other.alone_);
+  std::swap(counted_, other.counted_);
+  std::swap(in_flight_, other.in_flight_);
   return *this;
 }
 
 Lease::~Lease() {
+  if (counted_ != nullptr) counted_->end();
   if (endpoint_ == nullptr) return;
   if (alone_ != nullptr) {
     endpoint_->cluster().loop().reap(std::move(alone_));

@@ -9,6 +9,7 @@
 #include "proxy/base/random.h"
 #include "proxy/http/client.h"
 #include "proxy/mesh/cluster_config.h"
+#include "proxy/mesh/endpoint_load.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
 #include "proxy/net/tls_session.h"
@@ -37,11 +38,18 @@ class Lease {
   Endpoint& endpoint() const { return *endpoint_; }
   // To be used at once: the connection may be gone by the next turn.
   ClientConnection& connection() const { return *connection_; }
+  // Where the endpoint is the model server that this proxy is in front of: what is known of its load,
+  // and how many requests it had with this one. Null elsewhere.
+  const ServerLoad* server_load() const { return counted_.get(); }
+  uint32_t in_flight() const { return in_flight_; }
 
  private:
+  void count();
   Endpoint* endpoint_ = nullptr;
   ClientConnection* connection_ = nullptr;
   std::unique_ptr<LoneConnection> alone_;
+  std::shared_ptr<const ServerLoad> counted_;
+  uint32_t in_flight_ = 0;
 };
 
 // One connection to an endpoint that serves one client alone (a relayed TCP connection): counted as a
@@ -80,6 +88,8 @@ struct Tried {
   // How often it was turned away by a connection that was ending. Who was goes before those that have
   // not been: else a peer that ends connections often would make some wait for ever.
   int turned_away = 0;
+  // Requests that were believed to be at the endpoint of the last lease, without this one.
+  float load = 0;
 };
 
 class Endpoint : public Reapable {
@@ -93,6 +103,8 @@ class Endpoint : public Reapable {
   uint32_t active() const { return active_; }
   EndpointStats& stats() { return stats_; }
   const EndpointStats& stats() const { return stats_; }
+  EndpointLoad& load() { return load_; }
+  const EndpointLoad& load() const { return load_; }
   Cluster& cluster() const { return cluster_; }
 
   // A connection with room, if there is one now.
@@ -146,6 +158,7 @@ class Endpoint : public Reapable {
   Cluster& cluster_;
   EndpointConfig config_;
   EndpointStats stats_;
+  EndpointLoad load_;
   uint32_t active_ = 0;
   uint32_t connecting_ = 0;
   uint32_t calls_each_;  // That one more connection is expected to carry.

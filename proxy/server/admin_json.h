@@ -2,6 +2,7 @@
 // strings.
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <string>
 #include <string_view>
@@ -37,6 +38,11 @@ class JsonWriter {
   void number(std::integral auto value) {
     separate();
     out_ += cat(value);
+  }
+  // Rounded to thousandths; JSON has no word for what is not finite.
+  void real(double value) {
+    separate();
+    out_ += std::isfinite(value) ? cat(std::round(value * 1000) / 1000) : "null";
   }
   void field(std::string_view name, std::string_view value) {
     key(name);

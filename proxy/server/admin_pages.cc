@@ -66,6 +66,15 @@ Task<AdminAnswer> clusters(const AdminCall& call) {
   co_return AdminAnswer{200, clusters_text(rows)};
 }
 
+Task<AdminAnswer> endpoints(const AdminCall& call) {
+  const Result<bool> as_json = wants_json(call.query);
+  if (!as_json) co_return bad_request(as_json.error().message());
+  const std::string_view cluster = call.query.get("cluster").value_or("");
+  const auto rows = co_await call.view.endpoints();
+  if (*as_json) co_return json(endpoints_json(rows, cluster));
+  co_return AdminAnswer{200, endpoints_text(rows, cluster)};
+}
+
 Task<AdminAnswer> listeners(const AdminCall& call) {
   const Result<bool> as_json = wants_json(call.query);
   if (!as_json) co_return bad_request(as_json.error().message());
@@ -176,6 +185,8 @@ constexpr AdminPage kPages[] = {
      "the configuration in force (JSON; ?resource=, ?name=)", config_dump},
     {"/drain_listeners", Method::kPost, Reach::kLoopback,
      "stop accepting connections (?graceful, ?inboundonly)", drain_listeners},
+    {"/endpoints", Method::kGet, Reach::kLoopback,
+     "what is believed of endpoints that report their load (?cluster=, ?format=json)", endpoints},
     {"/exchanges", Method::kGet, Reach::kLoopback, "requests in flight (?format=json)", exchanges},
     {"/help", Method::kGet, Reach::kLoopback, "this list, as text", help},
     {"/listeners", Method::kGet, Reach::kLoopback, "listeners and their addresses (?format=json)",

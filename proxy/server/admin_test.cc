@@ -59,7 +59,17 @@ class MadeUpProxy final : public AdminView {
     co_return std::vector<EndpointRow>{
         {.cluster = "a", .address = "10.0.0.1:80", .health = "healthy", .weight = 3, .rq_total = 9},
         {.cluster = "a", .address = "10.0.0.2:80", .health = "unhealthy", .weight = 1},
-        {.cluster = "b", .address = "not.resolved:80", .health = "draining", .weight = 1}};
+        {.cluster = "b", .address = "not.resolved:80", .health = "draining", .weight = 1},
+        {.cluster = "llm",
+         .address = "10.0.0.3:80",
+         .health = "healthy",
+         .rq_active = 2,
+         .why = "load 7 (2 ours)",
+         .load = 7,
+         .score = 8.25,
+         .confidence = 0.5,
+         .report_age_ms = 120,
+         .picked = 12}};
   }
   Task<std::vector<std::string>> exchanges() override {
     co_return std::vector<std::string>{"GET /\"x\""};
@@ -155,13 +165,27 @@ TEST_F(AdminTest, PrintsClustersAsEnvoyDoes) {
             text.npos);
   EXPECT_NE(text.find("a::10.0.0.2:80::health_flags::/failed_eds_health\n"), text.npos);
   const Json json = Json::parse(get("/clusters?format=json").body)["cluster_statuses"];
-  ASSERT_EQ(json.size(), 2u);
+  ASSERT_EQ(json.size(), 3u);
   EXPECT_EQ(json[0]["host_statuses"].size(), 2u);
   EXPECT_EQ(json[0]["host_statuses"][0]["address"]["socket_address"]["port_value"], 80);
   EXPECT_EQ(json[0]["host_statuses"][0]["stats"][6],
             Json::parse(R"({"name":"rq_total","value":"9"})"));
   EXPECT_EQ(json[1]["host_statuses"][0]["address"], "not.resolved:80");
   EXPECT_EQ(json[1]["host_statuses"][0]["health_status"]["eds_health_status"], "DRAINING");
+}
+
+TEST_F(AdminTest, PrintsWhatIsBelievedOfEndpointsThatReportTheirLoad) {
+  EXPECT_EQ(get("/endpoints").body,
+            "llm\n    load   score  picked  endpoint: why\n"
+            "       7     8.3      12  10.0.0.3:80: load 7 (2 ours)\n");
+  const Json json = Json::parse(get("/endpoints?format=json&cluster=ll").body)["endpoints"];
+  ASSERT_EQ(json.size(), 1u);
+  EXPECT_EQ(json[0]["address"], "10.0.0.3:80");
+  EXPECT_EQ(json[0]["score"], 8.25);
+  EXPECT_EQ(json[0]["confidence"], 0.5);
+  EXPECT_EQ(json[0]["report_age_ms"], 120);
+  EXPECT_EQ(json[0]["picked"], 12);
+  EXPECT_EQ(get("/endpoints?cluster=x").body, "no cluster here chooses by load reports\n");
 }
 
 TEST_F(AdminTest, PrintsListeners) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "proxy/base/text.h"
 #include "proxy/server/admin_json.h"
@@ -141,6 +142,68 @@ std::string clusters_json(const std::vector<EndpointRow>& rows) {
     json.begin_array();
     for (; i < rows.size() && rows[i].cluster == cluster; ++i) write_host(json, rows[i]);
     json.end();
+    json.end();
+  }
+  json.end();
+  json.end();
+  return json.take();
+}
+
+namespace {
+
+bool shown(const EndpointRow& row, std::string_view cluster) {
+  return !row.why.empty() && row.cluster.find(cluster) != row.cluster.npos;
+}
+
+// "12.3", right-aligned in eight columns.
+std::string column(double value) {
+  std::string text = cat(std::round(value * 10) / 10);
+  return text.size() < 8 ? std::string(8 - text.size(), ' ') + text : text;
+}
+
+}  // namespace
+
+std::string endpoints_text(const std::vector<EndpointRow>& rows, std::string_view cluster) {
+  std::string out;
+  std::string_view last;
+  for (const EndpointRow& row : rows) {
+    if (!shown(row, cluster)) continue;
+    if (row.cluster != last) {
+      out +=
+          cat(out.empty() ? "" : "\n", row.cluster, "\n    load   score  picked  endpoint: why\n");
+    }
+    last = row.cluster;
+    out += cat(column(row.load), column(row.score), column(static_cast<double>(row.picked)), "  ",
+               row.address, ": ", row.why, '\n');
+  }
+  return out.empty() ? "no cluster here chooses by load reports\n" : out;
+}
+
+std::string endpoints_json(const std::vector<EndpointRow>& rows, std::string_view cluster) {
+  JsonWriter json;
+  const auto real = [&](std::string_view name, double value) {
+    json.key(name);
+    json.real(value);
+  };
+  json.begin_object();
+  json.key("endpoints");
+  json.begin_array();
+  for (const EndpointRow& row : rows) {
+    if (!shown(row, cluster)) continue;
+    json.begin_object();
+    json.field("cluster", row.cluster);
+    json.field("address", row.address);
+    json.field("health", row.health);
+    real("load", row.load);
+    real("score", row.score);
+    real("confidence", row.confidence);
+    json.key("report_age_ms");
+    json.number(row.report_age_ms);
+    json.key("active");
+    json.number(row.rq_active);
+    json.key("picked");
+    json.number(row.picked);
+    json.field("why", row.why);
     json.end();
   }
   json.end();

@@ -16,6 +16,10 @@ std::string_view name_of(ServerState state);  // "LIVE", as Envoy writes it.
 std::string clusters_text(const std::vector<EndpointRow>& rows);
 // `rows` are in order of cluster.
 std::string clusters_json(const std::vector<EndpointRow>& rows);
+// What is believed of the endpoints of clusters that choose by load reports and whose name contains
+// `cluster`: a table, and the same as JSON.
+std::string endpoints_text(const std::vector<EndpointRow>& rows, std::string_view cluster);
+std::string endpoints_json(const std::vector<EndpointRow>& rows, std::string_view cluster);
 // "name::address" lines.
 std::string listeners_text(const std::vector<ListenerRow>& rows);
 std::string listeners_json(const std::vector<ListenerRow>& rows);

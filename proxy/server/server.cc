@@ -138,6 +138,22 @@ Task<MetricsPage> Server::metrics() {
   co_return page;
 }
 
+namespace {
+
+// Each worker believes what it was told itself: that of the newest report is shown.
+void believe_newer(const EndpointRow& row, EndpointRow& sum) {
+  const bool newer =
+      row.report_age_ms >= 0 && (sum.report_age_ms < 0 || row.report_age_ms < sum.report_age_ms);
+  if (!newer) return;
+  sum.why = row.why;
+  sum.load = row.load;
+  sum.score = row.score;
+  sum.confidence = row.confidence;
+  sum.report_age_ms = row.report_age_ms;
+}
+
+}  // namespace
+
 Task<std::vector<EndpointRow>> Server::endpoints() {
   const auto answers =
       co_await ask<std::vector<EndpointRow>>([](Worker& worker) { return worker.endpoints(); });
@@ -147,6 +163,8 @@ Task<std::vector<EndpointRow>> Server::endpoints() {
       const auto [place, added] = sums.try_emplace({row.cluster, row.address}, row);
       if (added) continue;
       EndpointRow& sum = place->second;
+      believe_newer(row, sum);
+      sum.picked += row.picked;
       sum.cx_active += row.cx_active;
       sum.cx_total += row.cx_total;
       sum.cx_connect_fail += row.cx_connect_fail;

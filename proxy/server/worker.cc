@@ -121,6 +121,22 @@ void Worker::collect(MetricsPage& page) const {
   clusters_.collect(page, /*shared_facts=*/index_ == 0);
 }
 
+namespace {
+
+void add_belief(const Cluster& cluster, const Endpoint& endpoint, TimePoint now, EndpointRow& row) {
+  row.why = cluster.balancer().why(endpoint, now);
+  if (row.why.empty()) return;
+  const EndpointLoad& load = endpoint.load();
+  row.load = load.estimate;
+  row.score = load.score;
+  row.picked = load.picked;
+  if (!load.heard()) return;
+  row.confidence = load.confidence(now, cluster.config().balancing.model.half_life);
+  row.report_age_ms = to_ms(now - load.heard_at());
+}
+
+}  // namespace
+
 std::vector<EndpointRow> Worker::endpoints() const {
   std::vector<EndpointRow> rows;
   for (const auto& [name, cluster] : clusters_.all()) {
@@ -140,6 +156,7 @@ std::vector<EndpointRow> Worker::endpoints() const {
                       .rq_total = stats.requests,
                       .rq_success = stats.requests_ok,
                       .rq_error = stats.requests_failed});
+      add_belief(*cluster, *endpoint, loop_.now(), rows.back());
     }
   }
   return rows;

@@ -4,7 +4,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/http/grpc.h"
-#include "proxy/xds/connected.h"
+#include "proxy/mesh/connected.h"
 
 namespace glia {
 

@@ -1,6 +1,7 @@
 #include "proxy/xds/decode_cluster.h"
 
 #include "proxy/base/text.h"
+#include "proxy/xds/decode_balancing.h"
 #include "proxy/xds/decode_common.h"
 #include "proxy/xds/decode_endpoint.h"
 #include "proxy/xds/decode_tls.h"
@@ -34,45 +35,14 @@ void decode_discovery(const Reader& cluster, ClusterConfig& config) {
                                       config.discovery == Discovery::kStrictDns);
 }
 
-uint32_t decode_choices(const Reader& least_request) {
-  return static_cast<uint32_t>(
-      least_request.number("choice_count", Balancing().choices, 1000, Balancing().choices));
-}
-
-// Envoy's newer form, and the place of a policy that lb_policy has no word for.
-void decode_policy(const Reader& policy, Balancing& balancing) {
-  using enum Balancing::Policy;
-  const Reader extension = policy.message("typed_extension_config");
-  extension.accept("name");
-  if (!extension.has("typed_config")) return policy.fail("has no typed_config");
-  const Reader config = extension.message("typed_config").content();
-  if (!config.present()) return;
-  const std::string_view type = config.type();
-  if (type == "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin") {
-    balancing.policy = kRoundRobin;
-  } else if (type == "envoy.extensions.load_balancing_policies.random.v3.Random") {
-    balancing.policy = kRandom;
-  } else if (type == "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest") {
-    balancing = {.policy = kLeastRequest, .choices = decode_choices(config)};
-  } else {
-    config.accept_all();
-    config.fail(cat("the policy ", type, " is not supported by glia-proxy"));
-  }
-}
-
 Balancing decode_balancing(const Reader& cluster) {
   using enum Balancing::Policy;
   Balancing balancing;
   if (cluster.has("load_balancing_policy")) {
-    cluster.accept("lb_policy");  // The newer field wins, as in Envoy.
-    const Reader list = cluster.message("load_balancing_policy");
-    std::size_t policies = 0;
-    list.each("policies", [&](const Reader& policy, std::size_t) {
-      decode_policy(policy, balancing);
-      ++policies;
-    });
-    if (policies != 1) list.fail("policies", "must be one");
-    return balancing;
+    // The newer field wins, as in Envoy.
+    cluster.accept("lb_policy");
+    cluster.accept("least_request_lb_config");
+    return decode_balancing_policy(cluster.message("load_balancing_policy"));
   }
   const std::string policy = cluster.choice("lb_policy");
   if (policy == "ROUND_ROBIN")
@@ -199,7 +169,7 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
   if (config.name.empty()) cluster.fail("has no name");
   config.version = std::move(version);
   config.stat_name = cluster.has("alt_stat_name") ? cluster.text("alt_stat_name") : config.name;
-  cluster.accept("metadata");
+  config.model_server = decode_model_server(cluster.message("metadata"));
   decode_discovery(cluster, config);
   config.balancing = decode_balancing(cluster);
   decode_panic(cluster.message("common_lb_config").message("healthy_panic_threshold"), config);

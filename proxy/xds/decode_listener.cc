@@ -108,11 +108,13 @@ void decode_filters(const Reader& manager, HttpManager& http) {
   bool routed = false;
   manager.each("http_filters", [&](const Reader& filter, std::size_t) {
     const std::string name = filter.text("name");
-    filter.only("is_optional", false);
+    const bool optional = filter.flag("is_optional");
     filter.only("disabled", false);
     if (routed) filter.fail("stands behind the router, which must be the last filter");
     if (!filter.has("typed_config")) return filter.fail("has no typed_config");
-    const Reader config = filter.message("typed_config").content();
+    const Reader any = filter.message("typed_config");
+    if (optional && !any.known_content()) return any.accept_all();
+    const Reader config = any.content();
     if (!config.present()) return;
     if (config.type() == "envoy.extensions.filters.http.router.v3.Router") {
       routed = true;

@@ -42,11 +42,13 @@ TEST(DecodeCluster, RefusesWithThePathOfTheField) {
        "cluster.type: LOGICAL_DNS is not supported by glia-proxy; it can be STATIC, STRICT_DNS or "
        "EDS\n"},
       {"name: a\nload_assignment: {}\nload_balancing_policy: {policies: []}",
-       "cluster.load_balancing_policy.policies: must be one\n"},
+       "cluster.load_balancing_policy.policies: is empty; it can be round_robin, least_request, "
+       "random, client_side_weighted_round_robin or glia.v1.ModelBalancing\n"},
       {"name: a\nload_assignment: {}\nload_balancing_policy: {policies: [{typed_extension_config: "
        "{name: x, typed_config: {\"@type\": t/envoy.extensions.filters.http.router.v3.Router}}}]}",
-       "cluster.load_balancing_policy.policies[0].typed_extension_config.typed_config: the policy "
-       "envoy.extensions.filters.http.router.v3.Router is not supported by glia-proxy\n"},
+       "cluster.load_balancing_policy.policies: has none that glia-proxy supports (x); it can be "
+       "round_robin, least_request, random, client_side_weighted_round_robin or "
+       "glia.v1.ModelBalancing\n"},
       {"name: a\nlb_policy: MAGLEV\nload_assignment: {}",
        "cluster.lb_policy: MAGLEV is not supported by glia-proxy; it can be ROUND_ROBIN, "
        "LEAST_REQUEST or "

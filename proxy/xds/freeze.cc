@@ -80,6 +80,15 @@ Freezer::TlsRef Freezer::tls_context(const Draft& draft, const TlsSettings& sett
   return made = *std::move(context);
 }
 
+Freezer::ServerLoadRef Freezer::server_load(const ModelServerConfig& config, Next& next) const {
+  const std::string key = cat(config.metrics.text(), config.path);
+  ServerLoadRef& made = next.server_loads[key];
+  if (made) return made;
+  const auto before = server_loads_.find(key);
+  return made =
+             before != server_loads_.end() ? before->second : std::make_shared<const ServerLoad>();
+}
+
 // `usable`: the new one may be drawn although something is missing.
 template <class Config>
 void Freezer::keep(const std::string& name, const std::string& waits, std::string_view word,
@@ -150,6 +159,7 @@ void Freezer::freeze_cluster(const Draft& draft, const ResourceRef& resource, Ne
     else
       config->endpoints = std::get<std::shared_ptr<const EndpointSet>>(found->second->value);
   }
+  if (config->model_server) config->server_load = server_load(*config->model_server, next);
   made.parts = {config->tls, config->endpoints};
   made.config = std::move(config);
   keep(resource->name, waits, "cluster", clusters_, std::move(made), usable, next.clusters, next);
@@ -182,6 +192,7 @@ Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   listeners_ = std::move(next.listeners);
   clusters_ = std::move(next.clusters);
   tls_ = std::move(next.tls);
+  server_loads_ = std::move(next.server_loads);
   warming_ = std::move(next.warming);
   if (current_ && current_->version == snapshot->version &&
       current_->listeners == snapshot->listeners && current_->clusters == snapshot->clusters) {

@@ -35,6 +35,7 @@ class Freezer {
 
  private:
   using TlsRef = std::shared_ptr<const TlsContext>;
+  using ServerLoadRef = std::shared_ptr<const ServerLoad>;
   // What a finished listener or cluster was made of, to know it again.
   template <class Config>
   struct Built {
@@ -49,12 +50,15 @@ class Freezer {
     BuiltMap<ListenerConfig> listeners;
     BuiltMap<ClusterConfig> clusters;
     std::map<std::string, TlsRef> tls;
+    std::map<std::string, ServerLoadRef> server_loads;
     std::vector<std::string> warming;
     Errors errors;
   };
   // Null, with `waits` saying for what, while a secret is missing; null without on an error.
   TlsRef tls_context(const Draft& draft, const TlsSettings& settings, const std::string& path,
                      Next& next, std::string& waits);
+  // Clusters of one application share what is known of its load, and keep it.
+  ServerLoadRef server_load(const ModelServerConfig& config, Next& next) const;
   void freeze_listener(const Draft& draft, const ResourceRef& resource, Next& next);
   void freeze_cluster(const Draft& draft, const ResourceRef& resource, Next& next);
   template <class Config>
@@ -66,7 +70,8 @@ class Freezer {
   SnapshotRef current_;
   BuiltMap<ListenerConfig> listeners_;
   BuiltMap<ClusterConfig> clusters_;
-  std::map<std::string, TlsRef> tls_;  // By everything that went into the context.
+  std::map<std::string, ServerLoadRef> server_loads_;  // By address and path of the metrics.
+  std::map<std::string, TlsRef> tls_;                  // By everything that went into the context.
   std::vector<std::string> warming_;
 };
 

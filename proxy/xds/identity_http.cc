@@ -6,7 +6,7 @@
 #include "proxy/base/text.h"
 #include "proxy/http/grpc.h"
 #include "proxy/net/tls.h"
-#include "proxy/xds/connected.h"
+#include "proxy/mesh/connected.h"
 
 namespace glia {
 namespace {

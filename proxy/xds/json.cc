@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "proxy/base/base64.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -15,19 +16,9 @@ void append_quoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void append_base64(std::string& out, std::string_view bytes) {
-  static constexpr char kDigits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+void append_quoted_base64(std::string& out, std::string_view bytes) {
   out += '"';
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      group = group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out += i + j > bytes.size() ? '=' : kDigits[group >> (18 - 6 * j) & 63];
-    }
-  }
+  append_base64(out, bytes);
   out += '"';
 }
 
@@ -82,7 +73,8 @@ void append_value(std::string& out, const Entry& entry, bool redact) {
   switch (entry.field->type) {
     case FieldType::kString: return append_quoted(out, redact ? "[redacted]" : entry.text);
     case FieldType::kBytes:
-      return redact ? append_quoted(out, "W3JlZGFjdGVkXQ==") : append_base64(out, entry.text);
+      return redact ? append_quoted(out, "W3JlZGFjdGVkXQ==")
+                    : append_quoted_base64(out, entry.text);
     case FieldType::kBool: out += entry.bits != 0 ? "true" : "false"; return;
     case FieldType::kEnum: return append_enum(out, entry);
     case FieldType::kMessage: return append_message(out, *entry.message, redact);

@@ -350,12 +350,43 @@ void print_listener(Lines& out, const ListenerConfig& listener) {
   }
 }
 
+std::string text_of(const ReportWeights& weights) {
+  const ReportWeights usual;
+  std::string text = cat(unless("blackout", weights.blackout, usual.blackout),
+                         unless("expiry", weights.expiry, usual.expiry),
+                         unless("update", weights.update, usual.update),
+                         unless("error penalty", weights.error_penalty, usual.error_penalty));
+  for (const std::string& metric : weights.metrics) text += cat(" use of ", metric);
+  return text;
+}
+
+std::string text_of(const ModelBalancing& model) {
+  constexpr std::string_view kPickers[] = {"composed", "least_loaded_of_two", "hot_cold"};
+  const ModelBalancing usual;
+  return cat(" ", named(kPickers, model.picker),
+             unless("half life", model.half_life, usual.half_life),
+             unless("hot quantile", model.hot_quantile, usual.hot_quantile),
+             unless("affinity", model.affinity, usual.affinity),
+             unless("prefix blocks", model.prefix_blocks, usual.prefix_blocks),
+             unless("session", model.session_header, usual.session_header));
+}
+
+void print_model_server(Lines& out, const ModelServerConfig& server) {
+  const ModelServerConfig usual;
+  line(out, 1, "model server ", name_of(server.engine), " metrics ", server.metrics.text(),
+       server.path, unless("every", server.interval, usual.interval),
+       unless("timeout", server.timeout, usual.timeout));
+}
+
 std::string text_of(const Balancing& balancing) {
   switch (balancing.policy) {
     case Balancing::Policy::kRoundRobin: return "round_robin";
     case Balancing::Policy::kRandom: return "random";
     case Balancing::Policy::kLeastRequest:
       return cat("least_request", unless("choices", balancing.choices, Balancing().choices));
+    case Balancing::Policy::kWeightedByReports:
+      return cat("weighted_by_reports", text_of(balancing.weights));
+    case Balancing::Policy::kModel: return cat("model", text_of(balancing.model));
   }
   CHECK(!"unknown balancing");
 }
@@ -384,6 +415,7 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
                                                       : " proxy header v2",
        cluster.stat_name == cluster.name ? "" : cat(" stats as ", cluster.stat_name),
        cluster.version.empty() ? "" : cat(" version ", cluster.version));
+  if (cluster.model_server) print_model_server(out, *cluster.model_server);
   if (!cluster.endpoints) return line(out, 1, "endpoints not arrived");
   for (const EndpointConfig& endpoint : cluster.endpoints->endpoints) {
     line(out, 1, "endpoint ",

@@ -66,6 +66,8 @@ class Reader {
   // Of a google.protobuf.Any: the message inside; not present if its type is unknown, which is then
   // reported.
   Reader content() const;
+  // Of a google.protobuf.Any: is its type one that content() can read?
+  bool known_content() const { return message_ != nullptr && message_->content != nullptr; }
   // "envoy.extensions.filters.http.router.v3.Router"; "" without a message.
   std::string_view type() const;
 

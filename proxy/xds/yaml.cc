@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 
+#include "proxy/base/base64.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -389,35 +390,6 @@ bool parse_duration(std::string_view text, int64_t& seconds, int32_t& nanos) {
   seconds = negative ? -static_cast<int64_t>(*whole) : static_cast<int64_t>(*whole);
   nanos = static_cast<int32_t>(fraction) * (negative ? -1 : 1);
   return true;
-}
-
-bool parse_base64(std::string_view text, std::string& bytes) {
-  while (text.ends_with('=')) text.remove_suffix(1);
-  uint32_t group = 0;
-  int bits = 0;
-  bytes.clear();
-  for (const char c : text) {
-    uint32_t digit;
-    if (c >= 'A' && c <= 'Z')
-      digit = static_cast<uint32_t>(c - 'A');
-    else if (c >= 'a' && c <= 'z')
-      digit = static_cast<uint32_t>(c - 'a' + 26);
-    else if (c >= '0' && c <= '9')
-      digit = static_cast<uint32_t>(c - '0' + 52);
-    else if (c == '+' || c == '-')
-      digit = 62;
-    else if (c == '/' || c == '_')
-      digit = 63;
-    else
-      return false;
-    group = (group << 6 | digit) & 0xFFFFFF;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes += static_cast<char>(group >> bits);
-    }
-  }
-  return bits < 6;
 }
 
 void read_yaml(std::string_view text, Message& into, Errors& errors, const YamlLimits& limits) {

@@ -22,7 +22,5 @@ void read_yaml(std::string_view text, Message& into, Errors& errors, const YamlL
 
 // "1.5s" as seconds and nanoseconds; false if it is no duration.
 bool parse_duration(std::string_view text, int64_t& seconds, int32_t& nanos);
-// Standard or URL alphabet, with or without padding; false if it is no base64.
-bool parse_base64(std::string_view text, std::string& bytes);
 
 }  // namespace glia

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "proxy/base/base64.h"
 #include "proxy/xds/json.h"
 
 namespace glia {

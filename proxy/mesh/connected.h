@@ -1,7 +1,8 @@
-// Connected: one HTTP/2 connection to the control plane with what must outlive it.
+// Connected: one HTTP connection of our own, outside of every pool, with what must outlive it: to the
+// control plane, or to the metrics of a model server.
 //
-// The calls of ads_http and identity_http each own one. Reaped, because it may not end inside its own
-// callback, and may end a little after the call that used it.
+// Reaped, because it may not end inside its own callback, and may end a little after the call that
+// used it.
 #pragma once
 
 #include <memory>
@@ -15,7 +16,7 @@ namespace glia {
 
 class Connected final : public Reapable, private ClientConnection::Owner {
  public:
-  // `options` ask for HTTP/2. `loop` outlives it.
+  // `loop` outlives it.
   Connected(EventLoop& loop, std::unique_ptr<Stream> stream, ClientOptions options);
   ClientConnection& connection() { return *connection_; }
   // It is open, or it failed: then error() says why.

@@ -1,4 +1,4 @@
-#include "proxy/xds/connected.h"
+#include "proxy/mesh/connected.h"
 
 #include <utility>
 

@@ -1,0 +1,80 @@
+#include "control_plane/translate/serving.h"
+
+#include <algorithm>
+
+#include "control_plane/translate/pack.h"
+#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
+#include "glia/v1/model.pb.h"
+#include "glia/v1/serving.pb.h"
+
+namespace glia {
+
+namespace {
+
+using Cluster = envoy::config::cluster::v3::Cluster;
+
+constexpr std::pair<std::string_view, glia::v1::ModelServer::Engine> kEngines[] = {
+    {"vllm", glia::v1::ModelServer::VLLM},
+    {"sglang", glia::v1::ModelServer::SGLANG},
+    {"tensorrt-llm", glia::v1::ModelServer::TENSORRT_LLM},
+    {"triton", glia::v1::ModelServer::TRITON},
+    {"tgi", glia::v1::ModelServer::TGI},
+    {"mlserver", glia::v1::ModelServer::MLSERVER},
+    {"tf-serving", glia::v1::ModelServer::TF_SERVING},
+};
+
+void add_policy(const char* name, const google::protobuf::Message& policy, Cluster& cluster) {
+  auto* extension =
+      cluster.mutable_load_balancing_policy()->add_policies()->mutable_typed_extension_config();
+  extension->set_name(name);
+  pack(policy, *extension->mutable_typed_config());
+}
+
+}  // namespace
+
+void tell_model_server(const Workload& workload, Cluster& cluster) {
+  if (!workload.spec.model_server) return;
+  const Workload::ModelServer& server = *workload.spec.model_server;
+  glia::v1::ModelServer message;
+  for (const auto& [word, engine] : kEngines) {
+    if (server.engine == word) message.set_engine(engine);
+  }
+  message.set_metrics_address(workload.spec.app_address);
+  message.set_metrics_port(server.metrics_port);
+  message.set_metrics_path(server.metrics_path);
+  message.mutable_interval()->set_seconds(server.interval / std::chrono::seconds(1));
+  message.mutable_interval()->set_nanos(
+      static_cast<int32_t>((server.interval % std::chrono::seconds(1)).count()));
+  pack(message,
+       (*cluster.mutable_metadata()->mutable_typed_filter_metadata())["glia.model_server"]);
+}
+
+void choose_by_load(const ObjectSet& objects, const MeshService& service, Cluster& cluster) {
+  const bool any = std::ranges::any_of(service.members, [&](std::size_t member) {
+    return objects.workloads[member].spec.model_server.has_value();
+  });
+  if (!any) return;
+  add_policy("glia.model", glia::v1::ModelBalancing(), cluster);
+  add_policy("envoy.load_balancing_policies.least_request",
+             envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest(),
+             cluster);
+}
+
+void read_model_requests(
+    const ObjectSet& objects,
+    envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager&
+        manager) {
+  const bool any = std::ranges::any_of(objects.workloads, [](const Workload& workload) {
+    return workload.spec.model_server.has_value();
+  });
+  if (!any) return;
+  glia::v1::ModelRequests reading;
+  reading.set_always(true);
+  reading.set_prefix_hashes(true);
+  auto* filter = manager.add_http_filters();
+  filter->set_name("glia.model_requests");
+  filter->set_is_optional(true);
+  pack(reading, *filter->mutable_typed_config());
+}
+
+}  // namespace glia

@@ -1,0 +1,24 @@
+// Load reports as they pass the router: read from answers where this proxy chooses by them, and put into
+// answers where this proxy is the one in front of a model server.
+#pragma once
+
+#include <optional>
+
+#include "proxy/flow/exchange.h"
+#include "proxy/mesh/cluster.h"
+
+namespace glia {
+
+// What of the request says which endpoint is best. The views live as long as the exchange.
+PickHints hints_of(const Exchange& exchange, const ClusterConfig& config);
+
+// The head of an answer has come; `load` is Tried::load of the lease.
+void talk_load(Exchange& exchange, const Lease& lease, float load, Response& response);
+// Believes the report among these fields, if the cluster chooses by such.
+void hear_load(Exchange& exchange, const Lease& lease, const Headers& fields);
+// The trailers with the load at the end of the answer, for a caller that takes trailers; or without the
+// report that was for us. Nothing: the upstream's own will do.
+std::optional<Headers> trailers_with_load(Exchange& exchange, const Lease& lease,
+                                          const Headers* trailers);
+
+}  // namespace glia

@@ -1,0 +1,91 @@
+// EndpointLoad: what one worker believes of an endpoint's load, from what the server said and from what
+// this worker has seen itself.
+//
+// Each report has an age, and with it grows the doubt: `confidence` is 1 when it comes, 1/2 after the
+// half-life and goes to 0. What is not believed any more is not taken for 0 nor for full: the share of
+// other callers is then that of the other endpoints (model_balancer.cc).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/base/time.h"
+#include "proxy/model/server_report.h"
+
+namespace glia {
+
+class EndpointLoad {
+ public:
+  // The server said this; `active` are our own requests there.
+  void report(const ServerReport& report, uint32_t active, TimePoint now);
+  void rejected() { ++rejected_; }
+  // The head of an answer came; `load` is what was believed to be there when the request was sent.
+  void answered(Duration latency, double load, TimePoint now);
+  // A failure of the server: no connection, a reset, a 5xx. Never what a client did wrong.
+  void failed(TimePoint now);
+
+  bool heard() const { return heard_; }
+  TimePoint heard_at() const { return heard_at_; }
+  const ServerReport& last() const { return report_; }
+  uint64_t reports() const { return reports_; }
+  uint64_t rejected_reports() const { return rejected_; }
+  // How far the last report is believed: 1 / (1 + (age / half_life)^2); 0 without one.
+  double confidence(TimePoint now, Duration half_life) const {
+    return heard_ ? belief(now - heard_at_, half_life) : 0;
+  }
+  // The same for what the engine itself said, which was older when it was sent.
+  double engine_confidence(TimePoint now, Duration half_life) const {
+    return heard_ ? belief(now - heard_at_ + report_.age, half_life) : 0;
+  }
+  // Requests of others that were there when it was sent; nothing if it did not say.
+  std::optional<float> others() const { return others_; }
+  ServerReport::Adapter adapter(uint64_t hash) const;
+  bool adapter_room() const;
+  static uint64_t adapter_hash(std::string_view name);
+
+  // Time that one request more costs, from our own latencies: natural logarithm of seconds, mean over
+  // about kLatencyMemory answers; nothing before kLatencyLeast of them.
+  std::optional<double> log_drain() const {
+    return answers_ >= kLatencyLeast ? std::optional(log_drain_) : std::nullopt;
+  }
+  std::optional<Duration> latency() const {
+    return answers_ > 0 ? std::optional(latency_) : std::nullopt;
+  }
+  // Failures, of which each counts half after kFailureHalfLife.
+  double failures(TimePoint now) const;
+
+  // As the last pick saw it.
+  float estimate = 0;  // Requests.
+  float score = 0;
+  uint64_t picked = 0;
+  // For weights by use (weighted_by_reports.cc).
+  double weight = 0;  // 0: not known.
+  std::optional<TimePoint> weight_since;
+  // Place in the prefix index, and whose it is.
+  uint32_t prefix_place = 0;
+
+  static constexpr double kLatencyMemory = 48;  // answers
+  static constexpr uint64_t kLatencyLeast = 8;  // answers
+  static constexpr Duration kFailureHalfLife = 5s;
+
+ private:
+  static double belief(Duration age, Duration half_life) {
+    const double ages = static_cast<double>(age.count()) / static_cast<double>(half_life.count());
+    return 1 / (1 + ages * ages);
+  }
+
+  bool heard_ = false;
+  TimePoint heard_at_{};
+  ServerReport report_;  // Without the names of adapters.
+  std::optional<float> others_;
+  std::vector<uint64_t> loaded_, waiting_;  // Hashes of adapters.
+  uint64_t reports_ = 0, rejected_ = 0, answers_ = 0;
+  Duration latency_{};
+  double log_drain_ = 0;
+  double failures_ = 0;
+  TimePoint failed_at_{};
+};
+
+}  // namespace glia

@@ -1,0 +1,236 @@
+// Which endpoint the pickers for model servers take, by what is believed.
+#include "proxy/mesh/model_balancer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "proxy/mesh/balancer_test_support.h"
+#include "proxy/mesh/hot_cold.h"
+
+namespace glia {
+namespace {
+
+ClusterConfig model_config() {
+  ClusterConfig config;
+  config.balancing.policy = Balancing::Policy::kModel;
+  return config;
+}
+
+std::vector<uint64_t> prompt(uint64_t seed, std::size_t blocks) {
+  Random random(seed);
+  std::vector<uint64_t> hashes;
+  for (std::size_t i = 0; i < blocks; ++i) hashes.push_back(random.next());
+  return hashes;
+}
+
+TEST(ModelBalancerTest, TakesTheLeastLoadedByWhatServersReport) {
+  PickWorld t(3, model_config());
+  t.report_in_flight(0, 9);
+  t.report_in_flight(1, 2);
+  t.report_in_flight(2, 5);
+  ModelBalancer balancer({});
+  EXPECT_EQ(t.shares(balancer, 10), (std::vector<int>{0, 10, 0}));
+}
+
+TEST(ModelBalancerTest, SpreadsEvenlyWhereNothingIsKnown) {
+  PickWorld t(4, model_config());
+  ModelBalancer balancer({});
+  for (const int share : t.shares(balancer, 4000)) EXPECT_NEAR(share, 1000, 150);
+}
+
+TEST(ModelBalancerTest, TakesAMissingSampleNeitherForFullNorForEmpty) {
+  PickWorld t(3, model_config());
+  t.report_in_flight(0, 9);
+  t.report_in_flight(1, 1);
+  ModelBalancer balancer({});
+  // The third has never reported: it counts for half of the mean of the others.
+  t.pick(balancer);
+  EXPECT_FLOAT_EQ(t.endpoint(2).load().estimate, 2.5);
+  t.report_in_flight(1, 2);
+  EXPECT_EQ(t.shares(balancer, 5), (std::vector<int>{0, 5, 0}));
+  t.report_in_flight(1, 20);
+  EXPECT_EQ(t.shares(balancer, 5), (std::vector<int>{0, 0, 5}));
+}
+
+TEST(ModelBalancerTest, ComesBackToAServerWhoseReportIsOld) {
+  PickWorld t(2, model_config());
+  t.report_in_flight(0, 50);
+  t.report_in_flight(1, 1);
+  ModelBalancer balancer({});
+  EXPECT_EQ(t.shares(balancer, 5), (std::vector<int>{0, 5}));
+  // Only one goes on reporting; the other's 50 are forgotten, and nobody thinks it empty.
+  t.advance(30s);
+  t.report_in_flight(1, 3);
+  t.pick(balancer);
+  EXPECT_GT(t.endpoint(0).load().estimate, 1);
+  EXPECT_LT(t.endpoint(0).load().estimate, 3.5);
+}
+
+TEST(ModelBalancerTest, AvoidsASlowServerAndOneThatFails) {
+  PickWorld t(3, model_config());
+  ModelBalancer balancer({});
+  for (int i = 0; i < 50; ++i) {
+    t.endpoint(0).load().answered(4s, 1, t.now());
+    t.endpoint(1).load().answered(1s, 1, t.now());
+    t.endpoint(2).load().answered(1s, 1, t.now());
+  }
+  EXPECT_EQ(t.shares(balancer, 100)[0], 0);
+  t.endpoint(1).load().failed(t.now());
+  EXPECT_EQ(t.shares(balancer, 5), (std::vector<int>{0, 0, 5}));
+  t.advance(60s);
+  EXPECT_NE(t.shares(balancer, 100)[1], 0);
+}
+
+TEST(ModelBalancerTest, AvoidsAFullKvCacheWhileThatIsNews) {
+  PickWorld t(2, model_config());
+  ServerReport full, free;
+  full.in_flight = free.in_flight = 4;
+  full.kv_use = 0.98f;
+  free.kv_use = 0.3f;
+  t.report(0, full);
+  t.report(1, free);
+  ModelBalancer balancer({});
+  EXPECT_EQ(t.shares(balancer, 20), (std::vector<int>{0, 20}));
+}
+
+TEST(ModelBalancerTest, StaysWithTheServerThatKnowsThePrompt) {
+  PickWorld t(4, model_config());
+  ModelBalancer balancer({});
+  const auto hashes = prompt(1, 94);  // 6,000 tokens.
+  const PickHints hints{.prefix = hashes};
+  const std::size_t first = t.pick(balancer, hints);
+  EXPECT_EQ(t.shares(balancer, 20, hints)[first], 20);
+  // Another question behind the same beginning.
+  auto other = hashes;
+  other.push_back(12345);
+  EXPECT_EQ(t.pick(balancer, {.prefix = other}), first);
+  // Prompts that share nothing go anywhere.
+  std::vector<int> shares(4);
+  for (uint64_t seed = 2; seed < 200; ++seed) {
+    const auto own = prompt(seed, 10);
+    ++shares[t.pick(balancer, {.prefix = own})];
+  }
+  for (const int share : shares) EXPECT_GT(share, 20);
+}
+
+TEST(ModelBalancerTest, SpreadsAPrefixThatEverybodyWants) {
+  PickWorld t(4, model_config());
+  ModelBalancer balancer({});
+  const auto hashes = prompt(1, 94);
+  const PickHints hints{.prefix = hashes};
+  std::vector<float> in_flight(4);
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t at = t.pick(balancer, hints);
+    t.report_in_flight(at, ++in_flight[at]);
+  }
+  for (const float share : in_flight) {
+    EXPECT_GT(share, 20);
+    EXPECT_LT(share, 100);
+  }
+}
+
+TEST(ModelBalancerTest, KeepsASessionTogetherAndForgetsWhoLeft) {
+  PickWorld t(4, model_config());
+  ModelBalancer balancer({});
+  const PickHints hints{.session = "chat-1"};
+  const std::size_t first = t.pick(balancer, hints);
+  EXPECT_EQ(t.shares(balancer, 20, hints)[first], 20);
+  EXPECT_EQ(balancer.index().blocks(), 1u);
+  balancer.removed(t.endpoint(first));
+  EXPECT_EQ(balancer.index().blocks(), 0u);
+}
+
+TEST(ModelBalancerTest, PrefersWhoHasTheAdapterThenWhoHasRoom) {
+  PickWorld t(3, model_config());
+  const auto with = [](std::vector<std::string> adapters) {
+    ServerReport report;
+    report.in_flight = 1;
+    report.most_adapters = 2;
+    report.loaded_adapters = std::move(adapters);
+    return report;
+  };
+  t.report(0, with({"a", "b"}));
+  t.report(1, with({"c"}));
+  t.report(2, with({"sql", "d"}));
+  ModelBalancing config;
+  config.affinity = 0;
+  ModelBalancer balancer(config);
+  EXPECT_EQ(t.shares(balancer, 10, {.adapter = "sql"}), (std::vector<int>{0, 0, 10}));
+  ServerReport busy = with({"sql", "d"});
+  busy.in_flight = 20;
+  t.report(2, busy);
+  EXPECT_EQ(t.shares(balancer, 10, {.adapter = "sql"}), (std::vector<int>{0, 10, 0}));
+  // A base model is nobody's adapter.
+  const std::vector<int> any = t.shares(balancer, 100, {.model = "llama"});
+  EXPECT_GT(any[0], 20);
+  EXPECT_GT(any[1], 20);
+}
+
+TEST(ModelBalancerTest, LooksAtABoundedNumberOfVeryManyEndpoints) {
+  PickWorld t(250, model_config());
+  ModelBalancer balancer({});
+  const std::vector<int> shares = t.shares(balancer, 5000);
+  EXPECT_GT(std::ranges::count_if(shares, [](int share) { return share > 0; }), 240);
+}
+
+TEST(ModelBalancerTest, SaysWhatItBelieves) {
+  PickWorld t(1, model_config());
+  ModelBalancer balancer({});
+  t.pick(balancer);
+  EXPECT_EQ(balancer.why(t.endpoint(0), t.now()),
+            "load 0 (0 ours, others as at half the mean endpoint: no report yet)");
+  ServerReport report;
+  report.in_flight = 7;
+  report.waiting = 2;
+  report.kv_use = 0.5f;
+  t.report(0, report);
+  t.pick(balancer);
+  t.advance(1s);
+  EXPECT_EQ(balancer.why(t.endpoint(0), t.now()),
+            "load 7 (0 ours, 7 of others 1000 ms ago, believed by 0.5), 2 waiting, KV cache 50 % "
+            "used");
+}
+
+TEST(LeastLoadedTest, PrefersTheEmptierOfTwoAndCountsThoseThatWaitTwice) {
+  PickWorld t(2, model_config());
+  LeastLoaded balancer({});
+  ServerReport running, waiting;
+  running.in_flight = waiting.in_flight = 10;
+  waiting.waiting = 5;
+  running.waiting = 0;
+  t.report(0, waiting);
+  t.report(1, running);
+  // A quarter of the draws is twice the worse one.
+  const std::vector<int> shares = t.shares(balancer, 1000);
+  EXPECT_NEAR(shares[0], 250, 60);
+  EXPECT_NEAR(shares[1], 750, 60);
+}
+
+TEST(HotColdTest, TakesTheFastestOfTheColdAndTheEmptiestOfTheHot) {
+  PickWorld t(5, model_config());
+  ModelBalancing config;
+  config.hot_quantile = 0.75;
+  HotCold balancer(config);
+  const auto says = [&](std::size_t i, float in_flight, Duration latency) {
+    ServerReport report;
+    report.in_flight = in_flight;
+    report.latency = latency;
+    t.report(i, report);
+  };
+  says(0, 4, 300ms);
+  says(1, 4, 200ms);
+  says(2, 4, 400ms);
+  says(3, 4, 500ms);
+  says(4, 30, 10ms);  // The fastest, and hot.
+  EXPECT_EQ(t.pick(balancer), 1u);
+  // One that fails at once is fast and idle; nobody wants it.
+  says(3, 0, 1ms);
+  t.endpoint(3).load().failed(t.now());
+  EXPECT_EQ(t.pick(balancer), 1u);
+  for (std::size_t i = 0; i < 5; ++i) t.endpoint(i).load().failed(t.now());
+  EXPECT_EQ(t.pick(balancer), 3u);
+}
+
+}  // namespace
+}  // namespace glia
