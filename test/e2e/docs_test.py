@@ -216,7 +216,7 @@ class Commands(unittest.TestCase):
                     self.assertEqual(self.complaint(words), "")
 
     def test_what_does_not_exist_is_noticed(self):
-        for line in ("glia fly", "glia run --fast mesh.yaml", "glia config explain", "./dev cook",
+        for line in ("glia fly", "glia run --fast mesh.yaml", "glia config improve", "./dev cook",
                      "glia-proxy --joined FILE"):
             with self.subTest(line=line):
                 self.assertNotEqual(self.complaint(shlex.split(line)), "")
