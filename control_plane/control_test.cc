@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "control_plane/control_fixture.h"
+#include "control_plane/control_test_support.h"
 #include "control_plane/serve/peer.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"

@@ -1,6 +1,6 @@
 // The discovery services of a whole glia-control, called by real gRPC clients: delta ADS, streams of
 // single types in both variants, and client status.
-#include "control_plane/control_fixture.h"
+#include "control_plane/control_test_support.h"
 #include "control_plane/serve/peer.h"
 #include "envoy/service/cluster/v3/cds.grpc.pb.h"
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"

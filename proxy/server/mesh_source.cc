@@ -54,7 +54,8 @@ Result<OpenedPushes> open_pushes(const StandaloneAnswer& answer) {
   for (const PushedResources& push : all.opened) {
     const auto kind = kind_of(push.type_url);
     if (!kind) return invalid(cat(kTranslator, " sends resources of type ", push.type_url));
-    all.pushes.push_back({*kind, push.version, {push.resources.begin(), push.resources.end()}});
+    Push& one = all.pushes.emplace_back(Push{*kind, push.version, {}});
+    for (const PushedResource& resource : push.resources) one.resources.push_back(resource.bytes);
   }
   return all;
 }

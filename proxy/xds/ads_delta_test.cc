@@ -3,7 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include "proxy/xds/ads_played.h"
+#include "proxy/xds/ads_test_support.h"
 
 namespace glia {
 namespace {

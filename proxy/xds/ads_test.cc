@@ -1,7 +1,7 @@
 // The ADS client against a control plane that the test plays, state of the world.
 #include <utility>
 
-#include "proxy/xds/ads_played.h"
+#include "proxy/xds/ads_test_support.h"
 #include "proxy/xds/json.h"
 
 namespace glia {

@@ -2,7 +2,6 @@
 
   ./dev bench            the comparison; exit status 1 if a request failed or a bar was missed
   ./dev bench parts      Google Benchmark for the parts (every //test/bench:*_bench)
-  ./dev bench control    the control plane: what one change costs in meshes of several sizes
   ./dev bench instructions [--renew]
                          instructions a request by callgrind against their budget; or a new budget
 
@@ -71,20 +70,6 @@ def run_parts(arguments):
         print(f"\n=== {target}", flush=True)
         worst = max(worst, subprocess.run([built(target), *arguments]).returncode)
     return worst
-
-
-# Services, sidecars, variant of xDS, services each may call (0: all).
-MESHES = [(100, 200, "delta", 0), (100, 200, "world", 0), (1000, 200, "delta", 0),
-          (1000, 2000, "delta", 0), (1000, 2000, "delta", 10), (10_000, 200, "delta", 0),
-          (10_000, 2000, "delta", 10)]
-
-
-def run_control(arguments):
-    target = "//test/bench:control_scale"
-    build([target])
-    program = built(target)
-    meshes = [arguments] if arguments else MESHES
-    return max(subprocess.run([program, *map(str, mesh)]).returncode for mesh in meshes)
 
 
 def run_instructions(arguments):
@@ -277,8 +262,6 @@ def parse(arguments):
 def main():
     if sys.argv[1:2] == ["parts"]:
         return run_parts(sys.argv[2:])
-    if sys.argv[1:2] == ["control"]:
-        return run_control(sys.argv[2:])
     if sys.argv[1:2] == ["instructions"]:
         return run_instructions(sys.argv[2:])
     arguments = parse(sys.argv[1:])
