@@ -48,7 +48,7 @@ void FdWatch::want(bool reading, bool writing) {
     // An edge-triggered event cannot stand beside a level-triggered one of the same descriptor.
     if (second_ == Second::kHangUp) second(Second::kOff);
     if (reading) {
-      CHECK(event_add(read_event_, nullptr) == 0);
+      if (event_add(read_event_, nullptr) != 0) happened(kUnwatched);
     } else {
       event_del(read_event_);
     }
@@ -66,7 +66,8 @@ void FdWatch::second(Second wanted) {
   const short what =
       wanted == Second::kWritable ? EV_WRITE | EV_PERSIST : EV_WRITE | EV_PERSIST | EV_ET;
   second_event_ = event_new(backend_.base_, fd_, what, on_second_event, this);
-  CHECK(second_event_ != nullptr && event_add(second_event_, nullptr) == 0);
+  CHECK(second_event_ != nullptr);
+  if (event_add(second_event_, nullptr) != 0) happened(kUnwatched);
 }
 
 void FdWatch::on_read_event(int, short, void* self) {

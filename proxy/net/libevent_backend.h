@@ -29,7 +29,15 @@ class FdWatch {
   virtual ~FdWatch();
 
  protected:
-  enum What : uint8_t { kReadable = 1, kWritable = 2, kActivated = 4, kHungUp = 8 };
+  // kUnwatched: the system has no room to watch for what was wanted (memory, or
+  // fs.epoll.max_user_watches); nothing of that will be told.
+  enum What : uint8_t {
+    kReadable = 1,
+    kWritable = 2,
+    kActivated = 4,
+    kHungUp = 8,
+    kUnwatched = 16
+  };
   // What to watch for, level-triggered. Nothing of both: only whether the connection broke.
   void want(bool reading, bool writing);
   // Forgets everything, for a descriptor that is about to be closed or is of no more use.

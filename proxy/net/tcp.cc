@@ -62,7 +62,8 @@ class SocketAcceptor final : public Acceptor, private FdWatch {
     file_ = made.st_ino;
     device_ = made.st_dev;
   }
-  void on_event(uint8_t) override {
+  void on_event(uint8_t what) override {
+    if ((what & kUnwatched) != 0) return wait_for_resources(ENOMEM);
     for (int i = 0; i < SocketNetwork::kAcceptsPerTurn && wants_reading(); ++i) {
       sockaddr_storage peer;
       socklen_t size = sizeof peer;

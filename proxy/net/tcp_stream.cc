@@ -67,6 +67,7 @@ TcpStream::~TcpStream() {
 }
 
 void TcpStream::on_event(uint8_t what) {
+  if ((what & kUnwatched) != 0 && state_ != State::kBroken) return break_now("watch", ENOMEM);
   if (state_ == State::kConnecting) return finish_connecting();
   if (state_ == State::kOpening) return open();
   if (state_ == State::kBroken) {
