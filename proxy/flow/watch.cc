@@ -12,17 +12,25 @@ void Watch::begin(const WatchLimits& limits, bool request_ended) {
   stall_at_ = loop_.now() + limits_.stall;
   if (request_ended) return this->request_ended();
   if (limits_.request > 0s && !request_by_) request_by_ = loop_.now() + limits_.request;
-  if (limits_.response > 0s) response_by_ = loop_.now() + limits_.response;
+  if (limits_.response > 0s) response_by_ = waiting_until_ = loop_.now() + limits_.response;
   restart();
+}
+
+// When the response is due, if the time for it counts anew now.
+TimePoint Watch::response_due() {
+  const TimePoint now = loop_.now();
+  const bool waited_for = std::exchange(client_owes_, false);
+  if (!taken_) {
+    taken_ = now;
+    if (waited_for || !response_by_) waiting_until_ = now + limits_.response;
+  }
+  return now - *taken_ <= kAtOnce ? waiting_until_ : now + limits_.response;
 }
 
 void Watch::request_ended() {
   request_by_.reset();
   request_ended_at_ = loop_.now();
-  client_owes_ = false;
-  if (limits_.response > 0s && (moves_ || !response_by_)) {
-    response_by_ = loop_.now() + limits_.response;
-  }
+  if (limits_.response > 0s) response_by_ = response_due();
   if (rang_ == Rang::kNotYet) restart();
 }
 
@@ -32,18 +40,16 @@ void Watch::answering() {
 }
 
 void Watch::upstreams_turn() {
-  // What lay there until the upstream first took of it says nothing of how the request moves.
-  const bool moves = std::exchange(taken_, true);
-  moves_ = moves_ || moves;
-  client_owes_ = false;
-  if (!moves_ || limits_.response == 0s || rang_ != Rang::kNotYet) return;
-  response_by_ = loop_.now() + limits_.response;
+  if (limits_.response == 0s || rang_ != Rang::kNotYet) {
+    client_owes_ = false;
+    return;
+  }
+  response_by_ = response_due();
   if (armed_ > *response_by_) restart();
 }
 
 void Watch::clients_turn() {
   client_owes_ = true;
-  moves_ = true;
   response_by_.reset();
 }
 

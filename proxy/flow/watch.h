@@ -18,8 +18,8 @@ struct WatchLimits {
   Duration request{0};  // From the head of the request to its end, or to the answer; 0: none.
   // From the end of the request to the end of the response, and before that from each piece of the
   // request to the moment when the next is asked for: an upstream that cannot be reached, or takes
-  // nothing, never sees the end of a large request. A request that lies here whole while its upstream
-  // is looked for counts from its head. 0: none.
+  // nothing, never sees the end of a large request. The wait for an
+  // upstream counts, too, if the whole request goes up at once when there is one. 0: none.
   Duration response{0};
   Duration idle{0};                   // Without a byte of body in either direction; 0: none.
   std::optional<TimePoint> deadline;  // Of the whole exchange.
@@ -59,6 +59,8 @@ class Watch final : public Alarm {
   // 100 streams without a window would hold their upstreams for as long as they like (D14 of the
   // checklist of attacks).
   static constexpr Duration kTakesNothing = 30s;
+  // What goes up within so long of the first piece lay here, in the socket or on its way already.
+  static constexpr Duration kAtOnce = 100ms;
   // The response's time counts from here.
   void request_ended();
   // A piece of the request is on its way up: the response's time counts, anew, ...
@@ -99,6 +101,7 @@ class Watch final : public Alarm {
   void fire() override;
   void rung_late() override { owner_.on_late(rang_); }
   Rang due(TimePoint now);
+  TimePoint response_due();
   bool stands_still(TimePoint now);
   bool takes_nothing(TimePoint now);
   Rang too_slow(TimePoint now);
@@ -111,6 +114,8 @@ class Watch final : public Alarm {
   TimePoint stall_at_;
   std::optional<TimePoint> request_by_;
   std::optional<TimePoint> response_by_;
+  TimePoint waiting_until_;         // response_by_ while all of the request waits for an upstream.
+  std::optional<TimePoint> taken_;  // When the first piece of the request went up.
   std::optional<TimePoint> request_ended_at_;
   TimePoint armed_ = TimePoint::max();  // What the timer is set to; it may be earlier than needed.
   uint64_t moved_ = 0;
@@ -119,8 +124,6 @@ class Watch final : public Alarm {
   Rang rang_ = Rang::kNotYet;
   bool answering_ = false;
   bool tunnel_ = false;
-  bool taken_ = false;         // A piece of the request was taken by the upstream.
-  bool moves_ = false;         // Not only the first, or the upstream has waited for one.
   bool client_owes_ = false;   // The upstream waits for more of the request.
   bool client_holds_ = false;  // More of the response than may be queued waits for the client.
 };
