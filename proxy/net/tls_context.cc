@@ -241,7 +241,8 @@ int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size, con
 }
 
 std::string BoringContext::digest_of(X509_STORE_CTX* store) const {
-  std::string all = peer_rules_;
+  // BoringSSL has the leaf among the others as well, but that is not promised.
+  std::string all = peer_rules_ + sha256(to_der(X509_STORE_CTX_get0_cert(store)));
   for (X509* one : X509_STORE_CTX_get0_untrusted(store)) all += sha256(to_der(one));
   return sha256(all);
 }
