@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
@@ -27,15 +28,17 @@ constexpr std::string_view kVia = "via";
 // A version 4 UUID; unique, not secret.
 std::string_view make_request_id(Random& random, Arena& arena) {
   constexpr std::size_t kLength = 36;
-  uint64_t bits[2] = {random.next(), random.next()};
-  bits[0] = (bits[0] & ~0xF000ull) | 0x4000;
-  bits[1] = (bits[1] & ~(3ull << 62)) | (2ull << 62);
+  std::array<uint8_t, 16> bytes;
+  const uint64_t bits[2] = {random.next(), random.next()};
+  std::memcpy(bytes.data(), bits, sizeof bits);
+  bytes[6] = static_cast<uint8_t>((bytes[6] & 0x0F) | 0x40);  // The version,
+  bytes[8] = static_cast<uint8_t>((bytes[8] & 0x3F) | 0x80);  // and the variant (RFC 9562).
   char* const text = static_cast<char*>(arena.allocate(kLength, 1));
   char* at = text;
-  for (std::size_t i = 0; i < sizeof bits; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
-    const auto byte = static_cast<uint8_t>(bits[i / 8] >> (56 - 8 * (i % 8)));
-    at = std::copy_n(kHexPairs[byte].data(), 2, at);
+  std::size_t i = 0;
+  for (const std::size_t group_end : {4, 6, 8, 10, 16}) {
+    if (i > 0) *at++ = '-';
+    for (; i < group_end; ++i, at += 2) std::memcpy(at, kHexPairs[bytes[i]].data(), 2);
   }
   return {text, kLength};
 }
@@ -196,10 +199,11 @@ std::string_view write_forwarded_fields(Exchange& exchange) {
   } else if (!headers.has("x-forwarded-proto")) {
     headers.add_kept("x-forwarded-proto", proto);
   }
-  if (const auto id = headers.get("x-request-id"); id && !id->empty()) return *id;
+  const auto given = headers.get("x-request-id");
+  if (given && !given->empty()) return *given;
   if (!exchange.manager().generate_request_id) return {};
   const std::string_view id = make_request_id(exchange.site().context().random, arena);
-  headers.remove("x-request-id");
+  if (given) headers.remove("x-request-id");
   headers.add_kept("x-request-id", id, /*unique=*/true);
   return id;
 }

@@ -93,13 +93,12 @@ const char* H1HeadParser::line(const char* at, const char* end) {
 
 const char* H1HeadParser::field_line(const char* at, const char* end) {
   char name[kLongestName];
+  const auto most = std::min(static_cast<std::size_t>(end - at), kLongestName);
   std::size_t size = 0;
-  for (;; ++size) {
-    if (at + size == end) return nullptr;
-    const char lowered = name_byte(at[size]);
-    if (lowered == 0) break;
-    if (size == kLongestName) return refuse(431, "a field name is longer than 256 bytes");
-    name[size] = lowered;
+  while (size < most && (name[size] = name_byte(at[size])) != 0) ++size;
+  if (at + size == end) return nullptr;
+  if (size == kLongestName && name_byte(at[size]) != 0) {
+    return refuse(431, "a field name is longer than 256 bytes");
   }
   if (at[size] != ':' || size == 0) return refuse_name(at[size], size);
   const char* value = at + size + 1;

@@ -23,9 +23,9 @@ void Headers::set(std::string_view name, std::string_view value) {
 }
 
 bool Headers::remove(std::string_view name) {
-  const std::size_t before = size_;
+  if (!has(name)) return false;  // The rule: nothing is moved.
   remove_if([&](const Field& field) { return field.name == name; });
-  return size_ != before;
+  return true;
 }
 
 void Headers::grow() {
