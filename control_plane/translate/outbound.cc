@@ -133,7 +133,7 @@ Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
   const uint32_t requests = set_traffic(traffic, cluster);
   if (traffic == nullptr || !traffic->spec.balancing) choose_by_load(objects, service, cluster);
   const bool in_mesh = is_in_mesh(objects, service, port);
-  set_upstream_http(cluster, in_mesh ? UpstreamHttp::kHttp2 : spoken_outside(port), requests);
+  set_upstream_http(cluster, in_mesh ? UpstreamHttp::kSidecar : spoken_outside(port), requests);
   if (security == HopSecurity::kMutualTls && in_mesh) {
     secure(identities_of(objects, service, port),
            cat(service.metadata.name, ".", service.metadata.ns, ".svc.cluster.local"), cluster);
@@ -148,7 +148,7 @@ Cluster workload_cluster(const ObjectSet& objects, const Workload& workload,
   cluster.set_name(direct_cluster(workload, port));
   cluster.set_type(Cluster::STATIC);
   cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
-  set_upstream_http(cluster, UpstreamHttp::kHttp2);
+  set_upstream_http(cluster, UpstreamHttp::kSidecar);
   cluster.mutable_load_assignment()->set_cluster_name(cluster.name());
   *cluster.mutable_load_assignment()->add_endpoints()->add_lb_endpoints() =
       lb_endpoint(workload.spec.address, port.port);
@@ -224,6 +224,12 @@ void use_mesh_secrets(tls::CommonTlsContext& context) {
   validation->mutable_validation_context_sds_secret_config()->set_name(kTrustBundleSecret);
 }
 
+void set_keepalive(envoy::config::core::v3::Http2ProtocolOptions& options) {
+  auto& keepalive = *options.mutable_connection_keepalive();
+  keepalive.mutable_interval()->set_seconds(kSidecarPing / 1s);
+  keepalive.mutable_timeout()->set_seconds(kSidecarPingAnswer / 1s);
+}
+
 void set_upstream_http(Cluster& cluster, UpstreamHttp http, uint32_t requests_per_connection) {
   envoy::extensions::upstreams::http::v3::HttpProtocolOptions options;
   if (requests_per_connection > 0) {
@@ -232,10 +238,13 @@ void set_upstream_http(Cluster& cluster, UpstreamHttp http, uint32_t requests_pe
         ->set_value(requests_per_connection);
   }
   auto* explicit_config = options.mutable_explicit_http_config();
-  if (http == UpstreamHttp::kHttp2)
-    explicit_config->mutable_http2_protocol_options();
-  else
-    explicit_config->mutable_http_protocol_options();
+  switch (http) {
+    case UpstreamHttp::kHttp1: explicit_config->mutable_http_protocol_options(); break;
+    case UpstreamHttp::kHttp2: explicit_config->mutable_http2_protocol_options(); break;
+    case UpstreamHttp::kSidecar:
+      set_keepalive(*explicit_config->mutable_http2_protocol_options());
+      break;
+  }
   pack(options, (*cluster.mutable_typed_extension_protocol_options())
                     ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]);
 }

@@ -6,6 +6,7 @@
 
 #include "control_plane/translate/translate.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
+#include "proxy/base/time.h"
 
 namespace glia {
 
@@ -23,7 +24,13 @@ std::vector<const Workload*> named_alone(const ObjectSet& objects);
 // Own certificate and trust bundle by name, and nothing else.
 void use_mesh_secrets(envoy::extensions::transport_sockets::tls::v3::CommonTlsContext& context);
 // HTTP/1.1 or HTTP/2 to the endpoints of a cluster.
-enum class UpstreamHttp : uint8_t { kHttp1, kHttp2 };
+// kSidecar: HTTP/2 whose other end is a sidecar, which answers PINGs however often; a gRPC server may
+// take them amiss.
+enum class UpstreamHttp : uint8_t { kHttp1, kHttp2, kSidecar };
+// Between sidecars: how long the other one may be silent before it is asked whether it is still there,
+// and its time to answer. Its machine may have died, or a firewall may have forgotten the connection.
+inline constexpr Duration kSidecarPing = 30s, kSidecarPingAnswer = 10s;
+void set_keepalive(envoy::config::core::v3::Http2ProtocolOptions& options);
 void set_upstream_http(envoy::config::cluster::v3::Cluster& cluster, UpstreamHttp http,
                        uint32_t requests_per_connection = 0);
 envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, uint16_t port);

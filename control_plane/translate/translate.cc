@@ -51,6 +51,7 @@ hcm::HttpConnectionManager inbound_manager(const ObjectSet& objects, const Workl
   hcm::HttpConnectionManager manager;
   manager.set_codec_type(hcm::HttpConnectionManager::AUTO);
   manager.set_stat_prefix(cat("inbound_", port.name));
+  set_keepalive(*manager.mutable_http2_protocol_options());
   // The application may trust this header: it says who called and nobody else can have written it.
   manager.set_forward_client_cert_details(hcm::HttpConnectionManager::SANITIZE_SET);
   manager.mutable_set_current_client_cert_details()->set_uri(true);

@@ -174,7 +174,7 @@ class BootstrapSidecar(harness.Program):
     """Envoy, or glia-proxy, with the bootstrap that a mesh needs: the way to the control plane, its
     certificate and the authorities; the rest comes over ADS."""
 
-    def __init__(self, directory, control, name, address, program):
+    def __init__(self, directory, control, name, address, program, api_type="GRPC"):
         self.address = address
         identity, bundle = join_with_own_key(control.join_file(name), directory)
         ads = {"resource_api_version": "V3", "ads": {}}
@@ -183,7 +183,7 @@ class BootstrapSidecar(harness.Program):
             "admin": {"address": socket_address((address, ADMIN_PORT))},
             "dynamic_resources": {
                 "lds_config": ads, "cds_config": ads,
-                "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [
+                "ads_config": {"api_type": api_type, "transport_api_version": "V3", "grpc_services": [
                     {"envoy_grpc": {"cluster_name": "control"}}]}},
             "static_resources": {
                 "secrets": [
