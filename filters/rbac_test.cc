@@ -138,7 +138,7 @@ TEST_F(RbacFilterTest, LogsTheRefusalRatherThanTheShadow) {
 }
 
 TEST_F(RbacFilterTest, ObeysTheRoute) {
-  t.route().filters[kName] = nullptr;  // Switched off.
+  t.route().filters[kName] = std::shared_ptr<const RbacConfig>();  // Switched off.
   start(enforce(rules(kDeny, "default/block", any())));
   EXPECT_EQ(t.get().status, 200);
   t.route().filters[kName] = enforce(rules(kDeny, "default/route", path_prefix("/admin")));
@@ -146,7 +146,7 @@ TEST_F(RbacFilterTest, ObeysTheRoute) {
   EXPECT_EQ(t.get().status, 200);
   EXPECT_EQ(t.get("/admin").header("x-glia-policy"), "default/route");
   t.route().filters.clear();
-  t.route().filters["another.filter"] = nullptr;
+  t.route().filters["another.filter"] = std::shared_ptr<const RbacConfig>();
   t.publish();
   EXPECT_EQ(t.get().header("x-glia-policy"), "default/block");
 }
