@@ -85,8 +85,9 @@ class ProxyTest : public testing::Test {
   template <class Condition>
   void until(Condition condition) {
     const TimePoint limit = main_.clock().now() + 60s;
-    while (!condition() && main_.clock().now() < limit) main_.turn(20ms);
-    ASSERT_TRUE(condition());
+    bool holds = condition();
+    for (; !holds && main_.clock().now() < limit; holds = condition()) main_.turn(20ms);
+    ASSERT_TRUE(holds);
   }
   void start() {
     Errors errors;
@@ -110,6 +111,7 @@ class ProxyTest : public testing::Test {
   }
   void learn_ports() {
     const std::string listeners = ask_once(admin_, "GET /listeners?format=json");
+    ASSERT_TRUE(listeners.starts_with("HTTP/1.1 200")) << listeners;
     const auto told = nlohmann::json::parse(listeners.substr(listeners.find("\r\n\r\n") + 4));
     for (const auto& row : told["listener_statuses"]) {
       const auto& at = row["local_address"]["socket_address"];
@@ -139,6 +141,7 @@ class ProxyTest : public testing::Test {
   std::string ask_once(const Address& to, std::string_view what) {
     Party& party = ask(to, what);
     until([&] { return party.ended || party.broken; });
+    EXPECT_FALSE(party.broken) << what << ": " << party.stream->error().message();
     return party.received;
   }
 
