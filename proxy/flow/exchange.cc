@@ -184,7 +184,7 @@ const Route* Exchange::route_by_now() {
   for (const VirtualHost& host : routes->hosts()) {
     const auto found = std::ranges::find(host.routes, route_->name, &Route::name);
     if (found == host.routes.end()) continue;
-    newer_ = newest;
+    if (followed_.empty() || followed_.back() != newest) followed_.push_back(newest);
     return &*found;
   }
   return nullptr;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/flow/filter.h"
 #include "proxy/flow/flags.h"
@@ -122,7 +123,8 @@ class Exchange final : private Watch::Owner {
   ServerStream& stream_;
   Site& site_;
   std::shared_ptr<const SiteState> state_;  // Pinned: names and views below point into it.
-  std::shared_ptr<const SiteState> newer_;  // ... or into this one.
+  // ... or into one of these, which the router followed later: few, for it moves on few times.
+  std::vector<std::shared_ptr<const SiteState>> followed_;
   const Route* route_ = nullptr;
   std::size_t filters_left_ = 0;  // Of the chain, the router included, when it last went down.
   std::optional<TimePoint> deadline_;

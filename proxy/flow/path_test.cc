@@ -219,6 +219,57 @@ TEST_P(Path, FollowsItsRouteToAnotherClusterWhenTheLastEndpointOfItsOwnHasLeft) 
   EXPECT_EQ(t.upstream("10.0.1.2").seen()[0].body, "question");
 }
 
+// A mesh that changes again while the request is on its way to where the last change sent it.
+TEST_P(Path, FollowsItsRouteThroughSeveralDrawings) {
+  SimWorld world(11);
+  MeshWorld t(world, down(), up());
+  t.cluster().connect_timeout = 2s;
+  t.upstream("10.0.1.1");
+  t.upstream("10.0.1.2", "second");
+  t.upstream("10.0.1.3", "third").replies(200, "third");
+  t.route().name = "shop";
+  t.start();
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  world.fabric().partition("10.0.0.1", "10.0.1.2");
+  const auto answer = t.client().send({.method = "POST", .body = "question"});
+  t.advance(1s);
+  t.route().forward->clusters.front().cluster = "second";
+  t.remove_endpoint("10.0.1.1");
+  t.publish();
+  t.advance(1500ms);  // The connection to the first is given up, that to the second has begun.
+  t.route().forward->clusters.front().cluster = "third";
+  t.remove_endpoint("10.0.1.2", "second");
+  t.publish();
+  t.publish();  // Nothing but the exchange holds the drawing that named the second.
+  t.advance(5s);
+  EXPECT_EQ(answer->status, 200) << answer->body;
+  EXPECT_EQ(answer->body, "third");
+}
+
+TEST_P(Path, SaysWhereItWasWhenNoDrawingKnowsAnother) {
+  SimWorld world(12);
+  MeshWorld t(world, down(), up());
+  t.cluster().connect_timeout = 2s;
+  t.upstream("10.0.1.1");
+  t.upstream("10.0.1.2", "second");
+  t.route().name = "shop";
+  t.start();
+  world.fabric().partition("10.0.0.1", "10.0.1.1");
+  world.fabric().partition("10.0.0.1", "10.0.1.2");
+  const auto answer = t.client().send({.method = "POST", .body = "question"});
+  t.advance(1s);
+  t.route().forward->clusters.front().cluster = "second";
+  t.remove_endpoint("10.0.1.1");
+  t.publish();
+  t.advance(1500ms);
+  t.remove_endpoint("10.0.1.2", "second");
+  t.publish();
+  t.publish();
+  t.advance(5s);
+  EXPECT_EQ(answer->status, 503);
+  EXPECT_NE(answer->body.find("cluster second"), std::string::npos) << answer->body;
+}
+
 TEST_P(Path, CountsTheWaitForAConnectionAgainstTheTimeOfARequestThatIsHereWhole) {
   SimWorld world(9);
   MeshWorld t(world, down(), up());
