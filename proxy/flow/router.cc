@@ -225,8 +225,19 @@ Error not_configured(const Exchange& exchange, const WeightedCluster& chosen) {
                    ", which is not configured"));
 }
 
-// Sends the request to one endpoint of the chosen cluster; one that does
-// not answer is added to `tried`.
+// `endpoint` took the request on a connection that was `alone` its, and gave no answer.
+void note_failure(Endpoint& endpoint, bool alone, Tried& tried, ErrorKind kind, TimePoint now) {
+  tried.failed.push_back(endpoint.config().address);
+  if (kind == ErrorKind::kClosed) ++tried.turned_away;
+  // Other idle connections may be as dead as this one was.
+  if (alone || tried.turned_away >= Router::kMovesBehindOthers) tried.needs_fresh = true;
+  ++endpoint.stats().requests_failed;
+  // An orderly end of a connection is no failure.
+  if (kind != ErrorKind::kClosed) endpoint.load().failed(now);
+  if (kind == ErrorKind::kReset) ++endpoint.cluster().stats().resets;
+}
+
+// Sends the request to one endpoint of the chosen cluster; one that does not answer is added to `tried`.
 Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tried,
                     bool retrying) {
   // Looked up each time: the cluster may have been replaced while an attempt waited.
@@ -255,6 +266,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   if (upgrade && !lease->connection().takes_upgrade(exchange.request())) {
     co_return cannot_upgrade(exchange);
   }
+  // Asked now: the connection may be gone when the answer is not to come.
   const bool alone = lease->connection().protocol() == Protocol::kHttp1;
   // The lease's: the one that was asked may be gone by now.
   Cluster& asked = lease->endpoint().cluster();
@@ -266,17 +278,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
                               : Reply(co_await head_of(*call));
   if (!response) {
     exchange.upstream().reset_code = call->reset_code();
-    tried.failed.push_back(lease->endpoint().config().address);
-    // Other idle connections may be as dead as this one was.
-    if (alone) tried.needs_fresh = true;
-    if (response.error().kind() == ErrorKind::kClosed) ++tried.turned_away;
-    if (tried.turned_away >= Router::kMovesBehindOthers) tried.needs_fresh = true;
-    ++lease->endpoint().stats().requests_failed;
-    // An orderly end of a connection is no failure.
-    if (response.error().kind() != ErrorKind::kClosed) {
-      lease->endpoint().load().failed(exchange.loop().now());
-    }
-    if (response.error().kind() == ErrorKind::kReset) ++lease->endpoint().cluster().stats().resets;
+    note_failure(lease->endpoint(), alone, tried, response.error().kind(), exchange.loop().now());
     co_return response;
   }
   exchange.upstream().head_after = exchange.loop().now() - began;

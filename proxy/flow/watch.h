@@ -18,8 +18,8 @@ struct WatchLimits {
   Duration request{0};  // From the head of the request to its end, or to the answer; 0: none.
   // From the end of the request to the end of the response, and before that from each piece of the
   // request to the moment when the next is asked for: an upstream that cannot be reached, or takes
-  // nothing, never sees the end of a large request. The wait for an
-  // upstream counts, too, if the whole request goes up at once when there is one. 0: none.
+  // nothing, never sees the end of a large request. The wait for an upstream counts, too, if the
+  // whole request goes up at once when there is one. 0: none.
   Duration response{0};
   Duration idle{0};                   // Without a byte of body in either direction; 0: none.
   std::optional<TimePoint> deadline;  // Of the whole exchange.
