@@ -77,6 +77,8 @@ class Slice {
   std::string_view view() const { return {data_, size_}; }
   // Bytes of the block that this slice keeps alive; 0 for bytes that live for ever.
   std::size_t bytes_kept() const { return block_ != nullptr ? block_->capacity() : 0; }
+  // Whether the block is so much larger than the slice that who keeps this had better keep a copy.
+  bool wastes_block() const { return bytes_kept() > 4 * size_; }
 
   // The first `count` bytes, which this slice loses.
   Slice take_front(std::size_t count) {

@@ -230,32 +230,14 @@ TEST_F(Connect, SaysTheTargetInOneSpellingWithItsPort) {
 
 TEST_F(Connect, SlowsTheSenderDownToThePaceOfTheReader) {
   open();
-  client->stream->pause_reading(true);
-  upstream().send(std::string(10'000'000, 'd'));
-  raw.world.run_for(1s);
-  EXPECT_LT(upstream().sent, 2'000'000u);
-  client->send(std::string(3'000'000, 'u'));
-  raw.world.run_for(1s);
-  EXPECT_EQ(upstream().received.size(), 3'000'000u) << "the other way is open";
-  client->stream->pause_reading(false);
-  raw.world.run_until([&] { return client->received.size() == 10'000'000u; }, 100s);
-  EXPECT_EQ(client->received.size(), 10'000'000u);
+  expect_sender_slowed(raw, *client, upstream());
 }
 
 TEST_F(Connect, OutlivesTheRoutesTimeAndEndsWhenNothingMoves) {
   raw.t.route().forward->timeout = 2s;
   raw.t.manager().stream_idle_timeout = 30s;
   open();
-  for (int i = 0; i < 10; ++i) {
-    raw.world.run_for(20s);
-    client->send("ping");
-  }
-  soon();
-  EXPECT_EQ(upstream().received.size(), 40u);
-  EXPECT_FALSE(client->ended);
-  raw.world.run_for(65s);
-  EXPECT_TRUE(client->ended || client->broken);
-  EXPECT_TRUE(upstream().ended || upstream().broken);
+  expect_end_when_idle(raw, *client, upstream());
 }
 
 // Bytes - HTTP/1.1 - a proxy - HTTP/2 - a proxy - bytes, or HTTP/1.1 again.

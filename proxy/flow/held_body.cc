@@ -25,9 +25,7 @@ Task<Result<void>> HeldBody::hold() {
 
 void HeldBody::keep(const Slice& data) {
   taken_ += data.size();
-  // A small piece of a large block would keep all of that alive.
-  constexpr std::size_t kWorthSharing = 4;
-  if (data.bytes_kept() > kWorthSharing * data.size()) return held_.append_copy(data.view());
+  if (data.wastes_block()) return held_.append_copy(data.view());
   held_.append(data);
 }
 

@@ -32,10 +32,7 @@ std::optional<KernelPipe> KeptBody::poll_pipe() {
 void KeptBody::keep(const Slice& data) {
   const std::size_t cost = std::max(data.size(), kLeastCost);
   if (cost_ + cost > kMost) return forget();
-  // A small piece of a large block would keep all of that alive.
-  constexpr std::size_t kWorthSharing = 4;
-  const bool share = data.bytes_kept() <= kWorthSharing * data.size();
-  kept_.push_back(share ? data : Slice::copy(data.view()));
+  kept_.push_back(data.wastes_block() ? Slice::copy(data.view()) : data);
   cost_ += cost;
   ++next_;
 }

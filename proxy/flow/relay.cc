@@ -101,10 +101,7 @@ bool Relay::push(End& from) {
 void Relay::hold_or_go_on(End& from) {
   if (from.held == from.holds()) return;
   from.held = !from.held;
-  // A rest must not keep alive a block that is much larger.
-  if (from.waiting.size() < from.waiting.bytes_kept() / 4) {
-    from.waiting = Slice::copy(from.waiting.view());
-  }
+  if (from.waiting.wastes_block()) from.waiting = Slice::copy(from.waiting.view());
   from.stream->pause_reading(from.held || from.ended);
   owner_.on_held(from.side, from.held);
 }

@@ -8,6 +8,7 @@
 #include "proxy/base/text.h"
 #include "proxy/flow/deadline.h"
 #include "proxy/flow/kept_body.h"
+#include "proxy/http/syntax.h"
 
 namespace glia {
 namespace {
@@ -15,8 +16,8 @@ namespace {
 // "host-shadow:80"; an IP address in brackets stays.
 std::string marked(std::string_view authority) {
   if (authority.starts_with('[')) return std::string(authority);
-  const std::size_t colon = std::min(authority.find(':'), authority.size());
-  return cat(authority.substr(0, colon), "-shadow", authority.substr(colon));
+  const std::string_view host = host_of(authority);
+  return cat(host, "-shadow", authority.substr(host.size()));
 }
 
 // A body in pieces of a byte takes more room than its bytes.
@@ -126,10 +127,7 @@ void Shadows::Copy::keep(const Slice& data) {
     ++shadows_.overflow_;
     return cut_off("the copy fell too far behind its original");
   }
-  // A small piece of a large block would keep all of that alive.
-  constexpr std::size_t kWorthSharing = 4;
-  const bool share = data.bytes_kept() <= kWorthSharing * data.size();
-  pieces_.push_back(share ? data : Slice::copy(data.view()));
+  pieces_.push_back(data.wastes_block() ? Slice::copy(data.view()) : data);
   behind_ += cost;
   slot_.wake(shadows_.context_.loop.ready());
 }

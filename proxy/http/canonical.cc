@@ -111,10 +111,8 @@ std::string_view usual_port(std::string_view scheme) {
 
 std::string_view canonical_authority(std::string_view authority, std::string_view scheme,
                                      Arena& arena) {
-  const std::size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
-  const std::size_t colon = std::min(authority.find(':', bracket), authority.size());
-  std::string_view host = authority.substr(0, colon);
-  const std::string_view port = authority.substr(colon);  // With its colon.
+  std::string_view host = host_of(authority);
+  const std::string_view port = authority.substr(host.size());  // With its colon.
   while (host.size() > 1 && host.ends_with('.')) host.remove_suffix(1);
   std::string_view number = port.substr(std::min<std::size_t>(1, port.size()));
   while (number.size() > 1 && number.front() == '0') number.remove_prefix(1);

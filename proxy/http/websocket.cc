@@ -1,12 +1,12 @@
 #include "proxy/http/websocket.h"
 
-#include <openssl/base64.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
 #include <array>
 #include <span>
 
+#include "proxy/base/base64.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -15,10 +15,8 @@ namespace {
 constexpr std::size_t kKeyBytes = 16;
 
 std::string base64(std::span<const uint8_t> bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');  // With the NUL that is written behind.
-  const std::size_t size =
-      EVP_EncodeBlock(reinterpret_cast<uint8_t*>(text.data()), bytes.data(), bytes.size());
-  text.resize(size);
+  std::string text;
+  append_base64(text, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   return text;
 }
 

@@ -2,17 +2,11 @@
 
 #include "proxy/base/text.h"
 #include "proxy/http/canonical.h"
+#include "proxy/http/syntax.h"
 
 namespace glia {
 
 namespace {
-
-// The host without its port; the brackets of an IPv6 address keep their colons.
-std::string_view without_port(std::string_view authority) {
-  const std::size_t colon = authority.rfind(':');
-  const bool port = colon != authority.npos && authority.find(']', colon) == authority.npos;
-  return port ? authority.substr(0, colon) : authority;
-}
 
 // The host that a redirect names is used as it is written; the request's own loses the port that only
 // the old scheme takes for granted.
@@ -20,8 +14,8 @@ std::string redirect_host(const RedirectAction& action, const Request& request) 
   std::string_view host = action.host.empty() ? std::string_view(request.authority) : action.host;
   const bool new_scheme = !action.scheme.empty() && action.scheme != request.scheme;
   const bool usual = host.ends_with(usual_port(request.scheme));
-  if (action.host.empty() && new_scheme && usual) host = without_port(host);
-  return action.port ? cat(without_port(host), ":", *action.port) : std::string(host);
+  if (action.host.empty() && new_scheme && usual) host = host_of(host);
+  return action.port ? cat(host_of(host), ":", *action.port) : std::string(host);
 }
 
 std::string redirect_path(const RedirectAction& action, const PathMatch& match,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/base/text.h"
+#include "proxy/http/syntax.h"
 
 namespace glia {
 namespace {
@@ -12,17 +13,12 @@ using Method = AdminPage::Method;
 // Where a peer on a UNIX socket is, it has been let in by the file's mode.
 bool is_local(const Address& address) { return address.is_unix() || address.is_loopback(); }
 
-// "127.0.0.1:15000" -> "127.0.0.1", "[::1]:15000" -> "::1"
-std::string_view host_of(std::string_view authority) {
-  if (authority.starts_with('[')) return authority.substr(1, authority.find(']') - 1);
-  return authority.substr(0, authority.find(':'));
-}
-
 // DNS rebinding: a page of evil.example, whose name suddenly means 127.0.0.1, is of one origin with
 // us as far as the browser knows, but the Host it sends is still its own.
 bool host_is_ours(std::string_view authority, const ConnectionInfo& connection) {
   if (connection.local.is_unix()) return true;
-  const std::string_view host = host_of(authority);
+  std::string_view host = host_of(authority);
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);  // "[::1]"
   if (equal_no_case(host, "localhost")) return true;
   const auto address = Address::ip(host, 0);
   if (!address) return false;
