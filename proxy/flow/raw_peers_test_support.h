@@ -99,6 +99,35 @@ struct RawWorld {
   std::unique_ptr<Party> client;  // Of the last ask().
 };
 
+// What holds for every open tunnel, however it was asked for, between `client` and `upstream`, which
+// have received nothing of it yet.
+inline void expect_sender_slowed(RawWorld& raw, Party& client, Party& upstream) {
+  client.stream->pause_reading(true);
+  upstream.send(std::string(10'000'000, 'd'));
+  raw.world.run_for(1s);
+  EXPECT_LT(upstream.sent, 2'000'000u);
+  client.send(std::string(3'000'000, 'u'));
+  raw.world.run_for(1s);
+  EXPECT_EQ(upstream.received.size(), 3'000'000u) << "the other way is open";
+  client.stream->pause_reading(false);
+  raw.world.run_until([&] { return client.received.size() == 10'000'000u; }, 100s);
+  EXPECT_EQ(client.received.size(), 10'000'000u);
+}
+
+// With an idle time of 30 s, and a time of the route that is shorter than the tunnel lives.
+inline void expect_end_when_idle(RawWorld& raw, Party& client, Party& upstream) {
+  for (int i = 0; i < 10; ++i) {
+    raw.world.run_for(20s);
+    client.send("ping");
+  }
+  raw.world.run_for(100ms);
+  EXPECT_EQ(upstream.received.size(), 40u);
+  EXPECT_FALSE(client.ended);
+  raw.world.run_for(65s);
+  EXPECT_TRUE(client.ended || client.broken);
+  EXPECT_TRUE(upstream.ended || upstream.broken);
+}
+
 // Signed as every answer of the proxy's own is.
 inline void expect_signed(const std::string& answer, std::string_view reason) {
   EXPECT_EQ(count_of(answer, cat("\r\nx-glia-reason: ", reason, "\r\n")), 1) << answer;

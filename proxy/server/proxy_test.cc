@@ -142,7 +142,9 @@ class ProxyTest : public testing::Test {
     Party& party = ask(to, what);
     until([&] { return party.ended || party.broken; });
     EXPECT_FALSE(party.broken) << what << ": " << party.stream->error().message();
-    return party.received;
+    const std::string answer = std::move(party.received);
+    asked_.pop_back();  // The admin server has room for few that do not hang up.
+    return answer;
   }
 
   const std::string directory_, log_;
