@@ -52,6 +52,17 @@ int routes_command(const std::vector<std::string>& paths, const std::string& ser
 int endpoints_command(const std::string& state_directory, const std::string& service,
                       const std::string& from, Output output);
 
+// The canaries of the running mesh, one a line.
+int canary_list_command(const std::string& state_directory, Output output);
+// One canary with the metrics of both versions and the verdict; `watch` shows it again every second,
+// until it is promoted or rolled back, or Ctrl-C. Exit code 1 if it is rolled back or has failed.
+enum class Watch { kNo, kYes };
+int canary_show_command(const std::string& state_directory, const std::string& name, Watch watch,
+                        Output output);
+// "promote", "abort", "pause" or "resume".
+int canary_change_command(const std::string& state_directory, const std::string& name,
+                          const std::string& command);
+
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,
                   int lifetime_seconds);

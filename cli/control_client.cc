@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "glia/v1/canary.grpc.pb.h"
 #include "glia/v1/status.grpc.pb.h"
 #include "proxy/base/text.h"
 #include "proxy/base/time.h"
@@ -18,8 +19,9 @@ std::string socket_of(const std::string& directory) {
   return std::filesystem::absolute(directory).string() + "/control.sock";
 }
 
-std::unique_ptr<v1::StatusService::Stub> stub(const std::string& directory) {
-  return v1::StatusService::NewStub(
+template <class Service>
+auto stub(const std::string& directory) {
+  return Service::NewStub(
       grpc::CreateChannel("unix:" + socket_of(directory), grpc::InsecureChannelCredentials()));
 }
 
@@ -32,14 +34,14 @@ Error failure(const grpc::Status& status, const std::string& directory) {
                    ": start one with glia run, or name its --state-dir"));
 }
 
-template <class Answer, class Call>
+template <class Answer, class Service = v1::StatusService, class Call>
 Result<Answer> ask(const std::string& directory, Call call) {
   grpc::ClientContext context;
   context.set_deadline(
       std::chrono::time_point_cast<std::chrono::system_clock::duration>(SystemClock().wall_now()) +
       kPatience);
   Answer answer;
-  const grpc::Status status = call(*stub(directory), context, answer);
+  const grpc::Status status = call(*stub<Service>(directory), context, answer);
   if (!status.ok()) return failure(status, directory);
   return answer;
 }
@@ -64,6 +66,27 @@ Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const st
   return ask<v1::CreateTokenResponse>(directory, [&](auto& service, auto& context, auto& answer) {
     return service.CreateToken(&context, request, &answer);
   });
+}
+
+Result<v1::ListCanariesResponse> ask_canaries(const std::string& directory,
+                                              const std::string& name) {
+  v1::ListCanariesRequest request;
+  request.set_name(name);
+  return ask<v1::ListCanariesResponse, v1::CanaryService>(
+      directory, [&](auto& service, auto& context, auto& answer) {
+        return service.ListCanaries(&context, request, &answer);
+      });
+}
+
+Result<v1::CanaryStatus> change_canary(const std::string& directory, const std::string& name,
+                                       const std::string& command) {
+  v1::ChangeCanaryRequest request;
+  request.set_name(name);
+  request.set_command(command);
+  return ask<v1::CanaryStatus, v1::CanaryService>(
+      directory, [&](auto& service, auto& context, auto& answer) {
+        return service.ChangeCanary(&context, request, &answer);
+      });
 }
 
 }  // namespace glia

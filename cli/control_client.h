@@ -1,8 +1,10 @@
-// Asks the control plane of a running mesh on its local socket (api/glia/v1/status.proto).
+// Asks the control plane of a running mesh on its local socket (api/glia/v1/status.proto,
+// canary.proto).
 #pragma once
 
 #include <string>
 
+#include "glia/v1/canary.pb.h"
 #include "glia/v1/status.pb.h"
 #include "proxy/base/result.h"
 
@@ -12,6 +14,12 @@ namespace glia {
 Result<v1::Status> ask_status(const std::string& directory);
 Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const std::string& workload,
                                           int lifetime_seconds);
+
+// `name` "": all canaries.
+Result<v1::ListCanariesResponse> ask_canaries(const std::string& directory,
+                                              const std::string& name);
+Result<v1::CanaryStatus> change_canary(const std::string& directory, const std::string& name,
+                                       const std::string& command);
 
 // Where in a run's state directory the control plane keeps its own.
 std::string control_directory(const std::string& run_directory);

@@ -13,10 +13,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The clusters of a service begin so: "outbound:80:classify.default" of either name.
+// The clusters of a service are named "outbound:80:classify.default", and those of the versions of a
+// canary "stable:80:..." and "candidate:80:...".
 bool is_of(const std::string& cluster, const std::string& service) {
-  const std::size_t name = cluster.find(':', std::string_view("outbound:").size());
-  if (!cluster.starts_with("outbound:") || name == cluster.npos) return false;
+  const std::size_t kind = cluster.find(':') + 1;
+  const std::string word = cluster.substr(0, kind);
+  const std::size_t name = cluster.find(':', kind);
+  if (word != "outbound:" && word != "stable:" && word != "candidate:") return false;
+  if (name == cluster.npos) return false;
   const std::string own = cluster.substr(name + 1);
   return own == service || own.substr(0, own.find('.')) == service;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "cli/commands.h"
 #include "proxy/base/log.h"
@@ -23,6 +24,8 @@ struct Arguments {
   std::string service, workload, from;
   int lifetime_seconds = 3600;
   std::string before, after, kind;
+  std::string canary;
+  bool watch = false;
   RunOptions run;
   ExplainOptions explain;
 
@@ -81,6 +84,40 @@ void add_endpoints(CLI::App& app, Arguments& arguments, int& code) {
   });
 }
 
+void add_canary(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* canary = app.add_subcommand("canary", "New versions on their way to all requests");
+  canary->require_subcommand(1);
+  CLI::App* list = canary->add_subcommand("list", "All canaries, one a line");
+  add_state(*list, arguments);
+  add_output(*list, arguments);
+  list->callback([&] { code = canary_list_command(arguments.state, arguments.format()); });
+
+  const auto add_name = [&](CLI::App& command) {
+    command.add_option("name", arguments.canary, "NAME or NAMESPACE/NAME")->required();
+    add_state(command, arguments);
+  };
+  CLI::App* show = canary->add_subcommand("show", "One canary: both versions and the verdict");
+  add_name(*show);
+  show->add_flag("--watch", arguments.watch, "Again every second until it ends");
+  add_output(*show, arguments);
+  show->callback([&] {
+    code = canary_show_command(arguments.state, arguments.canary,
+                               arguments.watch ? Watch::kYes : Watch::kNo, arguments.format());
+  });
+  constexpr std::pair<const char*, const char*> kChanges[] = {
+      {"promote", "Send all requests to the candidate, now"},
+      {"abort", "Send no request to the candidate any more, now"},
+      {"pause", "Stay at this step until it is resumed"},
+      {"resume", "Go on; after it was taken back: begin anew"}};
+  for (const auto& [name, what] : kChanges) {
+    CLI::App* change = canary->add_subcommand(name, what);
+    add_name(*change);
+    change->callback([&, name = std::string(name)] {
+      code = canary_change_command(arguments.state, arguments.canary, name);
+    });
+  }
+}
+
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
   run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")
@@ -131,6 +168,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   });
 
   add_endpoints(app, arguments, code);
+  add_canary(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");
   add_output(*version, arguments);

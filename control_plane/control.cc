@@ -4,6 +4,16 @@
 #include "proxy/base/text.h"
 
 namespace glia {
+namespace {
+
+// As long as no sidecar can report, every canary holds and says so.
+class NoReports final : public Observations {
+ public:
+  void want(std::vector<std::string>) override {}
+  Observed between(std::string_view, TimePoint, TimePoint) const override { return {}; }
+};
+
+}  // namespace
 
 Result<std::unique_ptr<Control>> Control::start(EventLoop& loop, LibeventBackend& backend,
                                                 const ControlOptions& options) {
@@ -29,7 +39,27 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
                                                     : options.admin_socket};
   plane_.emplace(loop_, MeshState(std::move(report.objects)), *registrar_, options.version);
-  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_));
+  TRY_VOID(start_canaries());
+  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_, {&canary_calls_->service()}));
+  return {};
+}
+
+// Before anybody is served, so that a sidecar never gets shares of before the restart.
+Result<void> Control::start_canaries() {
+  observations_ = std::make_unique<NoReports>();
+  TRY(canary_store_, CanaryStore::open(directory_.file("canaries.db")));
+  network_.emplace(loop_);
+  webhook_.emplace(loop_, *network_);
+  TRY(canaries_, Canaries::open(loop_.clock(), *observations_, *webhook_, *canary_store_,
+                                [this](const CanarySplits& splits) { plane_->split(splits); }));
+  canaries_->take(plane_->objects());
+  plane_->on_objects([this](const ObjectSet& objects) { canaries_->take(objects); });
+  canary_calls_ = CanaryCalls::create(loop_, *canaries_);
+  canary_timer_.emplace(loop_, [this] {
+    canaries_->tick();
+    canary_timer_->start(Canaries::kTick);
+  });
+  canary_timer_->start(Canaries::kTick);
   return {};
 }
 

@@ -8,10 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "control_plane/canary/canaries.h"
+#include "control_plane/canary/canary_calls.h"
+#include "control_plane/canary/webhook.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
 #include "control_plane/source/file_source.h"
 #include "control_plane/store/state_directory.h"
+#include "proxy/net/tcp.h"
 
 namespace glia {
 
@@ -40,6 +44,7 @@ class Control {
   Control(EventLoop& loop, StateDirectory directory)
       : loop_(loop), directory_(std::move(directory)) {}
   Result<void> open(LibeventBackend& backend, const ControlOptions& options);
+  Result<void> start_canaries();
 
   EventLoop& loop_;
   StateDirectory directory_;
@@ -48,6 +53,13 @@ class Control {
   std::optional<CertificateAuthority> authority_;
   std::optional<Registrar> registrar_;
   std::optional<ControlPlane> plane_;
+  std::unique_ptr<CanaryStore> canary_store_;
+  std::unique_ptr<Observations> observations_;
+  std::unique_ptr<Canaries> canaries_;
+  std::optional<SocketNetwork> network_;
+  std::optional<Webhook> webhook_;
+  std::unique_ptr<CanaryCalls> canary_calls_;
+  std::optional<CallbackTimer> canary_timer_;
   std::unique_ptr<FileSource> source_;
   std::unique_ptr<GrpcServer> grpc_;
 };

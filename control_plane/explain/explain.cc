@@ -37,11 +37,13 @@ std::string origin_of(const std::vector<Route>& routes, std::string_view name) {
   return "";
 }
 
-// A cluster is named "outbound:80:classify.default", a virtual host "classify.default:80".
+// A cluster is named "outbound:80:classify.default" (of a version of a Canary: "stable:..." or
+// "candidate:..."), a virtual host "classify.default:80".
 const MeshService* service_of_cluster(const ObjectSet& objects, std::string_view cluster) {
-  constexpr std::string_view kPrefix = "outbound:";
-  if (!cluster.starts_with(kPrefix)) return nullptr;
-  cluster.remove_prefix(std::min(cluster.size(), cluster.find(':', kPrefix.size()) + 1));
+  const std::size_t kind = cluster.find(':') + 1;
+  const std::string_view word = cluster.substr(0, kind);
+  if (word != "outbound:" && word != "stable:" && word != "candidate:") return nullptr;
+  cluster.remove_prefix(std::min(cluster.size(), cluster.find(':', kind) + 1));
   const std::size_t dot = cluster.find('.');
   if (dot == cluster.npos) return nullptr;
   return objects.service(cluster.substr(dot + 1), cluster.substr(0, dot));

@@ -160,6 +160,51 @@ TEST(MadeOf, NamesTheObjectsOfEachResource) {
       << text;
 }
 
+TEST(MadeOf, NamesTheCanaryWhereItSharesRequests) {
+  const LoadReport report = parse({{"m.yaml", R"(apiVersion: glia.dev/v1
+kind: Mesh
+metadata: {name: m}
+---
+apiVersion: glia.dev/v1
+kind: Workload
+metadata: {name: one, labels: {app: a, version: v1}}
+spec: {address: 10.0.0.1, ports: [{name: http, port: 80, appPort: 81}]}
+---
+apiVersion: glia.dev/v1
+kind: Workload
+metadata: {name: two, labels: {app: a, version: v2}}
+spec: {address: 10.0.0.2, ports: [{name: http, port: 80, appPort: 81}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {selector: {app: a}, ports: [{port: 80}]}
+---
+apiVersion: glia.dev/v1
+kind: Canary
+metadata: {name: a}
+spec: {targetRef: {name: a}, candidate: {labels: {version: v2}}}
+)"}});
+  ASSERT_TRUE(report.ok()) << report.errors();
+  std::string text;
+  for (const MadeOf& made : made_of(report.objects, report.objects.workloads[0])) {
+    if (made.resource.find(":80:a.default") == text.npos && !made.resource.starts_with("host")) {
+      continue;
+    }
+    text += cat(made.resource, ":");
+    for (const std::string& object : made.objects) text += cat(" ", object, ";");
+    text += "\n";
+  }
+  EXPECT_EQ(text,
+            "host a.default:80: Service default/a (m.yaml:17); Canary default/a (m.yaml:22);\n"
+            "cluster outbound:80:a.default: Service default/a (m.yaml:17); Workload default/one "
+            "(m.yaml:7); Workload default/two (m.yaml:12);\n"
+            "cluster stable:80:a.default: Service default/a (m.yaml:17); Workload default/one "
+            "(m.yaml:7); Canary default/a (m.yaml:22);\n"
+            "cluster candidate:80:a.default: Service default/a (m.yaml:17); Workload default/two "
+            "(m.yaml:12); Canary default/a (m.yaml:22);\n");
+}
+
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   return text.replace(text.find(from), from.size(), to);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control_plane/explain/sidecar_view.h"
+#include "control_plane/translate/canary.h"
 #include "control_plane/translate/outbound.h"
 #include "proxy/base/text.h"
 
@@ -49,6 +50,7 @@ MadeOf host(const ObjectSet& objects, const MeshService& service, uint16_t port,
   add(ns);
   if (made.objects.size() == 1 && ns != service.metadata.ns) add(service.metadata.ns);
   add_policy(objects, service, port, made);
+  if (const Canary* canary = objects.canary(service)) made.objects.push_back(origin(*canary));
   return made;
 }
 
@@ -66,6 +68,21 @@ MadeOf cluster(const ObjectSet& objects, const MeshService& service,
   return made;
 }
 
+// The clusters of versions that are told apart by label.
+void add_versions(const ObjectSet& objects, const MeshService& service,
+                  const MeshService::Port& port, std::vector<MadeOf>& all) {
+  const Canary* canary = objects.canary(service);
+  if (canary == nullptr || !canary->by_labels()) return;
+  const VersionClusters names = version_clusters(objects, *canary, port.port);
+  for (const CanaryVersion which : {CanaryVersion::kStable, CanaryVersion::kCandidate}) {
+    MadeOf made = cluster(objects, only_version(service, *canary, which), port);
+    const bool stable = which == CanaryVersion::kStable;
+    made.resource = cat("cluster ", stable ? names.stable : names.candidate);
+    made.objects.push_back(origin(*canary));
+    all.push_back(std::move(made));
+  }
+}
+
 }  // namespace
 
 std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) {
@@ -79,6 +96,7 @@ std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) 
     for (const MeshService::Port& port : service.spec.ports) {
       all.push_back(host(objects, service, port.port, workload.metadata.ns));
       all.push_back(cluster(objects, service, port));
+      add_versions(objects, service, port, all);
     }
   }
   return all;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "control_plane/objects/canary_check.h"
 #include "control_plane/objects/route_check.h"
 #include "proxy/base/text.h"
 
@@ -364,6 +365,7 @@ void check_objects(ObjectSet& objects, const Unread& unread, References referenc
                    std::vector<Problem>& problems) {
   Checks(objects, unread, problems).run();
   check_routes(objects, unread, references, problems);
+  check_canaries(objects, unread, problems);
 }
 
 }  // namespace glia

@@ -42,7 +42,8 @@ const std::vector<Kind>& kinds() {
                                         traffic_policy_kind(),
                                         authorization_policy_kind(),
                                         endpoint_slice_kind(),
-                                        reference_grant_kind()};
+                                        reference_grant_kind(),
+                                        canary_kind()};
   return all;
 }
 

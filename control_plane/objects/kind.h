@@ -42,6 +42,7 @@ Kind endpoint_slice_kind();
 Kind reference_grant_kind();
 Kind traffic_policy_kind();
 Kind authorization_policy_kind();
+Kind canary_kind();
 
 // Workload.spec.modelServer, and what it needs of the rest of the spec.
 Type<Workload::ModelServer> model_server();

@@ -101,6 +101,13 @@ void write_shape(const Shape& shape, JsonWriter& json) {
       json.key("maximum");
       json.raw(cat(shape.maximum));
       return;
+    case Shape::Kind::kNumber:
+      json.member("type", "number");
+      json.key("minimum");
+      json.raw(cat(shape.minimum));
+      json.key("maximum");
+      json.raw(cat(shape.maximum));
+      return;
     case Shape::Kind::kBoolean: json.member("type", "boolean"); return;
     case Shape::Kind::kTextOrInteger:
       json.key("type");
@@ -138,6 +145,7 @@ std::string list_of(const std::vector<std::string>& values) {
 std::string type_text(const Shape& shape) {
   switch (shape.kind) {
     case Shape::Kind::kText: return shape.values.empty() ? shape.what : list_of(shape.values);
+    case Shape::Kind::kNumber:
     case Shape::Kind::kInteger: return cat(shape.what, ", ", shape.minimum, " to ", shape.maximum);
     case Shape::Kind::kBoolean: return "true or false";
     case Shape::Kind::kTextMap: return cat("map: ", shape.what);
@@ -242,6 +250,8 @@ constexpr char kSemantics[] = R"(
   file, unless its weight is 0. Where it cannot be one (an object deleted in a running cluster),
   its share of the requests is answered with 500 (gRPC: UNAVAILABLE) by a sentence that names
   `missing:PORT:NAME.NAMESPACE`, and the route's status says so.
+- Wherever requests go to the target of a Canary, by default or by a route, they are shared between
+  its two versions ([canaries.md](canaries.md)).
 - A mirror gets a copy of each request, or of a part of them, as host `HOST-shadow`. Its answer is
   dropped; nothing that it does is seen by the caller. Copies beyond a limit are not made, those
   that do not keep up with their original are broken off (see limits.md).

@@ -17,18 +17,10 @@ namespace glia {
 namespace {
 
 // Kinds of the ecosystem and of later versions; a better answer than "did you mean Mesh?".
-constexpr std::string_view kKindsNotYet[] = {"Gateway",
-                                             "GatewayClass",
-                                             "TCPRoute",
-                                             "TLSRoute",
-                                             "UDPRoute",
-                                             "InferencePool",
-                                             "Deployment",
-                                             "Pod",
-                                             "Canary",
-                                             "List",
-                                             "RequestAuthentication",
-                                             "ModelPolicy"};
+constexpr std::string_view kKindsNotYet[] = {
+    "Gateway",  "GatewayClass",          "TCPRoute",   "TLSRoute",
+    "UDPRoute", "InferencePool",         "Deployment", "Pod",
+    "List",     "RequestAuthentication", "ModelPolicy"};
 
 const std::string* scalar(const YamlNode* node) {
   return node && node->kind == YamlNode::Kind::kScalar ? &node->text : nullptr;
@@ -88,6 +80,7 @@ class Loader {
     settle(set.slices);
     settle(set.grants);
     settle(set.policies);
+    settle(set.canaries);
     check_objects(set, unread_, references, report_.problems);
     return finish();
   }
@@ -329,6 +322,10 @@ const TrafficPolicy* ObjectSet::traffic_policy(const MeshService& service, uint1
   return general;
 }
 
+const Canary* ObjectSet::canary(const MeshService& service) const {
+  return service.canary ? &canaries[*service.canary] : nullptr;
+}
+
 const Workload* ObjectSet::workload_at(std::string_view address, uint16_t port) const {
   const auto found = std::ranges::find_if(workloads, [&](const Workload& workload) {
     return workload.spec.address == address &&
@@ -355,7 +352,8 @@ std::string ObjectSet::spiffe_id(std::string_view identity, std::string_view ns)
 
 std::size_t ObjectSet::size() const {
   return 1 + workloads.size() + services.size() + http_routes.size() + grpc_routes.size() +
-         traffic_policies.size() + slices.size() + grants.size() + policies.size();
+         traffic_policies.size() + slices.size() + grants.size() + policies.size() +
+         canaries.size();
 }
 
 bool LoadReport::ok() const {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "control_plane/objects/canary.h"
 #include "control_plane/objects/objects.h"
 
 namespace glia {
@@ -35,6 +36,7 @@ struct ObjectSet {
   std::vector<EndpointSlice> slices;
   std::vector<ReferenceGrant> grants;
   std::vector<AuthorizationPolicy> policies;
+  std::vector<Canary> canaries;
   std::string version;  // Hash of the sources, 16 hexadecimal digits.
 
   // Null if there is none. `key` is "namespace/name", or "name" in the namespace `default`.
@@ -42,6 +44,8 @@ struct ObjectSet {
   const MeshService* service(std::string_view ns, std::string_view name) const;
   // The policy for this port of the Service: one that names it, else one that names none, else null.
   const TrafficPolicy* traffic_policy(const MeshService& service, uint16_t port) const;
+  // Null if the Service has none.
+  const Canary* canary(const MeshService& service) const;
   // Whose sidecar listens there; null if nobody's of the mesh does.
   const Workload* workload_at(std::string_view address, uint16_t port) const;
   // "spiffe://<trustDomain>/ns/<namespace>/sa/<identity>"

@@ -157,6 +157,7 @@ struct MeshService {
   // of those that have it as a parent, in slices of those that are its own, and in traffic_policies
   // of those that target it, each in order; not in YAML.
   std::vector<std::size_t> members, http_routes, grpc_routes, slices, traffic_policies;
+  std::optional<std::size_t> canary;  // Place in ObjectSet::canaries; not in YAML.
 
   const Port* port(uint16_t number) const;  // Null if there is none.
   // The port of `workload` behind `port`; null if it has no such port.

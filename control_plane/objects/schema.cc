@@ -135,6 +135,45 @@ std::optional<int64_t> read_integer(const YamlNode& node, Reader& reader, int64_
   return {};
 }
 
+namespace {
+
+// "12", "0.5"; std::from_chars would also take "inf" and "1e9".
+std::optional<double> parse_number(std::string_view text) {
+  constexpr std::size_t kMostDigits = 9;
+  const std::size_t point = text.find('.');
+  const std::string_view whole = text.substr(0, point);
+  const auto left = parse_decimal(whole);
+  if (!left || whole.size() > kMostDigits + 1) return {};
+  if (point == text.npos) return static_cast<double>(*left);
+  const std::string_view rest = text.substr(point + 1);
+  const auto right = parse_decimal(rest);
+  if (!right || rest.size() > kMostDigits) return {};
+  double fraction = static_cast<double>(*right);
+  for (std::size_t i = 0; i < rest.size(); ++i) fraction /= 10;
+  return static_cast<double>(*left) + fraction;
+}
+
+}  // namespace
+
+Type<double> number(std::string what, int64_t minimum, int64_t maximum) {
+  auto shape = std::make_shared<Shape>();
+  shape->kind = Shape::Kind::kNumber;
+  shape->what = std::move(what);
+  shape->minimum = minimum;
+  shape->maximum = maximum;
+  return {shape, [=](const YamlNode& node, Reader& reader, double& out) {
+            const bool plain = node.kind == YamlNode::Kind::kScalar && !node.quoted;
+            const auto value = plain ? parse_number(node.text) : std::nullopt;
+            if (value && *value >= static_cast<double>(minimum) &&
+                *value <= static_cast<double>(maximum)) {
+              out = *value;
+              return;
+            }
+            reader.error(node, cat("must be a number from ", minimum, " to ", maximum, ", not ",
+                                   node.what()));
+          }};
+}
+
 std::optional<std::size_t> read_choice(const YamlNode& node, Reader& reader,
                                        const std::vector<std::string>& values,
                                        const std::vector<std::string>& not_yet) {

@@ -26,12 +26,21 @@ struct FieldShape;
 
 // What a YAML value may be, for people and other programs.
 struct Shape {
-  enum class Kind : uint8_t { kText, kInteger, kBoolean, kObject, kList, kTextMap, kTextOrInteger };
+  enum class Kind : uint8_t {
+    kText,
+    kInteger,
+    kNumber,
+    kBoolean,
+    kObject,
+    kList,
+    kTextMap,
+    kTextOrInteger
+  };
   Kind kind = Kind::kText;
   std::string what;                          // "a duration such as 10s or 1h30m"
   std::string pattern;                       // kText: regular expression of JSON schema; "" is any.
   std::vector<std::string> values;           // kText: the only values, if not empty.
-  int64_t minimum = 0, maximum = 0;          // kInteger, kTextOrInteger
+  int64_t minimum = 0, maximum = 0;          // kInteger, kNumber, kTextOrInteger
   std::size_t min_items = 0, max_items = 0;  // kList
   std::shared_ptr<const Shape> item;         // kList
   std::vector<FieldShape> fields;            // kObject
@@ -97,6 +106,8 @@ Type<std::string> text(std::string what, std::string pattern = "", TextCheck che
 Type<std::string> one_of(std::vector<std::string> values, std::vector<std::string> not_yet = {});
 Type<Duration> duration();
 Type<bool> boolean();
+// A number with or without a fraction, at most 9 digits on either side of the point.
+Type<double> number(std::string what, int64_t minimum, int64_t maximum);
 Type<TextMap> text_map(std::string what, TextCheck key, TextCheck value);
 Type<MeshService::Target> target_port();
 

@@ -90,6 +90,7 @@ void ControlPlane::apply(LoadReport report) {
   std::erase_if(sidecars_, [this](const auto& entry) {
     return entry.second.streams.empty() && objects().workload(entry.first) == nullptr;
   });
+  if (objects_taken_) objects_taken_(objects());
   // A transport may end its stream when it is told, which takes the stream out of the set.
   const std::vector<AdsStream*> streams(streams_.begin(), streams_.end());
   for (AdsStream* stream : streams) stream->retarget();
@@ -133,6 +134,7 @@ v1::Status ControlPlane::status() const {
   count(status, AuthorizationPolicy::kKind, objects.policies.size());
   count(status, EndpointSlice::kKind, objects.slices.size());
   count(status, ReferenceGrant::kKind, objects.grants.size());
+  count(status, Canary::kKind, objects.canaries.size());
   for (const RouteStatus& route : route_statuses(objects)) describe(*status.add_routes(), route);
   for (const std::string& error : mesh_.errors()) status.add_config_errors(error);
   for (const auto& [workload, sidecar] : sidecars_) {

@@ -5,6 +5,7 @@
 // simulation) bring requests to that loop and take responses from it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -42,6 +43,13 @@ class ControlPlane {
   // A new reading of the mesh's files: pushed if it is good and new, else remembered as the reason.
   void apply(LoadReport report);
 
+  // How far the canaries are; pushed if that is new.
+  void split(const CanarySplits& splits);
+  // Called with objects that came into force, before they are sent to anybody.
+  void on_objects(std::function<void(const ObjectSet&)> taken) {
+    objects_taken_ = std::move(taken);
+  }
+
   const ObjectSet& objects() const { return mesh_.objects(); }
   v1::Status status() const;
   // Of the sidecars that are connected now: what each holds, has refused, or waits for.
@@ -68,6 +76,7 @@ class ControlPlane {
   EventLoop& loop_;
   MeshState mesh_;
   Registrar& registrar_;
+  std::function<void(const ObjectSet&)> objects_taken_;
   const std::string version_;
   std::string advertised_;
   const WallTime started_;

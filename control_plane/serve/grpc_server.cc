@@ -190,8 +190,10 @@ class TwoSockets final : public GrpcServer {
         client_status_(loop, control_plane) {}
   ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
 
-  Result<void> start(const Sockets& sockets) {
-    TRY(admin_, listen(sockets.admin, {&status_, &client_status_}));
+  Result<void> start(const Sockets& sockets, std::vector<grpc::Service*> admin) {
+    admin.push_back(&status_);
+    admin.push_back(&client_status_);
+    TRY(admin_, listen(sockets.admin, admin));
     std::vector<grpc::Service*> services = {&identity_};
     for (const auto& service : ads_) services.push_back(service.get());
     Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, services);
@@ -233,9 +235,10 @@ class TwoSockets final : public GrpcServer {
 }  // namespace
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::start(EventLoop& loop, ControlPlane& control_plane,
-                                                      Sockets sockets) {
+                                                      Sockets sockets,
+                                                      std::vector<grpc::Service*> admin) {
   auto server = std::make_unique<TwoSockets>(loop, control_plane);
-  TRY_VOID(server->start(sockets));
+  TRY_VOID(server->start(sockets, std::move(admin)));
   return std::unique_ptr<GrpcServer>(std::move(server));
 }
 

@@ -9,9 +9,14 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "control_plane/serve/control_plane.h"
 #include "proxy/base/result.h"
+
+namespace grpc {
+class Service;
+}
 
 namespace glia {
 
@@ -28,9 +33,11 @@ class GrpcServer {
     std::string mesh;   // ADS and the like, and IdentityService
     std::string admin;  // StatusService and client status discovery
   };
-  // Both references outlive the server. Call on the loop's thread.
+  // Both references, and further services for the admin socket, outlive the server. Call on the
+  // loop's thread.
   static Result<std::unique_ptr<GrpcServer>> start(EventLoop& loop, ControlPlane& control_plane,
-                                                   Sockets sockets);
+                                                   Sockets sockets,
+                                                   std::vector<grpc::Service*> admin = {});
   virtual ~GrpcServer() = default;
   // Ends every call, turning the loop meanwhile. Needed before the server is destroyed.
   virtual void stop() = 0;

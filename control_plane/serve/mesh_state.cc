@@ -30,6 +30,7 @@ MeshState::Edit MeshState::apply(LoadReport report) {
   if (!errors_.empty()) return Edit::kRefused;
   if (report.objects.version == objects_.version) return Edit::kUnchanged;
   objects_ = std::move(report.objects);
+  put_splits();
   before_ = std::exchange(now_, {});
   before_.whole.clear();
   return Edit::kTaken;

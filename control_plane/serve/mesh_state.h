@@ -23,6 +23,9 @@ namespace glia {
 // Who asks: a proxy beside the application, or the application itself, with gRPC's own xDS.
 enum class ClientKind : uint8_t { kSidecar, kProxyless };
 
+// What the canary controller has decided, by "namespace/name" of the Canary.
+using CanarySplits = std::map<std::string, Canary::Split, std::less<>>;
+
 class MeshState {
  public:
   // `objects` of a report that is ok().
@@ -34,6 +37,10 @@ class MeshState {
     kRefused,    // Nothing changed; see errors().
   };
   Edit apply(LoadReport report);
+
+  // Of these objects and of those that will be applied; nothing goes to the candidate of a Canary that
+  // is not named. Did that change anything?
+  bool split(CanarySplits splits);
 
   const ObjectSet& objects() const { return objects_; }
   // Of the newest edit; empty if it is in force. One "file:line:column: sentence" each.
@@ -63,6 +70,7 @@ class MeshState {
     std::map<std::pair<std::string, ClientKind>, NodeRef> whole;
   };
 
+  void put_splits();
   NodeRef own(const Workload& workload);
   Outbound& outbound(const std::string& ns, ClientKind client);
   NodeRef within(const Workload& workload, ClientKind client);
@@ -70,6 +78,7 @@ class MeshState {
   NodeRef make(const Workload& workload, ClientKind client);
 
   ObjectSet objects_;
+  CanarySplits splits_;
   std::vector<std::string> errors_;
   Made now_, before_;  // Of the objects in force, and of those before them.
 };

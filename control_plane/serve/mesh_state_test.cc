@@ -117,5 +117,34 @@ TEST(MeshState, AClientWithoutASidecarHasAListenerForEveryName) {
   EXPECT_EQ(cluster.lb_policy(), envoy::config::cluster::v3::Cluster::ROUND_ROBIN);
 }
 
+// Of a hundred requests for `a`, how many may go to the candidate.
+uint32_t candidate_weight(MeshState& state) {
+  const auto node = state.resources("front");
+  envoy::config::route::v3::RouteConfiguration table;
+  EXPECT_TRUE(node->of(XdsType::kRoutes).resources->at("outbound")->any.UnpackTo(&table));
+  const auto& shares = table.virtual_hosts(1).routes(0).route().weighted_clusters();
+  EXPECT_EQ(shares.clusters(0).name(), "outbound:80:c.default");
+  return shares.clusters(0).weight().value();
+}
+
+TEST(MeshState, WhatACanaryGetsIsTheControllersDecisionAndOutlastsEdits) {
+  const std::string canary =
+      "---\napiVersion: glia.dev/v1\nkind: Canary\nmetadata: {name: b}\n"
+      "spec: {targetRef: {name: b}, candidate: {service: c}}\n";
+  MeshState state = glia::state(mesh("", canary));
+  EXPECT_EQ(candidate_weight(state), 0u);
+  const auto before = state.resources("front");
+  EXPECT_TRUE(state.split({{"default/b", {.weight = 25}}}));
+  EXPECT_EQ(candidate_weight(state), 25u);
+  EXPECT_EQ(state.resources("front")->of(XdsType::kCluster).resources,
+            before->of(XdsType::kCluster).resources)
+      << "only shares have changed";
+  EXPECT_FALSE(state.split({{"default/b", {.weight = 25}}}));
+  ASSERT_EQ(state.apply(read(mesh("", canary + service("front")))), MeshState::Edit::kTaken);
+  EXPECT_EQ(candidate_weight(state), 25u);
+  EXPECT_TRUE(state.split({}));
+  EXPECT_EQ(candidate_weight(state), 0u);
+}
+
 }  // namespace
 }  // namespace glia

@@ -1,5 +1,6 @@
 // Golden files: each test/golden/mesh/*.yaml and, beside it, a .txt with its problems and the
-// resources that its "# print: WORKLOAD TYPE..." lines ask for.
+// resources that its "# print: WORKLOAD TYPE..." lines ask for; a line "# split: CANARY WEIGHT SHADOW"
+// before them says how far a Canary is.
 //   bazel test //control_plane/translate:golden_test --test_arg=--update   writes them anew
 #include <gtest/gtest.h>
 
@@ -54,13 +55,26 @@ std::string print_line(const ObjectSet& objects, std::istringstream words) {
   return out;
 }
 
+// "NAME WEIGHT SHADOW": what a controller would have decided of an open Canary.
+void set_split(ObjectSet& objects, std::istringstream words) {
+  std::string name;
+  Canary::Split split{.open = true};
+  words >> name >> split.weight >> split.shadow;
+  for (Canary& canary : objects.canaries) {
+    if (canary.metadata.name == name) canary.split = split;
+  }
+}
+
 std::string run(const std::string& name, const std::string& yaml) {
-  const LoadReport report = parse({{name, yaml}});
+  LoadReport report = parse({{name, yaml}});
   std::string out;
   for (const Problem& problem : report.problems) out += problem.text() + "\n";
   std::istringstream lines(yaml);
   for (std::string line; std::getline(lines, line);) {
-    constexpr char kPrint[] = "# print: ";
+    constexpr char kPrint[] = "# print: ", kSplit[] = "# split: ";
+    if (line.starts_with(kSplit)) {
+      set_split(report.objects, std::istringstream(line.substr(std::strlen(kSplit))));
+    }
     if (line.starts_with(kPrint)) {
       out += print_line(report.objects, std::istringstream(line.substr(std::strlen(kPrint))));
     }

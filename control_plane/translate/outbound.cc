@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "control_plane/translate/canary.h"
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/serving.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
@@ -257,11 +258,32 @@ envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, 
   return endpoint;
 }
 
+namespace {
+
+// The versions of a target that are told apart by label.
+void add_versions(const ObjectSet& objects, const MeshService& target,
+                  const MeshService::Port& port, HopSecurity security, Resources& resources) {
+  const Canary* canary = objects.canary(target);
+  if (canary == nullptr || !canary->by_labels()) return;
+  const VersionClusters names = version_clusters(objects, *canary, port.port);
+  for (const CanaryVersion which : {CanaryVersion::kStable, CanaryVersion::kCandidate}) {
+    const MeshService version = only_version(target, *canary, which);
+    const std::string& name = which == CanaryVersion::kStable ? names.stable : names.candidate;
+    resources.clusters.push_back(service_cluster(objects, version, port, security));
+    resources.clusters.back().set_name(name);
+    resources.endpoints.push_back(service_endpoints(objects, version, port));
+    resources.endpoints.back().set_cluster_name(name);
+  }
+}
+
+}  // namespace
+
 void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources) {
   for (const MeshService& service : objects.services) {
     for (const MeshService::Port& port : service.spec.ports) {
       resources.clusters.push_back(service_cluster(objects, service, port, security));
       resources.endpoints.push_back(service_endpoints(objects, service, port));
+      add_versions(objects, service, port, security, resources);
     }
   }
   for (const Workload* workload : named_alone(objects)) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control_plane/translate/canary.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/route_action.h"
@@ -151,6 +152,7 @@ envoy::config::route::v3::RouteConfiguration outbound_routes(const ObjectSet& ob
       add_workload(objects, *workload, port, *table.add_virtual_hosts());
     }
   }
+  share_between_versions(objects, table);
   *table.add_virtual_hosts() = unknown_host(objects, ns);
   return table;
 }

@@ -1,0 +1,244 @@
+// One canary step by step: what it waits for, and why it goes on or back.
+#include "control_plane/canary/canary_run.h"
+
+#include <gtest/gtest.h>
+
+namespace glia {
+namespace {
+
+constexpr WallTime kStart{std::chrono::hours(500'000)};
+
+Canary canary() {
+  Canary made;
+  made.metadata.name = "c";
+  made.spec.target_ref.name = "classify";
+  made.spec.candidate.service = "classify-v2";
+  made.spec.steps = {{.weight = 10}, {.weight = 50}};
+  return made;
+}
+
+Observed observed(uint64_t requests, uint64_t errors) {
+  Observed all{.requests = requests, .errors = errors, .sidecars = 2};
+  for (uint64_t i = 0; i < requests; ++i) all.latency_ms.add(100 + double(i % 20));
+  return all;
+}
+
+CanaryRun::Observation good(uint64_t requests = 1000) {
+  return {.passed = 10s,
+          .now = kStart + 1h,
+          .stable = observed(requests, requests / 100),
+          .candidate = observed(requests, requests / 100)};
+}
+CanaryRun::Observation bad() {
+  CanaryRun::Observation seen = good();
+  seen.candidate = observed(1000, 100);
+  return seen;
+}
+
+TEST(CanaryRun, AGoodVersionGoesStepByStepToAllRequests) {
+  CanaryRun run(canary(), kStart);
+  EXPECT_EQ(run.split(), (Canary::Split{.weight = 10, .open = true}));
+  run.observe(good());
+  EXPECT_EQ(run.split(), (Canary::Split{.weight = 50, .open = true}));
+  EXPECT_TRUE(run.state().reason.starts_with("passed 10 %: Errors 1.00 % of 1000 against"))
+      << run.state().reason;
+  run.observe(good());
+  EXPECT_EQ(run.state().phase, CanaryPhase::kPromoted);
+  EXPECT_EQ(run.split(), (Canary::Split{.weight = 100, .open = true}));
+  EXPECT_EQ(run.state().touched, 2000u);
+  EXPECT_FALSE(run.is_open());
+}
+
+TEST(CanaryRun, ABadVersionIsTakenBackAtOnceWithTheNumbers) {
+  CanaryRun run(canary(), kStart);
+  run.observe(bad());
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_EQ(run.split(), Canary::Split{});
+  EXPECT_TRUE(run.state().reason.starts_with("Errors 10.0 % of 1000 against 1.00 % of 1000: worse"))
+      << run.state().reason;
+}
+
+TEST(CanaryRun, WaitsForTheLeastNumberOfRequestsToEachVersion) {
+  CanaryRun run(canary(), kStart);
+  run.observe(good(40));
+  EXPECT_EQ(run.state().reason, "the candidate has had 40 of at least 100 requests");
+  CanaryRun::Observation seen = good(10);
+  seen.candidate = observed(500, 5);
+  run.observe(seen);
+  EXPECT_EQ(run.state().reason, "the stable version has had 50 of at least 100 requests");
+  EXPECT_EQ(run.state().stage, 0u);
+}
+
+TEST(CanaryRun, WithoutReportsItHolds) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = good();
+  seen.candidate = {};
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
+  EXPECT_EQ(run.state().reason, "no sidecar reports of the candidate");
+}
+
+TEST(CanaryRun, ALateSidecarHoldsItButDoesNotSaveABadOne) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = good();
+  seen.stable.late = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().stage, 0u);
+  EXPECT_EQ(run.state().reason, "1 sidecar has not reported in time");
+  seen = bad();
+  seen.candidate = observed(3000, 300);
+  seen.stable.late = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
+TEST(CanaryRun, AReportThatCannotBeTrueTakesWhatIsKnownWithIt) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = bad();
+  seen.candidate.refused = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
+  EXPECT_EQ(run.state().reason, "a report could not be true");
+  EXPECT_EQ(run.candidate().requests, 0u);
+  run.observe(good());
+  EXPECT_EQ(run.state().stage, 1u);
+}
+
+TEST(CanaryRun, AStepThatPausesLastsSoLong) {
+  Canary made = canary();
+  made.spec.steps[0].pause = 25s;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  run.observe(good());
+  EXPECT_EQ(run.state().stage, 0u);
+  run.observe(good());
+  EXPECT_EQ(run.state().stage, 1u);
+}
+
+TEST(CanaryRun, AStepUntilResumedWaitsForAPersonAndIsStillJudged) {
+  Canary made = canary();
+  made.spec.steps[0].until_resumed = true;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  EXPECT_EQ(run.state().phase, CanaryPhase::kPassed);
+  EXPECT_EQ(run.split().weight, 10u);
+  CanaryRun resumed = run;
+  ASSERT_TRUE(resumed.command(CanaryCommand::kResume, kStart).ok());
+  EXPECT_EQ(resumed.split().weight, 50u);
+  CanaryRun::Observation seen = bad();
+  seen.candidate = observed(4000, 400);
+  seen.stable = observed(4000, 40);
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
+TEST(CanaryRun, OnSuccessWaitLeavesTheLastWordToAPerson) {
+  Canary made = canary();
+  made.spec.on_success = Canary::OnSuccess::kWait;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  run.observe(good());
+  EXPECT_EQ(run.state().phase, CanaryPhase::kPassed);
+  ASSERT_TRUE(run.command(CanaryCommand::kPromote, kStart).ok());
+  EXPECT_EQ(run.split().weight, 100u);
+}
+
+TEST(CanaryRun, OnFailureHoldStaysAndBeginsAnewWhenResumed) {
+  Canary made = canary();
+  made.spec.on_failure = Canary::OnFailure::kHold;
+  CanaryRun run(made, kStart);
+  run.observe(bad());
+  EXPECT_EQ(run.state().phase, CanaryPhase::kFailed);
+  EXPECT_EQ(run.split().weight, 10u);
+  ASSERT_TRUE(run.command(CanaryCommand::kResume, kStart).ok());
+  run.observe(good());
+  EXPECT_EQ(run.split().weight, 50u);
+}
+
+TEST(CanaryRun, APausedOneStaysWhereItIsAndItsTimeDoesNotPass) {
+  CanaryRun run(canary(), kStart);
+  ASSERT_TRUE(run.command(CanaryCommand::kPause, kStart).ok());
+  for (int i = 0; i < 2000; ++i) run.observe(good(200));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kPaused);
+  EXPECT_EQ(run.state().spent, 0s);
+  ASSERT_TRUE(run.command(CanaryCommand::kResume, kStart).ok());
+  run.observe(good());
+  EXPECT_EQ(run.split().weight, 50u);
+}
+
+TEST(CanaryRun, WhoHasNotShownToBeGoodInTimeIsTakenBack) {
+  Canary made = canary();
+  made.spec.time_limit = 1min;
+  CanaryRun run(made, kStart);
+  for (int i = 0; i < 6; ++i) run.observe(good(10));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_EQ(run.state().reason,
+            "no verdict within 1m: the candidate has had 60 of at least 100 requests");
+}
+
+TEST(CanaryRun, APersonMayEndItEitherWayAndBeginAnew) {
+  CanaryRun run(canary(), kStart);
+  ASSERT_TRUE(run.command(CanaryCommand::kAbort, kStart).ok());
+  EXPECT_EQ(run.split(), Canary::Split{});
+  const Result<void> again = run.command(CanaryCommand::kAbort, kStart);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().message(),
+            "canary default/c is rolled back, so there is nothing to abort");
+  ASSERT_TRUE(run.command(CanaryCommand::kResume, kStart).ok());
+  EXPECT_EQ(run.split().weight, 10u);
+  ASSERT_TRUE(run.command(CanaryCommand::kPromote, kStart).ok());
+  EXPECT_EQ(run.split().weight, 100u);
+  EXPECT_FALSE(run.command(CanaryCommand::kPause, kStart).ok());
+}
+
+TEST(CanaryRun, CopiesAreJudgedBeforeTheFirstStep) {
+  Canary made = canary();
+  made.spec.shadow.emplace();
+  CanaryRun run(made, kStart);
+  EXPECT_EQ(run.split(), (Canary::Split{.weight = 0, .shadow = 10, .open = true}));
+  CanaryRun::Observation seen{.passed = 10s, .now = kStart};
+  seen.candidate.sidecars = 1;
+  seen.candidate.shadow = {.sent = 50, .compared = 50};
+  run.observe(seen);
+  EXPECT_EQ(run.state().reason, "50 of at least 100 copies were answered");
+  seen.candidate.shadow = {.sent = 1000, .compared = 1000};
+  for (int i = 0; i < 1000; ++i) {
+    seen.candidate.shadow.latency_ms.add(100 + i % 7);
+    seen.candidate.shadow.answered_latency_ms.add(100 + i % 7);
+  }
+  run.observe(seen);
+  EXPECT_EQ(run.split(), (Canary::Split{.weight = 10, .open = true}));
+}
+
+TEST(CanaryRun, ARestartGoesOnAtItsStepAndCountsAnew) {
+  CanaryRun before(canary(), kStart);
+  before.observe(good());
+  before.observe(good(90));
+  const CanaryState state = before.state();
+  CanaryRun after(canary(), kStart + 5h, &state);
+  EXPECT_EQ(after.split().weight, 50u);
+  EXPECT_EQ(after.state().spent, 20s);
+  after.observe(good(90));
+  EXPECT_EQ(after.state().reason, "the candidate has had 90 of at least 100 requests");
+  // Another version is another canary.
+  Canary next = canary();
+  next.spec.candidate.service = "classify-v3";
+  EXPECT_EQ(CanaryRun(next, kStart, &state).split().weight, 10u);
+}
+
+TEST(CanaryRun, AnEditOfOtherStepsKeepsWhatIsKnown) {
+  CanaryRun run(canary(), kStart);
+  run.observe(good(60));
+  Canary edited = canary();
+  edited.spec.steps[1].weight = 60;
+  run.edit(edited);
+  run.observe(good(60));
+  EXPECT_EQ(run.candidate().requests, 120u);
+  edited.spec.steps = {{.weight = 5}};
+  run.edit(edited);
+  EXPECT_EQ(run.split().weight, 5u);
+  EXPECT_EQ(run.candidate().requests, 0u);
+}
+
+}  // namespace
+}  // namespace glia

@@ -1,0 +1,45 @@
+#include "control_plane/objects/canary.h"
+
+#include "proxy/base/text.h"
+
+namespace glia {
+
+bool Canary::Metric::is_share() const {
+  return name == Measure::kErrors || name == Measure::kOutputErrors ||
+         name == Measure::kShadowDifferences;
+}
+
+double Canary::Metric::usual_tolerance() const { return tolerance.value_or(is_share() ? 2 : 20); }
+
+uint32_t Canary::Metric::usual_percentile() const {
+  return percentile.value_or(name == Measure::kTokensPerSecond ? 5 : 95);
+}
+
+std::string Canary::Metric::title() const {
+  if (is_share()) return std::string(name_of(name));
+  return cat(name_of(name), " p", usual_percentile());
+}
+
+const std::vector<Canary::Metric>& Canary::usual_metrics() {
+  static const std::vector<Metric> all = {
+      {.name = Measure::kErrors},     {.name = Measure::kOutputErrors},
+      {.name = Measure::kLatency},    {.name = Measure::kFirstToken},
+      {.name = Measure::kInterToken}, {.name = Measure::kShadowDifferences}};
+  return all;
+}
+
+std::string_view name_of(Canary::Measure measure) {
+  using Measure = Canary::Measure;
+  switch (measure) {
+    case Measure::kErrors: return "Errors";
+    case Measure::kOutputErrors: return "OutputErrors";
+    case Measure::kLatency: return "Latency";
+    case Measure::kFirstToken: return "FirstToken";
+    case Measure::kInterToken: return "InterToken";
+    case Measure::kTokensPerSecond: return "TokensPerSecond";
+    case Measure::kShadowDifferences: return "ShadowDifferences";
+  }
+  return "";
+}
+
+}  // namespace glia

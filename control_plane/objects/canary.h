@@ -1,0 +1,129 @@
+// Canary (glia.dev/v1): a new version of a Service gets a growing part of its requests, and is
+// promoted or taken back by what it does.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control_plane/objects/objects.h"
+
+namespace glia {
+
+// Copies of requests for the candidate before it gets any.
+struct CanaryShadow {
+  uint32_t percent = 10;
+  Place at;
+};
+
+// Who is asked before every step and before the promotion.
+struct CanaryConfirm {
+  std::string url;  // As written; the rest is read from it.
+  std::string host;
+  uint16_t port = 80;
+  std::string path = "/";
+  Duration timeout = std::chrono::seconds(10);
+  Place at;
+};
+
+struct Canary {
+  static constexpr const char* kKind = "Canary";
+  struct Target {
+    std::string group;  // Only "".
+    std::string kind = "Service";
+    std::string name;
+    Place at;
+  };
+  // One of the two is given; of `stable` perhaps none (see members()).
+  struct Version {
+    std::string service;  // A Service of the same namespace.
+    TextMap labels;       // Of the target's workloads.
+    Place at;
+  };
+  struct Header {
+    std::string name, value;
+    Place at;
+  };
+  struct Step {
+    uint32_t weight = 0;  // Percent, 1 to 99.
+    std::optional<Duration> pause;
+    bool until_resumed = false;
+    Place at;
+  };
+  enum class Measure : uint8_t {
+    kErrors,
+    kOutputErrors,
+    kLatency,
+    kFirstToken,
+    kInterToken,
+    kTokensPerSecond,
+    kShadowDifferences
+  };
+  static constexpr std::array kMeasures = {Measure::kErrors,           Measure::kOutputErrors,
+                                           Measure::kLatency,          Measure::kFirstToken,
+                                           Measure::kInterToken,       Measure::kTokensPerSecond,
+                                           Measure::kShadowDifferences};
+  struct Metric {
+    Measure name = Measure::kErrors;
+    std::optional<uint32_t> percentile;  // Of times and speeds.
+    // How much worse the candidate may be: points of percent of shares, percent of the rest.
+    std::optional<double> tolerance;
+    // Of the candidate alone: percent of shares, milliseconds, tokens a second.
+    std::optional<double> maximum, minimum;
+    Place at;
+
+    bool is_share() const;  // Errors, OutputErrors, ShadowDifferences
+    // The fields, or their defaults.
+    double usual_tolerance() const;
+    uint32_t usual_percentile() const;
+    std::string title() const;  // "Errors", "Latency p95"
+  };
+  struct Analysis {
+    Duration interval = std::chrono::seconds(10);
+    uint32_t minimum_requests = 100;  // To each version, a step.
+    double confidence = 99;           // Percent.
+    std::vector<Metric> metrics;      // Empty: usual_metrics().
+    Place at;
+  };
+  using Shadow = CanaryShadow;
+  using Confirm = CanaryConfirm;
+  enum class OnSuccess : uint8_t { kPromote, kWait };
+  enum class OnFailure : uint8_t { kRollBack, kHold };
+  struct Spec {
+    Target target_ref;
+    Version stable, candidate;
+    std::optional<Shadow> shadow;
+    std::vector<Step> steps;  // Filled in with 10, 25, 50 if none was given.
+    std::optional<Header> header;
+    Analysis analysis;
+    std::optional<Confirm> confirm;
+    OnSuccess on_success = OnSuccess::kPromote;
+    OnFailure on_failure = OnFailure::kRollBack;
+    Duration time_limit = std::chrono::hours(2);
+    Place at;
+  };
+  // What the controller has decided by now; not in YAML. Without a controller nothing goes to the
+  // candidate.
+  struct Split {
+    uint32_t weight = 0;  // Percent of the requests.
+    uint32_t shadow = 0;  // Percent of the requests of which the candidate gets a copy.
+    bool open = false;    // Does the candidate get the requests with spec.header?
+    bool operator==(const Split&) const = default;
+  };
+
+  Metadata metadata;
+  Spec spec;
+  Split split;
+  // Of versions by label: places in ObjectSet::workloads, in order; not in YAML.
+  std::vector<std::size_t> stable_members, candidate_members;
+
+  bool by_labels() const { return !spec.candidate.labels.empty(); }
+  // Those that are looked at if none are named.
+  static const std::vector<Metric>& usual_metrics();
+};
+
+// "Errors", "Latency", ...: the word of the YAML.
+std::string_view name_of(Canary::Measure measure);
+
+}  // namespace glia
