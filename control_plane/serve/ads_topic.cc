@@ -88,6 +88,9 @@ Result<void> AdsTopic::subscribe(const DeltaRequest& request, const NodeResource
   if (static_cast<std::size_t>(request.initial_resource_versions_size()) > kMostNames) {
     return too_many(static_cast<std::size_t>(request.initial_resource_versions_size()));
   }
+  for (const auto& [name, version] : request.initial_resource_versions()) {
+    TRY_VOID(check_name(name));
+  }
   const bool first = !asked;
   asked = true;
   if (first) resume(request, target, now);
@@ -110,6 +113,7 @@ Result<void> AdsTopic::subscribe(const DeltaRequest& request, const NodeResource
   }
   if (first && full_state() && request.resource_names_subscribe().empty()) everything();
   for (const std::string& name : request.resource_names_unsubscribe()) {
+    TRY_VOID(check_name(name));
     if (name == kAll) {
       wildcard = false;
       continue;

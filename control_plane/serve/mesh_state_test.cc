@@ -71,6 +71,20 @@ TEST(MeshState, WhoMayCallAServiceGetsTheClustersThatItsRoutesLeadTo) {
             "inbound:http outbound:80:b.default outbound:80:c.default");
 }
 
+// `glia config explain` and `diff`, and a proxy without a control plane, ask translate().
+TEST(MeshState, SaysWhatTranslateSays) {
+  for (const char* egress : {"", ", egress: [b]", ", egress: [a]"}) {
+    MeshState state = glia::state(mesh(egress));
+    const Workload& front = *state.objects().workload("front");
+    const auto served = state.resources("front"),
+               translated = pack(translate(state.objects(), front));
+    for (const XdsType type : kXdsTypes) {
+      EXPECT_EQ(names(*served, type), names(*translated, type)) << egress;
+      EXPECT_EQ(served->of(type).version, translated->of(type).version) << egress;
+    }
+  }
+}
+
 TEST(MeshState, AServiceThatIsNotThereIsAMistake) {
   const LoadReport report = parse({{"mesh.yaml", mesh(", egress: [b, d]")}});
   EXPECT_FALSE(report.ok());

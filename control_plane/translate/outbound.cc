@@ -207,6 +207,10 @@ std::string direct_cluster(const Workload& workload, const Workload::Port& port)
   return cat("direct:", port.port, ":", workload.metadata.name, ".", workload.metadata.ns);
 }
 
+std::string alone_host(const Workload& workload, const Workload::Port& port) {
+  return cat(workload.metadata.name, ".", workload.metadata.ns, ".workload:", port.port);
+}
+
 std::vector<const Workload*> named_alone(const ObjectSet& objects) {
   std::set<std::size_t> members;
   for (const MeshService& service : objects.services) {

@@ -18,6 +18,8 @@ std::string missing_cluster(const RouteBackend& backend);
 
 // "direct:<port>:<workload>.<namespace>"
 std::string direct_cluster(const Workload& workload, const Workload::Port& port);
+// "<workload>.<namespace>.workload:<port>": its virtual host.
+std::string alone_host(const Workload& workload, const Workload::Port& port);
 // The workloads behind headless Services, which callers may name one by one.
 std::vector<const Workload*> named_alone(const ObjectSet& objects);
 

@@ -77,7 +77,7 @@ void add_workload(const ObjectSet& objects, const Workload& workload, const Work
     names.push_back(cat(workload.metadata.name, ".", service.metadata.name, ".",
                         service.metadata.ns, ".svc.cluster.local"));
   }
-  host.set_name(cat(workload.metadata.name, ".", workload.metadata.ns, ".workload:", port.port));
+  host.set_name(alone_host(workload, port));
   for (const std::string& name : names) {
     // Workloads may share an address, but not a socket.
     const bool alone = workload.spec.ports.size() == 1 && &name != &names[0];

@@ -9,6 +9,7 @@
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/rbac.h"
 #include "control_plane/translate/routes.h"
+#include "control_plane/translate/scope.h"
 #include "control_plane/translate/serving.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
@@ -142,6 +143,18 @@ std::string version_of(const std::vector<Message>& resources) {
   return digest(all);
 }
 
+// What a workload that may call only some Services has of the way to all.
+void narrow(const std::vector<std::string>& services, Resources& outbound) {
+  std::set<std::string> clusters;
+  envoy::config::route::v3::RouteConfiguration some =
+      RouteIndex(outbound.routes.front()).within(services, clusters);
+  outbound.routes.front() = std::move(some);
+  std::erase_if(outbound.clusters,
+                [&](const Cluster& cluster) { return !clusters.contains(cluster.name()); });
+  std::erase_if(outbound.endpoints,
+                [&](const auto& set) { return !clusters.contains(set.cluster_name()); });
+}
+
 }  // namespace
 
 Resources translate_own(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
@@ -165,6 +178,7 @@ Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
 Resources translate(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
   Resources resources = translate_own(objects, workload, security);
   Resources outbound = translate_outbound(objects, workload.metadata.ns, security);
+  if (!workload.spec.egress.empty()) narrow(workload.spec.egress, outbound);
   std::move(outbound.clusters.begin(), outbound.clusters.end(),
             std::back_inserter(resources.clusters));
   resources.routes = std::move(outbound.routes);
