@@ -10,6 +10,7 @@
 
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
+#include "control_plane/serve/object_calls.h"
 #include "control_plane/source/file_source.h"
 #include "control_plane/store/state_directory.h"
 
@@ -45,9 +46,12 @@ class Control {
   StateDirectory directory_;
   GrpcServer::Sockets sockets_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<ObjectStore> objects_;
   std::optional<CertificateAuthority> authority_;
   std::optional<Registrar> registrar_;
   std::optional<ControlPlane> plane_;
+  std::optional<ObjectDesk> desk_;
+  std::optional<ObjectCalls> object_calls_;
   std::unique_ptr<FileSource> source_;
   std::unique_ptr<GrpcServer> grpc_;
 };

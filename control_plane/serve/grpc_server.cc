@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "control_plane/serve/ads_reactor.h"
+#include "control_plane/serve/grpc_answer.h"
 #include "envoy/service/status/v3/csds.grpc.pb.h"
 #include "glia/v1/identity.grpc.pb.h"
 #include "glia/v1/status.grpc.pb.h"
@@ -15,17 +16,6 @@
 
 namespace glia {
 namespace {
-
-// Moves a result into a call's response and ends the call.
-template <class Message>
-void answer(grpc::ServerUnaryReactor& reactor, Result<Message> result, Message& response) {
-  if (!result) {
-    reactor.Finish(to_status(result.error()));
-    return;
-  }
-  response = *std::move(result);
-  reactor.Finish(grpc::Status::OK);
-}
 
 class IdentityCalls final : public v1::IdentityService::CallbackService {
  public:
@@ -190,8 +180,10 @@ class TwoSockets final : public GrpcServer {
         client_status_(loop, control_plane) {}
   ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
 
-  Result<void> start(const Sockets& sockets) {
-    TRY(admin_, listen(sockets.admin, {&status_, &client_status_}));
+  Result<void> start(const Sockets& sockets, std::vector<grpc::Service*> admin) {
+    admin.push_back(&status_);
+    admin.push_back(&client_status_);
+    TRY(admin_, listen(sockets.admin, admin));
     std::vector<grpc::Service*> services = {&identity_};
     for (const auto& service : ads_) services.push_back(service.get());
     Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, services);
@@ -233,9 +225,10 @@ class TwoSockets final : public GrpcServer {
 }  // namespace
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::start(EventLoop& loop, ControlPlane& control_plane,
-                                                      Sockets sockets) {
+                                                      Sockets sockets,
+                                                      std::vector<grpc::Service*> admin) {
   auto server = std::make_unique<TwoSockets>(loop, control_plane);
-  TRY_VOID(server->start(sockets));
+  TRY_VOID(server->start(sockets, std::move(admin)));
   return std::unique_ptr<GrpcServer>(std::move(server));
 }
 

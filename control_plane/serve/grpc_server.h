@@ -3,15 +3,21 @@
 // grpc.sock carries ADS, the discovery services of single types and IdentityService, and is reached
 // only through our own front door, which speaks TLS and strict HTTP/2 to the world and says in
 // x-forwarded-client-cert who calls.
-// control.sock carries StatusService and client status discovery for whoever may open it: this user. gRPC runs its callbacks on
-// threads of its own; each only posts to the loop, where all state lives.
+// control.sock carries StatusService, ObjectService and client status discovery for whoever may open it:
+// this user. gRPC runs its callbacks on threads of its own; each only posts to the loop, where all state
+// lives.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "control_plane/serve/control_plane.h"
 #include "proxy/base/result.h"
+
+namespace grpc {
+class Service;
+}
 
 namespace glia {
 
@@ -26,11 +32,13 @@ class GrpcServer {
 
   struct Sockets {
     std::string mesh;   // ADS and the like, and IdentityService
-    std::string admin;  // StatusService and client status discovery
+    std::string admin;  // StatusService, ObjectService and client status discovery
   };
-  // Both references outlive the server. Call on the loop's thread.
+  // Both references, and further services for the admin socket, outlive the server. Call on the
+  // loop's thread.
   static Result<std::unique_ptr<GrpcServer>> start(EventLoop& loop, ControlPlane& control_plane,
-                                                   Sockets sockets);
+                                                   Sockets sockets,
+                                                   std::vector<grpc::Service*> admin = {});
   virtual ~GrpcServer() = default;
   // Ends every call, turning the loop meanwhile. Needed before the server is destroyed.
   virtual void stop() = 0;

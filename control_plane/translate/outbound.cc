@@ -261,13 +261,15 @@ envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, 
   return endpoint;
 }
 
-void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources) {
-  for (const MeshService& service : objects.services) {
-    for (const MeshService::Port& port : service.spec.ports) {
-      resources.clusters.push_back(service_cluster(objects, service, port, security));
-      resources.endpoints.push_back(service_endpoints(objects, service, port));
-    }
+void add_service(const ObjectSet& objects, const MeshService& service, HopSecurity security,
+                 Resources& resources) {
+  for (const MeshService::Port& port : service.spec.ports) {
+    resources.clusters.push_back(service_cluster(objects, service, port, security));
+    resources.endpoints.push_back(service_endpoints(objects, service, port));
   }
+}
+
+void add_alone(const ObjectSet& objects, HopSecurity security, Resources& resources) {
   for (const Workload* workload : named_alone(objects)) {
     for (const Workload::Port& port : workload->spec.ports) {
       resources.clusters.push_back(workload_cluster(objects, *workload, port, security));

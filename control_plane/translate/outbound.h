@@ -37,8 +37,10 @@ void set_upstream_http(envoy::config::cluster::v3::Cluster& cluster, UpstreamHtt
                        uint32_t requests_per_connection = 0);
 envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, uint16_t port);
 
-// Appends a cluster and its endpoints for every port of every Service, and a cluster for every port of
-// the workloads that callers may name alone.
-void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources);
+// Appends a cluster and its endpoints for every port of the Service.
+void add_service(const ObjectSet& objects, const MeshService& service, HopSecurity security,
+                 Resources& resources);
+// Appends a cluster for every port of the workloads that callers may name alone.
+void add_alone(const ObjectSet& objects, HopSecurity security, Resources& resources);
 
 }  // namespace glia

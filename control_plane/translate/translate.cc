@@ -167,11 +167,34 @@ Resources translate_own(const ObjectSet& objects, const Workload& workload, HopS
   return resources;
 }
 
+Resources translate_service(const ObjectSet& objects, const MeshService& service,
+                            const std::string& ns, HopSecurity security) {
+  Resources resources;
+  add_service(objects, service, security, resources);
+  resources.routes.emplace_back().set_name(kOutboundName);
+  add_hosts(objects, service, ns, resources.routes.front());
+  return resources;
+}
+
+Resources translate_others(const ObjectSet& objects, const std::string& ns, HopSecurity security) {
+  Resources resources;
+  add_alone(objects, security, resources);
+  resources.routes.emplace_back().set_name(kOutboundName);
+  add_other_hosts(objects, ns, resources.routes.front());
+  return resources;
+}
+
 Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
                              HopSecurity security) {
   Resources resources;
-  add_outbound(objects, security, resources);
-  resources.routes.push_back(outbound_routes(objects, ns));
+  auto& table = resources.routes.emplace_back();
+  table.set_name(kOutboundName);
+  for (const MeshService& service : objects.services) {
+    add_service(objects, service, security, resources);
+    add_hosts(objects, service, ns, table);
+  }
+  add_alone(objects, security, resources);
+  add_other_hosts(objects, ns, table);
   return resources;
 }
 
