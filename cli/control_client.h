@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "glia/v1/objects.pb.h"
 #include "glia/v1/status.pb.h"
 #include "proxy/base/result.h"
 
@@ -12,6 +13,13 @@ namespace glia {
 Result<v1::Status> ask_status(const std::string& directory);
 Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const std::string& workload,
                                           int lifetime_seconds);
+
+Result<v1::ApplyResponse> ask_apply(const std::string& directory, const v1::ApplyRequest& request);
+Result<v1::ApplyResponse> ask_rollback(const std::string& directory,
+                                       const v1::RollbackRequest& request);
+Result<v1::GetObjectsResponse> ask_objects(const std::string& directory,
+                                           const v1::GetObjectsRequest& request);
+Result<v1::GetHistoryResponse> ask_history(const std::string& directory, int most);
 
 // Where in a run's state directory the control plane keeps its own.
 std::string control_directory(const std::string& run_directory);
