@@ -62,6 +62,18 @@ int canary_show_command(const std::string& state_directory, const std::string& n
 // "promote", "abort", "pause" or "resume".
 int canary_change_command(const std::string& state_directory, const std::string& name,
                           const std::string& command);
+// The mesh objects that the control plane keeps itself. `paths`: files, directories, "-".
+int apply_command(const std::string& state_directory, const std::vector<std::string>& paths,
+                  bool dry_run);
+int delete_command(const std::string& state_directory, const std::string& kind,
+                   const std::string& name);
+enum class ObjectOutput { kText, kJson, kYaml };
+// All objects in force, of a kind, of a name ("": all).
+int get_command(const std::string& state_directory, const std::string& kind,
+                const std::string& name, ObjectOutput output);
+int history_command(const std::string& state_directory, int most, Output output);
+// 0: to the version before the newest.
+int rollback_command(const std::string& state_directory, int version);
 
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,

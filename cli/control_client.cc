@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "glia/v1/canary.grpc.pb.h"
+#include "glia/v1/objects.grpc.pb.h"
 #include "glia/v1/status.grpc.pb.h"
 #include "proxy/base/text.h"
 #include "proxy/base/time.h"
@@ -19,10 +20,11 @@ std::string socket_of(const std::string& directory) {
   return std::filesystem::absolute(directory).string() + "/control.sock";
 }
 
-template <class Service>
-auto stub(const std::string& directory) {
-  return Service::NewStub(
-      grpc::CreateChannel("unix:" + socket_of(directory), grpc::InsecureChannelCredentials()));
+std::shared_ptr<grpc::Channel> channel(const std::string& directory) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);  // Of a program of ours, on this machine.
+  return grpc::CreateCustomChannel("unix:" + socket_of(directory),
+                                   grpc::InsecureChannelCredentials(), arguments);
 }
 
 Error failure(const grpc::Status& status, const std::string& directory) {
@@ -41,7 +43,7 @@ Result<Answer> ask(const std::string& directory, Call call) {
       std::chrono::time_point_cast<std::chrono::system_clock::duration>(SystemClock().wall_now()) +
       kPatience);
   Answer answer;
-  const grpc::Status status = call(*stub<Service>(directory), context, answer);
+  const grpc::Status status = call(*Service::NewStub(channel(directory)), context, answer);
   if (!status.ok()) return failure(status, directory);
   return answer;
 }
@@ -86,6 +88,38 @@ Result<v1::CanaryStatus> change_canary(const std::string& directory, const std::
   return ask<v1::CanaryStatus, v1::CanaryService>(
       directory, [&](auto& service, auto& context, auto& answer) {
         return service.ChangeCanary(&context, request, &answer);
+      });
+}
+
+Result<v1::ApplyResponse> ask_apply(const std::string& directory, const v1::ApplyRequest& request) {
+  return ask<v1::ApplyResponse, v1::ObjectService>(
+      directory, [&](auto& service, auto& context, auto& answer) {
+        return service.Apply(&context, request, &answer);
+      });
+}
+
+Result<v1::ApplyResponse> ask_rollback(const std::string& directory,
+                                       const v1::RollbackRequest& request) {
+  return ask<v1::ApplyResponse, v1::ObjectService>(
+      directory, [&](auto& service, auto& context, auto& answer) {
+        return service.Rollback(&context, request, &answer);
+      });
+}
+
+Result<v1::GetObjectsResponse> ask_objects(const std::string& directory,
+                                           const v1::GetObjectsRequest& request) {
+  return ask<v1::GetObjectsResponse, v1::ObjectService>(
+      directory, [&](auto& service, auto& context, auto& answer) {
+        return service.GetObjects(&context, request, &answer);
+      });
+}
+
+Result<v1::GetHistoryResponse> ask_history(const std::string& directory, int most) {
+  v1::GetHistoryRequest request;
+  request.set_most(most);
+  return ask<v1::GetHistoryResponse, v1::ObjectService>(
+      directory, [&](auto& service, auto& context, auto& answer) {
+        return service.GetHistory(&context, request, &answer);
       });
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "glia/v1/canary.pb.h"
+#include "glia/v1/objects.pb.h"
 #include "glia/v1/status.pb.h"
 #include "proxy/base/result.h"
 
@@ -20,6 +21,12 @@ Result<v1::ListCanariesResponse> ask_canaries(const std::string& directory,
                                               const std::string& name);
 Result<v1::CanaryStatus> change_canary(const std::string& directory, const std::string& name,
                                        const std::string& command);
+Result<v1::ApplyResponse> ask_apply(const std::string& directory, const v1::ApplyRequest& request);
+Result<v1::ApplyResponse> ask_rollback(const std::string& directory,
+                                       const v1::RollbackRequest& request);
+Result<v1::GetObjectsResponse> ask_objects(const std::string& directory,
+                                           const v1::GetObjectsRequest& request);
+Result<v1::GetHistoryResponse> ask_history(const std::string& directory, int most);
 
 // Where in a run's state directory the control plane keeps its own.
 std::string control_directory(const std::string& run_directory);

@@ -26,6 +26,8 @@ struct Arguments {
   std::string before, after, kind;
   std::string canary;
   bool watch = false;
+  bool dry_run = false;
+  int most = 20, version = 0;
   RunOptions run;
   ExplainOptions explain;
 
@@ -118,6 +120,56 @@ void add_canary(CLI::App& app, Arguments& arguments, int& code) {
   }
 }
 
+ObjectOutput object_output(const std::string& word) {
+  if (word == "json") return ObjectOutput::kJson;
+  return word == "yaml" ? ObjectOutput::kYaml : ObjectOutput::kText;
+}
+
+// Those about objects that the control plane keeps itself.
+void add_objects(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* apply = app.add_subcommand("apply", "Hand mesh objects to the running control plane");
+  apply->add_option("-f,--filename", arguments.paths, "Files, directories, or - for standard input")
+      ->required();
+  apply->add_flag("--dry-run", arguments.dry_run, "Only say what would change");
+  add_state(*apply, arguments);
+  apply->callback(
+      [&] { code = apply_command(arguments.state, arguments.paths, arguments.dry_run); });
+
+  CLI::App* get = app.add_subcommand("get", "The mesh objects in force, and where they are");
+  get->add_option("kind", arguments.kind, "Only this kind [all]");
+  get->add_option("name", arguments.service, "Only NAME or NAMESPACE/NAME [all]");
+  get->add_option("-o,--output", arguments.output, "text, json, or yaml to edit and apply again")
+      ->check(CLI::IsMember({"text", "json", "yaml"}))
+      ->capture_default_str();
+  add_state(*get, arguments);
+  get->callback([&] {
+    code = get_command(arguments.state, arguments.kind, arguments.service,
+                       object_output(arguments.output));
+  });
+
+  CLI::App* remove = app.add_subcommand("delete", "Take an object away that was applied");
+  remove->add_option("kind", arguments.kind, "Its kind")->required();
+  remove->add_option("name", arguments.service, "NAME or NAMESPACE/NAME")->required();
+  add_state(*remove, arguments);
+  remove->callback(
+      [&] { code = delete_command(arguments.state, arguments.kind, arguments.service); });
+
+  CLI::App* history = app.add_subcommand("history", "Who applied what, and when");
+  history->add_option("-n,--number", arguments.most, "How many versions, the newest first")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_state(*history, arguments);
+  add_output(*history, arguments);
+  history->callback(
+      [&] { code = history_command(arguments.state, arguments.most, arguments.format()); });
+
+  CLI::App* rollback = app.add_subcommand("rollback", "Applied objects as they were at a version");
+  rollback->add_option("version", arguments.version, "A version [the one before the newest]")
+      ->check(CLI::NonNegativeNumber);
+  add_state(*rollback, arguments);
+  rollback->callback([&] { code = rollback_command(arguments.state, arguments.version); });
+}
+
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
   run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")
@@ -169,6 +221,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
 
   add_endpoints(app, arguments, code);
   add_canary(app, arguments, code);
+  add_objects(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");
   add_output(*version, arguments);

@@ -27,8 +27,18 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   const WallTime now = loop_.clock().wall_now();
   // Watching begins before reading, so that no edit falls between the two.
   TRY(source_, FileSource::start(loop_, backend, options.mesh,
-                                 [this](LoadReport report) { plane_->apply(std::move(report)); }));
-  LoadReport report = load(options.mesh);
+                                 [this](const SourceEdit& edit) { plane_->apply(edit); }));
+  TRY(objects_, ObjectStore::open(directory_.file("objects.db")));
+  StoredObjects stored(*objects_);
+  std::vector<ReadingRef> all;
+  std::vector<Problem> unreadable;
+  for (Source* source : std::initializer_list<Source*>{source_.get(), &stored}) {
+    TRY(const SourceEdit edit, source->read());
+    all.insert(all.end(), edit.read.begin(), edit.read.end());
+    if (edit.unreadable) unreadable = *edit.unreadable;
+  }
+  LoadReport report = combine(all);
+  report.problems.insert(report.problems.begin(), unreadable.begin(), unreadable.end());
   if (!report.ok()) return invalid(cat("the mesh cannot be used:\n", report.errors()));
   for (const Problem& problem : report.problems) LOG(warning, problem.text());
 
@@ -38,9 +48,12 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   sockets_ = {.mesh = directory_.file("grpc.sock"),
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
                                                     : options.admin_socket};
-  plane_.emplace(loop_, MeshState(std::move(report.objects)), *registrar_, options.version);
+  plane_.emplace(loop_, MeshState(std::move(report.objects), all), *registrar_, options.version);
+  desk_.emplace(*plane_, *objects_);
+  object_calls_.emplace(loop_, *desk_);
   TRY_VOID(start_canaries());
-  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_, {&canary_calls_->service()}));
+  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_,
+                               {&*object_calls_, &canary_calls_->service()}));
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "control_plane/canary/webhook.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
+#include "control_plane/serve/object_calls.h"
 #include "control_plane/source/file_source.h"
 #include "control_plane/store/state_directory.h"
 #include "proxy/net/tcp.h"
@@ -50,9 +51,12 @@ class Control {
   StateDirectory directory_;
   GrpcServer::Sockets sockets_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<ObjectStore> objects_;
   std::optional<CertificateAuthority> authority_;
   std::optional<Registrar> registrar_;
   std::optional<ControlPlane> plane_;
+  std::optional<ObjectDesk> desk_;
+  std::optional<ObjectCalls> object_calls_;
   std::unique_ptr<CanaryStore> canary_store_;
   std::unique_ptr<Observations> observations_;
   std::unique_ptr<Canaries> canaries_;

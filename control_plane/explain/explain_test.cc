@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "control_plane/explain/diff.h"
 #include "control_plane/explain/made_of.h"
 #include "proxy/base/text.h"
@@ -136,6 +138,22 @@ TEST(Explain, SaysWhatIsWrongWithTheQuestion) {
   EXPECT_NE(asked("http://model/a/../b").find("the sidecar answers 400"), std::string::npos);
 }
 
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+// `web` may call model-v2 only.
+ObjectSet narrowed() {
+  return objects(replaced(kMesh, "127.0.1.1}", "127.0.1.1, egress: [model-v2]}"));
+}
+
+TEST(Explain, KnowsWhichServicesACallerMayCall) {
+  Question question{.from = "web", .authority = "model-v1"};
+  EXPECT_EQ(explain(narrowed(), question)->host, "unknown-host");
+  question.authority = "model-v2";
+  EXPECT_EQ(explain(narrowed(), question)->host, "model-v2.default:80");
+}
+
 TEST(MadeOf, NamesTheObjectsOfEachResource) {
   const ObjectSet set = objects();
   std::string text;
@@ -188,7 +206,7 @@ spec: {targetRef: {name: a}, candidate: {labels: {version: v2}}}
   ASSERT_TRUE(report.ok()) << report.errors();
   std::string text;
   for (const MadeOf& made : made_of(report.objects, report.objects.workloads[0])) {
-    if (made.resource.find(":80:a.default") == text.npos && !made.resource.starts_with("host")) {
+    if (made.resource.find(":80:a.default") == text.npos && made.resource != "host a.default:80") {
       continue;
     }
     text += cat(made.resource, ":");
@@ -205,8 +223,32 @@ spec: {targetRef: {name: a}, candidate: {labels: {version: v2}}}
             "(m.yaml:12); Canary default/a (m.yaml:22);\n");
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  return text.replace(text.find(from), from.size(), to);
+std::vector<std::string> resources_of(const ObjectSet& set, std::string_view workload) {
+  std::vector<std::string> names;
+  for (const MadeOf& made : made_of(set, *set.workload(workload))) names.push_back(made.resource);
+  return names;
+}
+
+TEST(MadeOf, NamesOnlyWhatTheSidecarHas) {
+  EXPECT_EQ(
+      resources_of(narrowed(), "web"),
+      (std::vector<std::string>{"listener outbound", "host model-v2.default:80",
+                                "cluster outbound:80:model-v2.default", "host unknown-host"}));
+}
+
+TEST(MadeOf, NamesWhatIsMadeOfWorkloadsThatAreCalledAlone) {
+  const ObjectSet set = objects(cat(kMesh, R"(---
+{apiVersion: v1, kind: Service, metadata: {name: all}, spec: {clusterIP: None, selector: {version: v2}, ports: [{port: 80, targetPort: rest}]}}
+)"));
+  const std::vector<std::string> names = resources_of(set, "web");
+  EXPECT_EQ(std::ranges::count(names, "host model-2.default.workload:8080"), 1);
+  EXPECT_EQ(std::ranges::count(names, "cluster direct:8080:model-2.default"), 1);
+}
+
+TEST(Diff, WhatACallerMayCallIsAChange) {
+  const MeshDiff changes = diff(objects(), narrowed());
+  ASSERT_EQ(changes.changes.size(), 1u);
+  EXPECT_EQ(changes.changes[0].workloads, std::vector<std::string>{"default/web"});
 }
 
 TEST(Diff, AWeightIsSentToEverySidecarAndNothingElseIs) {

@@ -1,6 +1,7 @@
 #include "control_plane/explain/made_of.h"
 
 #include <algorithm>
+#include <set>
 
 #include "control_plane/explain/sidecar_view.h"
 #include "control_plane/translate/canary.h"
@@ -83,6 +84,24 @@ void add_versions(const ObjectSet& objects, const MeshService& service,
   }
 }
 
+// A workload behind a headless Service, which callers may name.
+void add_alone(const Workload& workload, std::vector<MadeOf>& all) {
+  for (const Workload::Port& port : workload.spec.ports) {
+    all.push_back({cat("host ", alone_host(workload, port)), {origin(workload)}});
+    all.push_back({cat("cluster ", direct_cluster(workload, port)), {origin(workload)}});
+  }
+}
+
+// What the sidecar has of hosts and clusters: not all of the mesh, if it may call only a part.
+std::set<std::string> names_of(const Resources& resources) {
+  std::set<std::string> names;
+  for (const auto& cluster : resources.clusters) names.insert(cat("cluster ", cluster.name()));
+  for (const auto& table : resources.routes) {
+    for (const auto& host : table.virtual_hosts()) names.insert(cat("host ", host.name()));
+  }
+  return names;
+}
+
 }  // namespace
 
 std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) {
@@ -92,6 +111,7 @@ std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) 
     all.push_back({cat("cluster inbound:", port.name), {origin(workload)}});
   }
   all.push_back({"listener outbound", {origin(workload), origin(objects.mesh)}});
+  const std::size_t own = all.size();
   for (const MeshService& service : objects.services) {
     for (const MeshService::Port& port : service.spec.ports) {
       all.push_back(host(objects, service, port.port, workload.metadata.ns));
@@ -99,6 +119,12 @@ std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) 
       add_versions(objects, service, port, all);
     }
   }
+  for (const Workload* called : named_alone(objects)) add_alone(*called, all);
+  all.push_back({"host unknown-host", {origin(objects.mesh)}});
+  const std::set<std::string> held = names_of(translate(objects, workload));
+  const auto absent = [&](const MadeOf& made) { return !held.contains(made.resource); };
+  all.erase(std::remove_if(all.begin() + static_cast<std::ptrdiff_t>(own), all.end(), absent),
+            all.end());
   return all;
 }
 

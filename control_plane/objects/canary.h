@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -122,6 +123,9 @@ struct Canary {
   // Those that are looked at if none are named.
   static const std::vector<Metric>& usual_metrics();
 };
+
+// What the controller has decided, by "namespace/name" of the Canary.
+using CanarySplits = std::map<std::string, Canary::Split, std::less<>>;
 
 // "Errors", "Latency", ...: the word of the YAML.
 std::string_view name_of(Canary::Measure measure);

@@ -4,50 +4,13 @@
 #include <map>
 
 #include "control_plane/objects/canary_check.h"
+#include "control_plane/objects/label_index.h"
 #include "control_plane/objects/route_check.h"
 #include "proxy/base/text.h"
 
 namespace glia {
 
 namespace {
-
-// Workloads by namespace and label, so that a selector looks at few of them.
-class LabelIndex {
- public:
-  explicit LabelIndex(const std::vector<Workload>& workloads) : workloads_(workloads) {
-    for (std::size_t i = 0; i < workloads.size(); ++i) {
-      const Metadata& metadata = workloads[i].metadata;
-      places_[metadata.ns].push_back(i);
-      for (const auto& [key, value] : metadata.labels) {
-        places_[cat(metadata.ns, "/", key, "=", value)].push_back(i);
-      }
-    }
-  }
-
-  std::vector<std::size_t> select(const std::string& ns, const TextMap& selector) const {
-    static const std::vector<std::size_t> kNone;
-    const std::vector<std::size_t>* fewest = find(ns);
-    for (const auto& [key, value] : selector) {
-      const auto* having = find(cat(ns, "/", key, "=", value));
-      if (!having) return {};
-      if (having->size() < fewest->size()) fewest = having;
-    }
-    std::vector<std::size_t> selected;
-    for (const std::size_t i : fewest ? *fewest : kNone) {
-      if (selects(selector, workloads_[i].metadata.labels)) selected.push_back(i);
-    }
-    return selected;
-  }
-
- private:
-  const std::vector<std::size_t>* find(const std::string& key) const {
-    const auto found = places_.find(key);
-    return found == places_.end() ? nullptr : &found->second;
-  }
-
-  const std::vector<Workload>& workloads_;
-  std::map<std::string, std::vector<std::size_t>> places_;
-};
 
 std::string text_of(const TextMap& labels) {
   std::string out;
@@ -61,8 +24,9 @@ class Checks {
       : objects_(objects), unread_(unread), problems_(problems), index_(objects.workloads) {}
 
   void run() {
-    for (const Workload& workload : objects_.workloads) {
-      check_sockets(workload);
+    for (std::size_t i = 0; i < objects_.workloads.size(); ++i) {
+      const Workload& workload = objects_.workloads[i];
+      check_sockets(i);
       check_egress(workload);
       cluster_ips_.emplace(workload.spec.address, cat("Workload ", workload.metadata.display()));
     }
@@ -93,34 +57,20 @@ class Checks {
     say(object, Problem::Severity::kWarning, at, sentence);
   }
 
-  void take(const Workload& workload, const std::string& address, uint16_t port, Place at,
-            std::string what) {
-    const std::string socket = socket_text(address, port);
-    const std::string mine = cat(what, " of Workload ", workload.metadata.display());
-    const auto [taken, fresh] = sockets_.emplace(socket, mine);
-    if (fresh) return;
-    error(workload, at,
-          cat(what, " is ", socket, ", which is already ", taken->second,
-              "; choose another address or port"));
-  }
-
-  // Sockets of one machine are those on loopback addresses; elsewhere, two machines may have the
-  // same private ones, but not the same address for the mesh.
-  void check_sockets(const Workload& workload) {
-    const Workload::Spec& spec = workload.spec;
-    const bool loopback = workload.local_address() == spec.address;
-    for (std::size_t i = 0; i < spec.ports.size(); ++i) {
-      const Workload::Port& port = spec.ports[i];
-      take(workload, spec.address, port.port, port.at, cat("spec.ports[", i, "].port"));
-      const auto here = spec.ports.begin() + static_cast<std::ptrdiff_t>(i);
-      const bool again = std::any_of(spec.ports.begin(), here, [&](const Workload::Port& p) {
-        return p.app_port == port.app_port;  // One socket may serve two ports.
-      });
-      if (!loopback || again) continue;
-      take(workload, spec.app_address, port.app_port, port.at, cat("spec.ports[", i, "].appPort"));
+  void check_sockets(std::size_t place) {
+    const Workload& workload = objects_.workloads[place];
+    for (const SocketUse& use : sockets_of(workload)) {
+      const auto [taken, fresh] = objects_.sockets.emplace(use.socket, place);
+      if (fresh) continue;
+      const Workload& other = objects_.workloads[taken->second];
+      std::string theirs;
+      for (const SocketUse& u : sockets_of(other)) {
+        if (u.socket == use.socket && theirs.empty()) theirs = u.what;
+      }
+      error(workload, use.at,
+            cat(use.what, " is ", use.socket, ", which is already ", theirs, " of Workload ",
+                other.metadata.display(), "; choose another address or port"));
     }
-    take(workload, spec.address, spec.outbound.port, spec.at, "spec.outbound.port");
-    if (loopback) take(workload, spec.address, spec.admin.port, spec.at, "spec.admin.port");
   }
 
   void check_service(MeshService& service) {
@@ -134,7 +84,7 @@ class Checks {
       }
     }
     if (service.spec.selector.empty()) return;
-    service.members = index_.select(service.metadata.ns, service.spec.selector);
+    service.members = index_.select(objects_.workloads, service.metadata.ns, service.spec.selector);
     if (service.members.empty() && !unread_.any()) {
       warning(service, service.spec.at,
               cat("spec.selector selects no Workload of namespace ", service.metadata.ns,
@@ -274,7 +224,8 @@ class Checks {
 
   void check_policy(std::size_t place, const std::set<std::string>& identities) {
     const AuthorizationPolicy& policy = objects_.policies[place];
-    const auto selected = index_.select(policy.metadata.ns, policy.spec.selector);
+    const auto selected =
+        index_.select(objects_.workloads, policy.metadata.ns, policy.spec.selector);
     for (const std::size_t i : selected) objects_.workloads[i].policies.push_back(place);
     if (unread_.any()) return;
     if (selected.empty()) {
@@ -351,11 +302,34 @@ class Checks {
   const Unread& unread_;
   std::vector<Problem>& problems_;
   LabelIndex index_;
-  std::map<std::string, std::string> sockets_;      // Address and port -> who listens there.
   std::map<std::string, std::string> cluster_ips_;  // Address -> who has it.
 };
 
 }  // namespace
+
+// Sockets of one machine are those on loopback addresses; elsewhere, two machines may have the same
+// private ones, but not the same address for the mesh.
+std::vector<SocketUse> sockets_of(const Workload& workload) {
+  const Workload::Spec& spec = workload.spec;
+  const bool loopback = workload.local_address() == spec.address;
+  std::vector<SocketUse> all;
+  for (std::size_t i = 0; i < spec.ports.size(); ++i) {
+    const Workload::Port& port = spec.ports[i];
+    all.push_back({socket_text(spec.address, port.port), cat("spec.ports[", i, "].port"), port.at});
+    const auto here = spec.ports.begin() + static_cast<std::ptrdiff_t>(i);
+    const bool again = std::any_of(spec.ports.begin(), here, [&](const Workload::Port& p) {
+      return p.app_port == port.app_port;  // One socket may serve two ports.
+    });
+    if (!loopback || again) continue;
+    all.push_back({socket_text(spec.app_address, port.app_port), cat("spec.ports[", i, "].appPort"),
+                   port.at});
+  }
+  all.push_back({socket_text(spec.address, spec.outbound.port), "spec.outbound.port", spec.at});
+  if (loopback) {
+    all.push_back({socket_text(spec.address, spec.admin.port), "spec.admin.port", spec.at});
+  }
+  return all;
+}
 
 bool Unread::has(std::string_view kind, std::string_view ns, std::string_view name) const {
   return unknown || keys.contains(cat(kind, " ", ns, "/", name));

@@ -18,6 +18,14 @@ struct Unread {
   bool has(std::string_view kind, std::string_view ns, std::string_view name) const;
 };
 
+// What a workload and its sidecar listen on.
+struct SocketUse {
+  std::string socket;  // "127.0.0.1:80"
+  std::string what;    // "spec.ports[0].port"
+  Place at;
+};
+std::vector<SocketUse> sockets_of(const Workload& workload);
+
 // Fills in the places that objects hold of each other (Service::members and so on) and appends what
 // is wrong. `objects` is sorted and without doubles.
 void check_objects(ObjectSet& objects, const Unread& unread, References references,

@@ -263,7 +263,7 @@ constexpr char kSemantics[] = R"(
 
 ## Limits
 
-A file of at most 8 MiB, 1,000 files, 20,000 objects; YAML nested at most 64 deep and at most
+A file of at most 8 MiB, 1,000 files, 50,000 objects; YAML nested at most 64 deep and at most
 1,000,000 values a file, with aliases expanded. YAML tags and merge keys (`<<`) are refused.
 )";
 

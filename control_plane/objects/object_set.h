@@ -4,12 +4,17 @@
 // of files and lines. Pure apart from reading files; the same input gives the same answer.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "control_plane/objects/canary.h"
+#include "control_plane/objects/digest.h"
 #include "control_plane/objects/objects.h"
 
 namespace glia {
@@ -37,7 +42,10 @@ struct ObjectSet {
   std::vector<ReferenceGrant> grants;
   std::vector<AuthorizationPolicy> policies;
   std::vector<Canary> canaries;
-  std::string version;  // Hash of the sources, 16 hexadecimal digits.
+  SetDigest sources;    // Of names and texts.
+  std::string version;  // The same, 16 hexadecimal digits.
+  // "address:port" -> place of the workload that listens there, itself or by its sidecar; not in YAML.
+  std::map<std::string, std::size_t> sockets;
 
   // Null if there is none. `key` is "namespace/name", or "name" in the namespace `default`.
   const Workload* workload(std::string_view key) const;
@@ -54,6 +62,36 @@ struct ObjectSet {
   std::string spiffe_id(std::string_view identity, std::string_view ns) const;
   std::size_t size() const;  // Number of objects.
 };
+
+// Calls `take` with every list of objects (as a pointer to member), in the order of the kinds.
+template <class Take>
+void each_list(Take take) {
+  take(&ObjectSet::workloads);
+  take(&ObjectSet::services);
+  take(&ObjectSet::http_routes);
+  take(&ObjectSet::grpc_routes);
+  take(&ObjectSet::traffic_policies);
+  take(&ObjectSet::slices);
+  take(&ObjectSet::grants);
+  take(&ObjectSet::policies);
+  take(&ObjectSet::canaries);
+}
+
+// The place of an object in a list in order of namespace and name; nothing if it is not there.
+template <class T>
+std::optional<std::size_t> place_of(const std::vector<T>& objects, std::string_view ns,
+                                    std::string_view name) {
+  const auto before = [](const T& object,
+                         const std::pair<std::string_view, std::string_view>& key) {
+    const int order = std::string_view(object.metadata.ns).compare(key.first);
+    return order < 0 || (order == 0 && object.metadata.name < key.second);
+  };
+  const auto found = std::lower_bound(objects.begin(), objects.end(), std::pair(ns, name), before);
+  const bool there =
+      found != objects.end() && found->metadata.ns == ns && found->metadata.name == name;
+  if (!there) return {};
+  return static_cast<std::size_t>(found - objects.begin());
+}
 
 // Does every label of `selector` stand in `labels`? True if it is empty.
 bool selects(const TextMap& selector, const TextMap& labels);
@@ -77,7 +115,11 @@ struct SourceText {
 // where they come one by one, or may go, a warning, and a part of the route's status (reference.h).
 enum class References : uint8_t { kMustExist, kMayBeMissing };
 
-// Paths are files, or directories of which every *.yaml and *.yml is read (not those below them).
+// What paths hold: files, or directories of which every *.yaml and *.yml is meant (not those below).
+// Both append what cannot be read to `problems`.
+std::vector<std::string> list_files(const std::vector<std::string>& paths,
+                                    std::vector<Problem>& problems);
+std::optional<SourceText> read_file(const std::string& name, std::vector<Problem>& problems);
 LoadReport load(const std::vector<std::string>& paths);
 LoadReport parse(const std::vector<SourceText>& sources,
                  References references = References::kMustExist);
@@ -85,7 +127,7 @@ LoadReport parse(const std::vector<SourceText>& sources,
 // Limits of what is read; beyond them a file is refused.
 inline constexpr std::size_t kMaxFileBytes = 8u << 20;
 inline constexpr std::size_t kMaxFiles = 1000;
-inline constexpr std::size_t kMaxObjects = 20'000;
+inline constexpr std::size_t kMaxObjects = 50'000;
 inline constexpr std::size_t kMaxYamlNodes = 1'000'000;  // A file, aliases expanded.
 inline constexpr int kMaxYamlDepth = 64;
 inline constexpr std::size_t kMaxProblems = 200;         // More are counted, not listed,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
 #include <tuple>
 
 #include "control_plane/objects/reference.h"
@@ -61,8 +62,16 @@ class RouteChecks {
       : objects_(objects), unread_(unread), references_(references), problems_(problems) {}
 
   void run() {
-    check_all(objects_.http_routes, &MeshService::http_routes);
-    check_all(objects_.grpc_routes, &MeshService::grpc_routes);
+    const auto all = [](const auto& routes) {
+      return std::views::iota(std::size_t{0}, routes.size());
+    };
+    check_all(objects_.http_routes, all(objects_.http_routes), &MeshService::http_routes);
+    check_all(objects_.grpc_routes, all(objects_.grpc_routes), &MeshService::grpc_routes);
+    tell_shadowed();
+  }
+  void run(const RouteSubset& subset) {
+    check_all(objects_.http_routes, subset.http_routes, &MeshService::http_routes);
+    check_all(objects_.grpc_routes, subset.grpc_routes, &MeshService::grpc_routes);
     tell_shadowed();
   }
 
@@ -87,9 +96,10 @@ class RouteChecks {
     say(route, fatal ? Problem::Severity::kError : Problem::Severity::kWarning, at, sentence);
   }
 
-  template <class Route>
-  void check_all(const std::vector<Route>& routes, std::vector<std::size_t> MeshService::* places) {
-    for (std::size_t i = 0; i < routes.size(); ++i) {
+  template <class Route, class Some>
+  void check_all(const std::vector<Route>& routes, const Some& some,
+                 std::vector<std::size_t> MeshService::* places) {
+    for (const std::size_t i : some) {
       const Route& route = routes[i];
       for (std::size_t p = 0; p < route.spec.parent_refs.size(); ++p) {
         check_parent(route, i, p, places);
@@ -159,7 +169,8 @@ class RouteChecks {
     MeshService& service =
         objects_.services[static_cast<std::size_t>(found - &objects_.services[0])];
     auto& routes = service.*places;
-    if (routes.empty() || routes.back() != place) routes.push_back(place);
+    const auto at = std::ranges::lower_bound(routes, place);
+    if (at == routes.end() || *at != place) routes.insert(at, place);
     for (const MeshService::Port& port : service.spec.ports) {
       if (!parent.port || *parent.port == port.port) check_shared(route, service, port, parent.at);
     }
@@ -261,6 +272,11 @@ class RouteChecks {
 void check_routes(ObjectSet& objects, const Unread& unread, References references,
                   std::vector<Problem>& problems) {
   RouteChecks(objects, unread, references, problems).run();
+}
+
+void check_routes(ObjectSet& objects, const RouteSubset& routes, std::vector<Problem>& problems) {
+  const Unread none;
+  RouteChecks(objects, none, References::kMustExist, problems).run(routes);
 }
 
 }  // namespace glia

@@ -523,5 +523,21 @@ TEST_F(AdsDeltaTest, HeldVersionsAreBounded) {
   ASSERT_FALSE(session_->on_request(request, now_).ok());
 }
 
+TEST_F(AdsDeltaTest, NoNameOfARequestMayBeLong) {
+  const std::string name(AdsTopic::kLongestName + 1, 'x');
+  AdsSession::DeltaRequest asked, unasked, held;
+  asked.add_resource_names_subscribe(name);
+  unasked.add_resource_names_unsubscribe(name);
+  (*held.mutable_initial_resource_versions())[name] = "1";
+  for (AdsSession::DeltaRequest* request : {&asked, &unasked, &held}) {
+    session_.reset();
+    serve(kSmall);
+    request->set_type_url(std::string(type_url(XdsType::kCluster)));
+    const auto heard = session_->on_request(*request, now_);
+    ASSERT_FALSE(heard.ok()) << request->ShortDebugString().substr(0, 100);
+    EXPECT_EQ(heard.error().kind(), ErrorKind::kTooLarge);
+  }
+}
+
 }  // namespace
 }  // namespace glia

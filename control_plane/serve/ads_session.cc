@@ -32,7 +32,7 @@ void AdsSession::set_target(std::shared_ptr<const NodeResources> target, TimePoi
     AdsTopic& topic = own(type);
     if (topic.answer != Answer::kRefused || topic.accepted_version.empty()) continue;
     // Back to what the proxy still runs: there is nothing to send and nothing to complain about.
-    if (!topic.nothing_new(*desired(type, now).resources, *topic.accepted)) continue;
+    if (!topic.nothing_new(desired(type, now).resources, topic.accepted)) continue;
     topic.sent = topic.accepted;
     topic.sent_version = topic.accepted_version;
     topic.refusal.clear();
@@ -90,35 +90,33 @@ AdsSession::Desired AdsSession::desired(XdsType type, TimePoint now) const {
   return desired;
 }
 
-bool AdsSession::keep_held(const AdsTopic& topic, PackedMapRef& resources) const {
-  if (topic.sent == resources && topic.accepted == resources) return false;
-  PackedMap all = *resources;
-  bool kept = false;
-  for (const auto& [name, held] : *topic.accepted) {
-    const auto found = all.find(name);
-    if (found == all.end() || same_content(found->second, held)) continue;
-    if (!loses_last_endpoint(name)) continue;
-    found->second = held;
-    kept = true;
-  }
+bool AdsSession::keep_held(const AdsTopic& topic, ResourceMap& resources) const {
+  if (topic.sent.same(resources) && topic.accepted.same(resources)) return false;
   // In state of the world the absence of endpoints says nothing.
-  if (topic.full_state() || topic.delta()) {
-    all.insert(topic.accepted->begin(), topic.accepted->end());
-    all.insert(topic.base()->begin(), topic.base()->end());
-    kept = kept || all.size() != resources->size();
+  const bool told = topic.full_state() || topic.delta();
+  const ResourceMap wanted = resources;
+  for (const ResourceMap::Change& change : ResourceMap::changes(topic.accepted, wanted)) {
+    const bool kept = change.after == nullptr
+                          ? told
+                          : change.before != nullptr && loses_last_endpoint(change.name());
+    if (kept) resources.set(change.name(), change.before->resource);
   }
-  if (kept) resources = std::make_shared<const PackedMap>(std::move(all));
-  return kept;
+  if (told) {
+    for (const ResourceMap::Change& change : ResourceMap::changes(topic.base(), wanted)) {
+      if (change.after != nullptr || resources.contains(change.name())) continue;
+      resources.set(change.name(), change.before->resource);
+    }
+  }
+  return !resources.same(wanted);
 }
 
 // Endpoints go by the name of their cluster here.
 bool AdsSession::loses_last_endpoint(const std::string& cluster) const {
-  const PackedMap& held = *topic(XdsType::kEndpoints).accepted;
-  const PackedMap& next = *target_->of(XdsType::kEndpoints).resources;
-  const auto before = held.find(cluster), after = next.find(cluster);
-  if (before == held.end() || after == next.end() || before->second == after->second) return false;
-  if (!nobody_there(after->second->any)) return false;
-  return before->second == nullptr || !nobody_there(before->second->any);
+  const ResourceMap::Entry* before = topic(XdsType::kEndpoints).accepted.find(cluster);
+  const ResourceMap::Entry* after = target_->of(XdsType::kEndpoints).resources.find(cluster);
+  if (before == nullptr || after == nullptr || before->resource == after->resource) return false;
+  if (!nobody_there(after->resource->any())) return false;
+  return before->resource == nullptr || !nobody_there(before->resource->any());
 }
 
 // Does the proxy run the target of that kind? True if it never asked for any.
@@ -126,7 +124,7 @@ bool AdsSession::settled(XdsType type, TimePoint now) const {
   const AdsTopic& topic = this->topic(type);
   if (!topic.asked) return now >= resumed_until_;
   return topic.answer == Answer::kAccepted &&
-         topic.nothing_new(*topic.wanted(target_->of(type)), *topic.sent);
+         topic.nothing_new(topic.wanted(target_->of(type)), topic.sent);
 }
 
 std::optional<TimePoint> AdsSession::drained_at(TimePoint now) const {
@@ -140,17 +138,16 @@ std::optional<TimePoint> AdsSession::drained_at(TimePoint now) const {
 
 bool AdsSession::changed(const AdsTopic& topic, const Desired& desired) const {
   if (!topic.asked || topic.answer == Answer::kNone) return false;  // Requests set `due`.
-  if (topic.nothing_new(*desired.resources, *topic.sent)) return topic.warms(*desired.resources);
+  if (topic.nothing_new(desired.resources, topic.sent)) return topic.warms(desired.resources);
   // After a refusal the proxy runs what it accepted before.
-  return topic.answer != Answer::kRefused ||
-         !topic.nothing_new(*desired.resources, *topic.accepted);
+  return topic.answer != Answer::kRefused || !topic.nothing_new(desired.resources, topic.accepted);
 }
 
 // Has the proxy asked for the endpoints of every cluster that it was given?
 bool AdsSession::endpoints_covered() const {
   const AdsTopic& topic = this->topic(XdsType::kEndpoints);
   const NodeResources::Kind& all = target_->of(XdsType::kEndpoints);
-  return topic.wanted(all) == all.resources;
+  return topic.wanted(all).same(all.resources);
 }
 
 // Must the kinds after `type` stay here for now?
@@ -194,14 +191,12 @@ std::optional<TimePoint> AdsSession::wake_at(TimePoint now) const {
 }
 
 // A proxy warms a cluster that changed until it hears its endpoints again, even equal ones.
-void AdsSession::warm_again(const PackedMap& clusters) {
-  const PackedMap& held = *topic(XdsType::kCluster).accepted;
-  if (&held == &clusters) return;
-  const PackedMap& endpoints = *target_->of(XdsType::kEndpoints).resources;
-  for (const auto& [name, resource] : clusters) {
-    const auto before = held.find(name);
-    if (before == held.end() || same_content(before->second, resource)) continue;
-    if (endpoints.contains(name)) own(XdsType::kEndpoints).warm.insert(name);
+void AdsSession::warm_again(const ResourceMap& clusters) {
+  const ResourceMap& endpoints = target_->of(XdsType::kEndpoints).resources;
+  const ResourceMap& held = topic(XdsType::kCluster).accepted;
+  for (const ResourceMap::Change& change : ResourceMap::changes(held, clusters)) {
+    if (change.before == nullptr || change.after == nullptr) continue;
+    if (endpoints.contains(change.name())) own(XdsType::kEndpoints).warm.insert(change.name());
   }
 }
 
@@ -210,14 +205,14 @@ AdsPush AdsSession::answer(XdsType type, TimePoint now) {
   const AdsTopic& topic = this->topic(type);
   Desired all = desired(type, now);
   if (!topic.delta() || topic.whole) return send(type, std::move(all), now);
-  Desired some{all.version, topic.only_again(*all.resources)};
-  const bool partial = !same_content(*some.resources, *all.resources);
+  Desired some{all.version, topic.only_again(all.resources)};
+  const bool partial = !some.resources.same(all.resources);
   if (partial && !topic.sent_version.empty()) some.version = topic.sent_version;
   return send(type, std::move(some), now);
 }
 
 AdsPush AdsSession::send(XdsType type, Desired desired, TimePoint now) {
-  if (type == XdsType::kCluster) warm_again(*desired.resources);
+  if (type == XdsType::kCluster) warm_again(desired.resources);
   AdsTopic& topic = own(type);
   topic.nonce = cat(++last_nonce_);
   topic.sent_version = desired.version;

@@ -76,7 +76,7 @@ class AdsSession {
   using Answer = AdsTopic::Answer;
   struct Desired {
     std::string version;
-    PackedMapRef resources;
+    ResourceMap resources;
   };
 
   AdsTopic& own(XdsType type) { return topics_[static_cast<std::size_t>(type)]; }
@@ -84,7 +84,7 @@ class AdsSession {
   Heard hear_answer(AdsTopic& topic, const AnyRequest& request, TimePoint now);
   Desired desired(XdsType type, TimePoint now) const;
   // Adds what the proxy holds beyond that and may still use; did that change anything?
-  bool keep_held(const AdsTopic& topic, PackedMapRef& resources) const;
+  bool keep_held(const AdsTopic& topic, ResourceMap& resources) const;
   bool loses_last_endpoint(const std::string& cluster) const;
   bool settled(XdsType type, TimePoint now) const;
   // Until then what listeners and routes used before may be in use; nothing if that is not over yet.
@@ -92,7 +92,7 @@ class AdsSession {
   bool changed(const AdsTopic& topic, const Desired& desired) const;
   bool endpoints_covered() const;
   bool holds_back(XdsType type, TimePoint now) const;
-  void warm_again(const PackedMap& clusters);
+  void warm_again(const ResourceMap& clusters);
   AdsPush answer(XdsType type, TimePoint now);
   AdsPush send(XdsType type, Desired desired, TimePoint now);
 

@@ -109,20 +109,22 @@ Result<void> AdsStream::check_identity(const Workload& workload) const {
                    caller_->text()));
 }
 
-void AdsStream::retarget() {
-  if (!session_ || over_) return;
+bool AdsStream::retarget() {
+  if (!session_ || over_) return false;
   const Workload* workload = control_plane_.objects().workload(workload_);
   if (workload == nullptr) {
     over_ = Error(ErrorKind::kDenied, Fault::kSelf,
                   cat("workload ", workload_, " was taken out of the mesh"));
-    return;
+    return true;
   }
   if (Result<void> allowed = check_identity(*workload); !allowed) {
     over_ = std::move(allowed).error();
-    return;
+    return true;
   }
-  session_->set_target(control_plane_.mesh_.resources(workload_, client_),
-                       control_plane_.loop_.now());
+  auto target = control_plane_.mesh_.resources(workload_, client_);
+  if (target.get() == &session_->target()) return false;
+  session_->set_target(std::move(target), control_plane_.loop_.now());
+  return true;
 }
 
 Result<std::optional<AdsPush>> AdsStream::next() {

@@ -52,8 +52,8 @@ class AdsStream {
   // The session's type of a request that may leave it out.
   Result<std::string> type_asked(const std::string& url) const;
   Result<void> check_identity(const Workload& workload) const;
-  // The objects changed.
-  void retarget();
+  // The objects changed; is that of any concern here?
+  bool retarget();
   void log_heard(AdsSession::Heard heard, std::string_view url) const;
 
   ControlPlane& control_plane_;

@@ -19,17 +19,15 @@ struct Target {
 inline std::shared_ptr<const NodeResources> made(const Target& target) {
   auto all = std::make_shared<NodeResources>();
   const auto fill = [&all](XdsType type, const Contents& contents) {
-    PackedMap resources;
+    ResourceMap& resources = all->of(type).resources;
     for (const auto& [name, content] : contents) {
       auto packed = std::make_shared<PackedResource>();
-      packed->any.set_type_url(std::string(type_url(type)));
-      packed->any.set_value(content);
+      packed->head.set_type_url(std::string(type_url(type)));
+      packed->head.set_value(content);
       packed->version = "v" + content;
-      resources[name] = std::move(packed);
+      resources.set(name, std::move(packed));
       all->of(type).version += content;
-      all->of(type).names += name + " ";
     }
-    all->of(type).resources = std::make_shared<const PackedMap>(std::move(resources));
   };
   fill(XdsType::kCluster, target.clusters);
   fill(XdsType::kEndpoints, target.endpoints);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "proxy/base/text.h"
@@ -10,20 +11,6 @@ namespace glia {
 namespace {
 
 constexpr std::string_view kAll = "*";
-
-bool covers(const AdsTopic::Names& names, const PackedMap& all) {
-  if (names.size() < all.size()) return false;
-  return std::all_of(all.begin(), all.end(),
-                     [&names](const auto& entry) { return names.contains(entry.first); });
-}
-
-void forget(PackedMapRef& held, const AdsTopic::Names& names) {
-  const auto unasked = [&names](const auto& entry) { return !names.contains(entry.first); };
-  if (std::none_of(held->begin(), held->end(), unasked)) return;
-  PackedMap kept = *held;
-  std::erase_if(kept, unasked);
-  held = std::make_shared<const PackedMap>(std::move(kept));
-}
 
 Error too_many(std::size_t count) {
   return Error(
@@ -38,21 +25,26 @@ Result<void> check_name(std::string_view name) {
                    AdsTopic::kLongestName, " are taken"));
 }
 
-// What takes a proxy from `base` to `desired`, in order of names; both are sorted.
-void difference(const PackedMap& base, const PackedMap& desired, const AdsTopic::Names& again,
+// What takes a proxy from `base` to `desired`, in order of names.
+void difference(const ResourceMap& base, const ResourceMap& desired, const AdsTopic::Names& again,
                 AdsPush& push) {
-  auto held = base.begin();
-  for (const auto& [name, resource] : desired) {
-    for (; held != base.end() && held->first < name; ++held) push.removed.push_back(held->first);
-    const bool known = held != base.end() && held->first == name;
-    const bool same = known && same_content(held->second, resource);
-    if (known) ++held;
-    if (resource == nullptr || (same && !again.contains(name))) continue;
-    push.resources.emplace_back(name, resource);
+  std::map<std::string_view, PackedRef> sent;  // Null: removed.
+  for (const ResourceMap::Change& change : ResourceMap::changes(base, desired)) {
+    if (change.after != nullptr && change.after->resource == nullptr) continue;
+    sent.emplace(change.name(), change.after == nullptr ? nullptr : change.after->resource);
   }
-  for (; held != base.end(); ++held) push.removed.push_back(held->first);
   for (const std::string& name : again) {
-    if (!desired.contains(name) && !base.contains(name)) push.removed.push_back(name);
+    const ResourceMap::Entry* wanted = desired.find(name);
+    if (wanted == nullptr && base.contains(name)) continue;  // Told above.
+    if (wanted != nullptr && wanted->resource == nullptr) continue;
+    sent.emplace(name, wanted == nullptr ? nullptr : wanted->resource);
+  }
+  for (const auto& [name, resource] : sent) {
+    if (resource == nullptr) {
+      push.removed.emplace_back(name);
+    } else {
+      push.resources.emplace_back(name, resource);
+    }
   }
 }
 
@@ -70,15 +62,17 @@ Result<void> AdsTopic::subscribe(const Request& request) {
     named = named || !now_asked.empty();
     now_asked.erase(std::string(kAll));
   }
-  const bool more = (everything && !wildcard) ||
-                    !std::includes(names.begin(), names.end(), now_asked.begin(), now_asked.end());
+  const bool same = now_asked == names;
+  const bool more =
+      (everything && !wildcard) ||
+      (!same && !std::includes(names.begin(), names.end(), now_asked.begin(), now_asked.end()));
   due = due || more;
   whole = due;
   asked = true;
+  if (same && everything == wildcard) return {};
   wildcard = everything;
   names = std::move(now_asked);
-  wanted_ = nullptr;
-  // What is not asked for any more is forgotten, so that asking again is answered again.
+  wanted_made_ = false;
   forget_unasked();
   return {};
 }
@@ -87,6 +81,9 @@ Result<void> AdsTopic::subscribe(const DeltaRequest& request, const NodeResource
                                  TimePoint now) {
   if (static_cast<std::size_t>(request.initial_resource_versions_size()) > kMostNames) {
     return too_many(static_cast<std::size_t>(request.initial_resource_versions_size()));
+  }
+  for (const auto& [name, version] : request.initial_resource_versions()) {
+    TRY_VOID(check_name(name));
   }
   const bool first = !asked;
   asked = true;
@@ -103,27 +100,31 @@ Result<void> AdsTopic::subscribe(const DeltaRequest& request, const NodeResource
     if (name == kAll) {
       everything();
     } else {
-      names.insert(name);
+      if (names.insert(name).second) want(name);
       // A proxy that came back with it waits for changes of it, not for it.
-      if (!first || !sent->contains(name)) again.insert(name);
+      if (!first || !sent.contains(name)) again.insert(name);
     }
   }
   if (first && full_state() && request.resource_names_subscribe().empty()) everything();
+  bool forgets = first;
   for (const std::string& name : request.resource_names_unsubscribe()) {
+    TRY_VOID(check_name(name));
     if (name == kAll) {
+      forgets = forgets || wildcard;
       wildcard = false;
       continue;
     }
     names.erase(name);
     again.erase(name);
+    wanted_.erase(name);
+    if (!wildcard) forget(name);
     if (wildcard) again.insert(name);  // It has it still, or is told that there is none.
   }
   if (names.size() > kMostNames || again.size() > kMostNames) {
     return too_many(std::max(names.size(), again.size()));
   }
   due = due || !again.empty();
-  wanted_ = nullptr;
-  forget_unasked();
+  if (forgets) forget_unasked();
   return {};
 }
 
@@ -132,24 +133,40 @@ Result<void> AdsTopic::subscribe(const DeltaRequest& request, const NodeResource
 void AdsTopic::resume(const DeltaRequest& request, const NodeResources::Kind& target,
                       TimePoint now) {
   if (request.initial_resource_versions().empty()) return;
-  PackedMap held;
-  for (const auto& [name, version] : request.initial_resource_versions()) {
-    const auto found = target.resources->find(name);
-    const bool current = found != target.resources->end() && found->second->version == version;
-    held[name] = current ? found->second : nullptr;
+  // Nearly all of it is what it shall have, so that is where its map begins.
+  const auto& versions = request.initial_resource_versions();
+  ResourceMap held = target.resources;
+  for (const ResourceMap::Entry& entry : target.resources) {
+    const auto found = versions.find(entry.name);
+    if (found == versions.end()) {
+      held.erase(entry.name);
+    } else if (found->second != entry.resource->version) {
+      held.set(entry.name, nullptr);
+    }
   }
-  sent = accepted = std::make_shared<const PackedMap>(std::move(held));
-  sent_count = sent->size();
-  const bool same = same_content(*sent, *target.resources);
+  for (const auto& [name, version] : versions) {
+    if (!target.resources.contains(name)) held.set(name, nullptr);
+  }
+  sent = accepted = std::move(held);
+  sent_count = sent.size();
+  const bool same = sent.same(target.resources);
   sent_version = accepted_version = same ? target.version : "resumed";
   answer = Answer::kAccepted;
   accepted_at = now;
 }
 
+void AdsTopic::forget(std::string_view name) {
+  sent.erase(name);
+  accepted.erase(name);
+}
+
 void AdsTopic::forget_unasked() {
   if (wildcard) return;
-  forget(sent, names);
-  forget(accepted, names);
+  for (ResourceMap* held : {&sent, &accepted}) {
+    for (const ResourceMap::Entry& entry : ResourceMap(*held)) {
+      if (!names.contains(entry.name)) held->erase(entry.name);
+    }
+  }
 }
 
 void AdsTopic::accept(TimePoint now) {
@@ -168,71 +185,87 @@ void AdsTopic::refuse(std::string_view sentence) {
   if (refusal.empty()) refusal = "refused without a reason";
 }
 
-PackedMapRef AdsTopic::wanted(const NodeResources::Kind& target) const {
-  const PackedMapRef& all = target.resources;
+// One name more is asked for.
+void AdsTopic::want(const std::string& name) const {
+  const ResourceMap::Entry* found = wanted_of_.find(name);
+  if (found != nullptr) wanted_.set(name, found->resource);
+}
+
+ResourceMap AdsTopic::wanted(const NodeResources::Kind& target) const {
+  const ResourceMap& all = target.resources;
   if (wildcard) return all;
-  if (wanted_ != nullptr && wanted_of_ == all) return wanted_;
-  const bool was_all = wanted_ != nullptr && wanted_ == wanted_of_;
-  const bool is_all = (was_all && wanted_names_ == target.names) || covers(names, *all);
-  wanted_of_ = wanted_ = all;
-  wanted_names_ = target.names;
-  if (is_all) return wanted_;
-  PackedMap some;
-  for (const std::string& name : names) {
-    const auto found = all->find(name);
-    if (found != all->end()) some.insert(*found);
+  if (!wanted_made_) {
+    wanted_made_ = true;
+    wanted_ = {};
+    wanted_of_ = all;
+    // Whoever asks for nearly everything shares what is nearly everything.
+    if (names.size() * 2 > all.size()) {
+      wanted_ = all;
+      for (const ResourceMap::Entry& entry : all) {
+        if (!names.contains(entry.name)) wanted_.erase(entry.name);
+      }
+    } else {
+      for (const std::string& name : names) want(name);
+    }
   }
-  return wanted_ = std::make_shared<const PackedMap>(std::move(some));
+  for (const ResourceMap::Change& change : ResourceMap::changes(wanted_of_, all)) {
+    if (!names.contains(change.name())) continue;
+    if (change.after == nullptr) {
+      wanted_.erase(change.name());
+    } else {
+      wanted_.set(change.name(), change.after->resource);
+    }
+  }
+  wanted_of_ = all;
+  if (wanted_.same(all)) wanted_ = all;
+  return wanted_;
 }
 
-bool AdsTopic::nothing_new(const PackedMap& wanted, const PackedMap& held) const {
-  if (&wanted == &held) return true;
-  if (full_state() || delta()) return same_content(wanted, held);
+bool AdsTopic::nothing_new(const ResourceMap& wanted, const ResourceMap& held) const {
+  if (full_state() || delta()) return wanted.same(held);
   // Of endpoints and routes a proxy keeps what a response does not mention.
-  return std::all_of(wanted.begin(), wanted.end(), [&held](const auto& entry) {
-    const auto found = held.find(entry.first);
-    return found != held.end() && same_content(found->second, entry.second);
-  });
+  const auto changes = ResourceMap::changes(held, wanted);
+  return std::all_of(changes.begin(), changes.end(),
+                     [](const ResourceMap::Change& change) { return change.after == nullptr; });
 }
 
-bool AdsTopic::warms(const PackedMap& desired) const {
+bool AdsTopic::warms(const ResourceMap& desired) const {
   return std::any_of(warm.begin(), warm.end(),
                      [&desired](const std::string& name) { return desired.contains(name); });
 }
 
-PackedMapRef AdsTopic::only_again(const PackedMap& desired) const {
-  PackedMap all = *base();
+ResourceMap AdsTopic::only_again(const ResourceMap& desired) const {
+  ResourceMap all = base();
   for (const std::string& name : again) {
-    const auto found = desired.find(name);
-    if (found != desired.end()) {
-      all[name] = found->second;
+    const ResourceMap::Entry* found = desired.find(name);
+    if (found != nullptr) {
+      all.set(name, found->resource);
     } else {
       all.erase(name);
     }
   }
-  return std::make_shared<const PackedMap>(std::move(all));
+  return all;
 }
 
-void AdsTopic::send(PackedMapRef desired, AdsPush& push) {
-  sent_count = desired->size();
+void AdsTopic::send(ResourceMap desired, AdsPush& push) {
+  sent_count = desired.size();
   const Names warmed = std::exchange(warm, {});
   if (delta()) {
     std::copy_if(warmed.begin(), warmed.end(), std::inserter(again, again.end()),
-                 [&desired](const std::string& name) { return desired->contains(name); });
-    difference(*base(), *desired, again, push);
+                 [&desired](const std::string& name) { return desired.contains(name); });
+    difference(base(), desired, again, push);
     again.clear();
     sent = std::move(desired);
     return;
   }
-  push.resources.assign(desired->begin(), desired->end());
-  const auto absent = [&desired](const auto& held) { return !desired->contains(held.first); };
-  if (full_state() || std::none_of(sent->begin(), sent->end(), absent)) {
-    sent = std::move(desired);
-    return;
+  for (const ResourceMap::Entry& entry : desired) {
+    push.resources.emplace_back(entry.name, entry.resource);
   }
-  PackedMap all = *desired;
-  all.insert(sent->begin(), sent->end());
-  sent = std::make_shared<const PackedMap>(std::move(all));
+  const ResourceMap before = std::exchange(sent, std::move(desired));
+  if (full_state()) return;
+  for (const ResourceMap::Change& change : ResourceMap::changes(before, sent)) {
+    if (change.after == nullptr) sent.set(change.name(), change.before->resource);
+  }
 }
 
 envoy::service::discovery::v3::DiscoveryResponse to_response(const AdsPush& push) {
@@ -240,7 +273,7 @@ envoy::service::discovery::v3::DiscoveryResponse to_response(const AdsPush& push
   response.set_nonce(push.nonce);
   response.set_version_info(push.version);
   response.set_type_url(std::string(type_url(push.type)));
-  for (const auto& [name, resource] : push.resources) *response.add_resources() = resource->any;
+  for (const auto& [name, resource] : push.resources) *response.add_resources() = resource->any();
   return response;
 }
 
@@ -253,7 +286,7 @@ envoy::service::discovery::v3::DeltaDiscoveryResponse to_delta_response(const Ad
     auto* one = response.add_resources();
     one->set_name(name);
     one->set_version(resource->version);
-    *one->mutable_resource() = resource->any;
+    *one->mutable_resource() = resource->any();
   }
   for (const std::string& name : push.removed) response.add_removed_resources(name);
   return response;

@@ -52,7 +52,7 @@ struct AdsTopic {
   std::string nonce;  // Of the last push.
   std::string sent_version, accepted_version, refusal;
   // What the proxy holds once it accepts, and what it holds for certain.
-  PackedMapRef sent = std::make_shared<const PackedMap>(), accepted = sent;
+  ResourceMap sent, accepted;
   std::size_t sent_count = 0;  // Resources that the last push left the proxy with.
   TimePoint deadline;          // kWaiting: how long others wait.
   TimePoint accepted_at;
@@ -74,26 +74,29 @@ struct AdsTopic {
   void accept(TimePoint now);
   void refuse(std::string_view sentence);
 
-  // What `target` has of what the proxy asks for; its own map if that is everything.
-  PackedMapRef wanted(const NodeResources::Kind& target) const;
+  // What `target` has of what the proxy asks for.
+  ResourceMap wanted(const NodeResources::Kind& target) const;
   // Would a proxy that has `held` learn nothing from `wanted`?
-  bool nothing_new(const PackedMap& wanted, const PackedMap& held) const;
+  bool nothing_new(const ResourceMap& wanted, const ResourceMap& held) const;
   // Is there something to send again?
-  bool warms(const PackedMap& desired) const;
+  bool warms(const ResourceMap& desired) const;
   // What the proxy certainly has if it neither accepts nor refuses anything more.
-  const PackedMapRef& base() const { return answer == Answer::kRefused ? accepted : sent; }
+  const ResourceMap& base() const { return answer == Answer::kRefused ? accepted : sent; }
   // base() with `again` as it is in `desired`: the answer to a subscription, and nothing more.
-  PackedMapRef only_again(const PackedMap& desired) const;
+  ResourceMap only_again(const ResourceMap& desired) const;
   // Fills in what brings the proxy to `desired`, and notes that it was sent.
-  void send(PackedMapRef desired, AdsPush& push);
+  void send(ResourceMap desired, AdsPush& push);
 
  private:
   void resume(const DeltaRequest& request, const NodeResources::Kind& target, TimePoint now);
+  // Of what it holds, what it does not ask for any more: asking again is answered again.
   void forget_unasked();
+  void forget(std::string_view name);
+  void want(const std::string& name) const;
 
-  // The last answer of wanted(), and to what; the same names have the same answer.
-  mutable PackedMapRef wanted_of_, wanted_;
-  mutable std::string wanted_names_;
+  // The last answer of wanted(), and to what; the next one is made of it by what has changed.
+  mutable ResourceMap wanted_of_, wanted_;
+  mutable bool wanted_made_ = false;
 };
 
 // Forms of a push.

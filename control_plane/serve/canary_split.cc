@@ -1,33 +1,41 @@
 // How far the canaries are, as a part of what sidecars shall have.
+#include <algorithm>
 #include <utility>
 
 #include "control_plane/serve/ads_stream.h"
 #include "control_plane/serve/control_plane.h"
+#include "control_plane/translate/canary.h"
 
 namespace glia {
-
-void MeshState::put_splits() {
-  for (Canary& canary : objects_.canaries) {
-    const auto found = splits_.find(canary.metadata.key());
-    canary.split = found == splits_.end() ? Canary::Split{} : found->second;
-  }
-}
 
 bool MeshState::split(CanarySplits splits) {
   if (splits == splits_) return false;
   splits_ = std::move(splits);
-  put_splits();
-  before_ = std::exchange(now_, {});
-  before_.whole.clear();
-  return true;
+  std::set<std::string> versions;
+  const std::vector<std::size_t> changed = live_.split(splits_);
+  for (const std::size_t place : changed) {
+    const Canary& canary = objects().canaries[place];
+    const MeshService& target =
+        *objects().service(canary.metadata.ns, canary.spec.target_ref.name);
+    for (const MeshService::Port& port : target.spec.ports) {
+      const VersionClusters clusters = version_clusters(objects(), canary, port.port);
+      versions.insert({clusters.stable, clusters.candidate});
+    }
+  }
+  // Both versions stand in every route that leads to the target, whatever their shares.
+  Touched touched;
+  const auto is_version = [&](const std::string& cluster) { return versions.contains(cluster); };
+  for (const auto& [key, out] : now_.outbound) {
+    for (const auto& [service, leads] : out.leads_to) {
+      if (std::ranges::any_of(leads, is_version)) touched.services.insert(service);
+    }
+  }
+  remake(touched);
+  return !changed.empty();
 }
 
 void ControlPlane::split(const CanarySplits& splits) {
-  if (!mesh_.split(splits)) return;
-  // A transport may end its stream when it is told, which takes the stream out of the set.
-  const std::vector<AdsStream*> streams(streams_.begin(), streams_.end());
-  for (AdsStream* stream : streams) stream->retarget();
-  for (AdsStream* stream : streams) stream->transport_.changed();
+  if (mesh_.split(splits)) push();
 }
 
 }  // namespace glia

@@ -38,15 +38,15 @@ Result<bool> is_meant(const status::ClientStatusRequest& request, std::string_vi
   return meant;
 }
 
-PackedRef found_in(const PackedMap& map, const std::string& name) {
-  const auto found = map.find(name);
-  return found == map.end() ? nullptr : found->second;
+PackedRef found_in(const ResourceMap& map, const std::string& name) {
+  const ResourceMap::Entry* found = map.find(name);
+  return found == nullptr ? nullptr : found->resource;
 }
 
 void describe(const AdsTopic& topic, const PackedRef& wanted, const std::string& name,
               bool with_contents, GenericConfig& config) {
-  const PackedRef held = found_in(*topic.accepted, name);
-  const PackedRef sent = found_in(*topic.sent, name);
+  const PackedRef held = found_in(topic.accepted, name);
+  const PackedRef sent = found_in(topic.sent, name);
   const bool refused =
       topic.answer == AdsTopic::Answer::kRefused && !same_content(held, sent) && sent != nullptr;
   config.set_type_url(std::string(type_url(topic.type)));
@@ -66,20 +66,19 @@ void describe(const AdsTopic& topic, const PackedRef& wanted, const std::string&
   }
   if (held == nullptr) return;
   config.set_version_info(topic.delta() ? held->version : topic.accepted_version);
-  if (with_contents) *config.mutable_xds_config() = held->any;
+  if (with_contents) *config.mutable_xds_config() = held->any();
 }
 
 void describe(const AdsSession& session, XdsType type, bool with_contents,
               status::ClientConfig& client) {
   const AdsTopic& topic = session.topic(type);
-  const PackedMapRef wanted = topic.wanted(session.target().of(type));
+  const ResourceMap wanted = topic.wanted(session.target().of(type));
   std::set<std::string, std::less<>> names = topic.names;
-  for (const PackedMapRef& map : {wanted, topic.accepted, topic.sent}) {
-    for (const auto& [name, resource] : *map) names.insert(name);
+  for (const ResourceMap& map : {wanted, topic.accepted, topic.sent}) {
+    for (const ResourceMap::Entry& entry : map) names.insert(entry.name);
   }
   for (const std::string& name : names) {
-    describe(topic, found_in(*wanted, name), name, with_contents,
-             *client.add_generic_xds_configs());
+    describe(topic, found_in(wanted, name), name, with_contents, *client.add_generic_xds_configs());
   }
 }
 

@@ -74,11 +74,13 @@ ControlPlane::ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar
       version_(std::move(version)),
       started_(loop.clock().wall_now()) {}
 
-void ControlPlane::apply(LoadReport report) {
-  for (const Problem& problem : report.problems) {
-    if (problem.severity == Problem::Severity::kWarning) LOG(warning, problem.text());
-  }
-  switch (mesh_.apply(std::move(report))) {
+void ControlPlane::apply(LoadReport report) { applied(mesh_.apply(std::move(report))); }
+
+void ControlPlane::apply(const SourceEdit& edit) { applied(mesh_.apply(edit)); }
+
+void ControlPlane::applied(MeshState::Edit edit) {
+  for (const std::string& warning : mesh_.warnings()) LOG(warning, warning);
+  switch (edit) {
     case MeshState::Edit::kUnchanged: return;
     case MeshState::Edit::kRefused:
       LOG(error, "the edit is not used; configuration ", objects().version, " stays in force:");
@@ -91,10 +93,16 @@ void ControlPlane::apply(LoadReport report) {
     return entry.second.streams.empty() && objects().workload(entry.first) == nullptr;
   });
   if (objects_taken_) objects_taken_(objects());
+  push();
+}
+
+void ControlPlane::push() {
   // A transport may end its stream when it is told, which takes the stream out of the set.
-  const std::vector<AdsStream*> streams(streams_.begin(), streams_.end());
-  for (AdsStream* stream : streams) stream->retarget();
-  for (AdsStream* stream : streams) stream->transport_.changed();
+  std::vector<AdsStream*> concerned;
+  for (AdsStream* stream : streams_) {
+    if (stream->retarget()) concerned.push_back(stream);
+  }
+  for (AdsStream* stream : concerned) stream->transport_.changed();
 }
 
 const AdsSession* ControlPlane::Sidecar::session(XdsType type) const {

@@ -42,6 +42,14 @@ class ControlPlane {
   void advertise(std::string address) { advertised_ = std::move(address); }
   // A new reading of the mesh's files: pushed if it is good and new, else remembered as the reason.
   void apply(LoadReport report);
+  // The same, for the cost of what it changes.
+  void apply(const SourceEdit& edit);
+
+  // See MeshState::preview().
+  LoadReport preview(const std::vector<std::string>& without,
+                     const std::vector<ReadingRef>& with) const {
+    return mesh_.preview(without, with);
+  }
 
   // How far the canaries are; pushed if that is new.
   void split(const CanarySplits& splits);
@@ -71,6 +79,9 @@ class ControlPlane {
     const AdsSession* session(XdsType type) const;
     std::vector<AdsSession::KindStatus> kinds() const;
   };
+  void applied(MeshState::Edit edit);
+  // Tells the streams whose node's resources are others than before.
+  void push();
   WallTime wall_now() const { return loop_.clock().wall_now(); }
 
   EventLoop& loop_;

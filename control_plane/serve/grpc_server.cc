@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "control_plane/serve/ads_reactor.h"
+#include "control_plane/serve/grpc_answer.h"
 #include "envoy/service/status/v3/csds.grpc.pb.h"
 #include "glia/v1/identity.grpc.pb.h"
 #include "glia/v1/status.grpc.pb.h"
@@ -15,17 +16,6 @@
 
 namespace glia {
 namespace {
-
-// Moves a result into a call's response and ends the call.
-template <class Message>
-void answer(grpc::ServerUnaryReactor& reactor, Result<Message> result, Message& response) {
-  if (!result) {
-    reactor.Finish(to_status(result.error()));
-    return;
-  }
-  response = *std::move(result);
-  reactor.Finish(grpc::Status::OK);
-}
 
 class IdentityCalls final : public v1::IdentityService::CallbackService {
  public:

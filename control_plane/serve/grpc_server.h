@@ -3,8 +3,9 @@
 // grpc.sock carries ADS, the discovery services of single types and IdentityService, and is reached
 // only through our own front door, which speaks TLS and strict HTTP/2 to the world and says in
 // x-forwarded-client-cert who calls.
-// control.sock carries StatusService and client status discovery for whoever may open it: this user. gRPC runs its callbacks on
-// threads of its own; each only posts to the loop, where all state lives.
+// control.sock carries StatusService, ObjectService and client status discovery for whoever may open it:
+// this user. gRPC runs its callbacks on threads of its own; each only posts to the loop, where all state
+// lives.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,7 @@ class GrpcServer {
 
   struct Sockets {
     std::string mesh;   // ADS and the like, and IdentityService
-    std::string admin;  // StatusService and client status discovery
+    std::string admin;  // StatusService, ObjectService and client status discovery
   };
   // Both references, and further services for the admin socket, outlive the server. Call on the
   // loop's thread.

@@ -2,132 +2,305 @@
 
 #include <utility>
 
+#include "control_plane/translate/outbound.h"
 #include "control_plane/translate/proxyless.h"
+#include "control_plane/translate/routes.h"
+#include "control_plane/translate/scope.h"
 #include "proxy/base/text.h"
 
 namespace glia {
 namespace {
 
+using NodeRef = std::shared_ptr<const NodeResources>;
+
 // Certificates of one domain mean nothing in another, and ours can only sign for the first.
 std::string trust_domain_changed(const ObjectSet& old, const ObjectSet& edited) {
-  return cat(edited.mesh.metadata.file, ":", edited.mesh.metadata.at.line, ": Mesh ",
-             edited.mesh.metadata.name, ": spec.trustDomain cannot change from ",
+  return cat("Mesh ", edited.mesh.metadata.name, ": spec.trustDomain cannot change from ",
              old.mesh.spec.trust_domain, " to ", edited.mesh.spec.trust_domain,
              " while the mesh runs; stop glia-control and start it with a new --state-dir, then "
              "let every sidecar join again");
 }
 
+template <class Map, class Key>
+NodeRef find(const Map& map, const Key& key) {
+  const auto found = map.find(key);
+  return found == map.end() ? nullptr : found->second;
+}
+
+// What is the same stays the same object, so that those who hold it see that at a glance.
+NodeRef kept(const NodeRef& before, NodeRef made) {
+  if (before == nullptr) return made;
+  for (const XdsType type : kXdsTypes) {
+    if (before->of(type).version != made->of(type).version) return made;
+  }
+  return before;
+}
+
+PackedRef held(const ResourceMap& map, const std::string& name) {
+  const ResourceMap::Entry* found = map.find(name);
+  return found == nullptr ? nullptr : found->resource;
+}
+
+NodeResources::Kind table_of(const ResourceMap& hosts, const NodeRef& before) {
+  PackedRef table = pack_table(kOutboundName, hosts);
+  if (before != nullptr) {
+    const ResourceMap& tables = before->of(XdsType::kRoutes).resources;
+    const PackedRef old = held(tables, kOutboundName);
+    if (same_content(old, table)) table = old;
+  }
+  ResourceMap only;
+  only.set(kOutboundName, std::move(table));
+  return kind_of(std::move(only));
+}
+
 }  // namespace
 
-MeshState::Edit MeshState::apply(LoadReport report) {
+MeshState::MeshState(ObjectSet objects, const std::vector<ReadingRef>& readings)
+    : live_(std::move(objects)) {
+  for (const ReadingRef& reading : readings) readings_[reading->name] = reading;
+}
+
+// Sorts problems into errors_ and warnings_; are there errors?
+bool MeshState::note(const std::vector<Problem>& problems) {
   errors_.clear();
-  for (const Problem& problem : report.problems) {
-    if (problem.severity == Problem::Severity::kError) errors_.push_back(problem.text());
+  warnings_.clear();
+  for (const Problem& problem : problems) {
+    const bool error = problem.severity == Problem::Severity::kError;
+    (error ? errors_ : warnings_).push_back(problem.text());
   }
-  if (errors_.empty() && report.objects.mesh.spec.trust_domain != objects_.mesh.spec.trust_domain) {
-    errors_.push_back(trust_domain_changed(objects_, report.objects));
+  return !errors_.empty();
+}
+
+MeshState::Edit MeshState::apply(LoadReport report) {
+  const ObjectSet& old = objects();
+  note(report.problems);
+  if (errors_.empty() && report.objects.mesh.spec.trust_domain != old.mesh.spec.trust_domain) {
+    const Metadata& mesh = report.objects.mesh.metadata;
+    errors_.push_back(
+        cat(mesh.file, ":", mesh.at.line, ": ", trust_domain_changed(old, report.objects)));
   }
-  if (!errors_.empty()) return Edit::kRefused;
-  if (report.objects.version == objects_.version) return Edit::kUnchanged;
-  objects_ = std::move(report.objects);
-  put_splits();
+  if (!errors_.empty()) {
+    in_force_ = false;
+    return Edit::kRefused;
+  }
+  in_force_ = true;
+  if (report.objects.sources == old.sources) return Edit::kUnchanged;
+  live_ = LiveSet(std::move(report.objects));
+  live_.split(splits_);
   before_ = std::exchange(now_, {});
-  before_.whole.clear();
   return Edit::kTaken;
 }
 
-namespace {
-
-template <class Map, class Key>
-const NodeResources* find(const Map& map, const Key& key) {
-  const auto found = map.find(key);
-  return found == map.end() ? nullptr : found->second.get();
+// Are the newest sources others than before?
+bool MeshState::remember(const SourceEdit& edit) {
+  bool changed = false;
+  for (const ReadingRef& reading : edit.read) {
+    ReadingRef& held = readings_[reading->name];
+    changed = changed || held == nullptr || held->digest != reading->digest;
+    held = reading;
+  }
+  for (const std::string& name : edit.gone) changed = readings_.erase(name) > 0 || changed;
+  return changed;
 }
 
-}  // namespace
+MeshState::Edit MeshState::apply(const SourceEdit& edit) {
+  if (edit.unreadable) unreadable_ = *edit.unreadable;
+  if (in_force_ && unreadable_.empty() && replace(edit)) return Edit::kTaken;
+  const bool changed = remember(edit);
+  if (note(unreadable_)) {
+    in_force_ = false;
+    return Edit::kRefused;
+  }
+  if (!changed && in_force_) return Edit::kUnchanged;
+  std::vector<ReadingRef> all;
+  for (const auto& [name, reading] : readings_) all.push_back(reading);
+  return apply(combine(all));
+}
+
+LoadReport MeshState::preview(const std::vector<std::string>& without,
+                              const std::vector<ReadingRef>& with) const {
+  std::map<std::string, ReadingRef> kept = readings_;
+  for (const std::string& name : without) kept.erase(name);
+  std::vector<ReadingRef> all;
+  for (const auto& [name, reading] : kept) all.push_back(reading);
+  all.insert(all.end(), with.begin(), with.end());
+  LoadReport report = combine(all);
+  report.problems.insert(report.problems.begin(), unreadable_.begin(), unreadable_.end());
+  if (report.ok() && report.objects.mesh.spec.trust_domain != objects().mesh.spec.trust_domain) {
+    const Metadata& mesh = report.objects.mesh.metadata;
+    report.problems.push_back(
+        {mesh.file, mesh.at.line, mesh.at.column, trust_domain_changed(objects(), report.objects)});
+  }
+  return report;
+}
+
+// One source with one object that is other than before; is it in force now?
+bool MeshState::replace(const SourceEdit& edit) {
+  if (edit.read.size() != 1 || !edit.gone.empty()) return false;
+  const ReadingRef& after = edit.read.front();
+  const auto before = readings_.find(after->name);
+  if (before == readings_.end() || before->second->digest == after->digest) return false;
+  std::vector<Problem> problems;
+  const std::optional<Touched> touched = live_.replace(*before->second, *after, problems);
+  if (!touched) return false;
+  note(problems);
+  before->second = after;
+  remake(*touched);
+  return true;
+}
+
+void MeshState::remake(const Touched& touched) {
+  before_ = {};
+  for (const std::size_t place : touched.workloads) {
+    const Workload& workload = objects().workloads[place];
+    const auto made = now_.own.find(workload.metadata.key());
+    if (made == now_.own.end()) continue;
+    made->second = kept(made->second, pack(translate_own(objects(), workload), made->second.get()));
+  }
+  if (touched.services.empty()) return;
+  for (auto& [key, out] : now_.outbound) {
+    for (const std::size_t service : touched.services) {
+      put_service(service, key, out, out);
+      for (const WithinKey& user : std::exchange(out.users[service], {})) {
+        const auto found = now_.within.find(user);
+        if (found == now_.within.end()) continue;
+        before_.within[user] = std::move(found->second);
+        now_.within.erase(found);
+      }
+    }
+    pack_all(out.packed, out);
+  }
+}
 
 std::shared_ptr<const NodeResources> MeshState::resources(std::string_view name,
                                                           ClientKind client) {
-  const Workload* workload = objects_.workload(name);
+  const Workload* workload = objects().workload(name);
   if (workload == nullptr) return nullptr;
-  NodeRef& made = now_.whole[{workload->metadata.key(), client}];
-  if (made == nullptr) made = make(*workload, client);
-  return made;
+  const NodeRef shared = this->shared(*workload, client);
+  if (client == ClientKind::kProxyless) return shared;
+  const NodeRef own = this->own(*workload);
+  const OutboundKey key = {workload->metadata.key(), client};
+  Whole& whole = now_.whole[key];
+  if (whole.made == nullptr) {
+    const auto before = before_.whole.find(key);
+    if (before != before_.whole.end()) whole = before->second;
+  }
+  if (whole.made != nullptr && whole.own == own && whole.shared == shared) return whole.made;
+  auto made = std::make_shared<NodeResources>(*shared);
+  made->of(XdsType::kListener) = own->of(XdsType::kListener);
+  ResourceMap clusters = shared->of(XdsType::kCluster).resources;
+  for (const ResourceMap::Entry& entry : own->of(XdsType::kCluster).resources) {
+    clusters.set(entry.name, entry.resource);
+  }
+  made->of(XdsType::kCluster) = kind_of(std::move(clusters));
+  whole = {own, shared, kept(whole.made, std::move(made))};
+  return whole.made;
 }
 
 MeshState::NodeRef MeshState::own(const Workload& workload) {
   const std::string key = workload.metadata.key();
   NodeRef& made = now_.own[key];
   if (made == nullptr) {
-    made = pack(translate_own(objects_, workload), find(before_.own, key));
+    const NodeRef before = find(before_.own, key);
+    made = kept(before, pack(translate_own(objects(), workload), before.get()));
   }
   return made;
 }
 
+// Puts `made` in the place of what `out` had of it, or `before`, and shares what is the same.
+void MeshState::put(Resources made, ClientKind client, const Outbound& before, Outbound& out) {
+  if (client == ClientKind::kProxyless) made = proxyless(std::move(made));
+  for (const auto& cluster : made.clusters) {
+    const PackedRef old = held(before.clusters, cluster.name());
+    out.clusters.set(cluster.name(), pack_one(XdsType::kCluster, cluster, old));
+  }
+  for (const auto& set : made.endpoints) {
+    const PackedRef old = held(before.endpoints, set.cluster_name());
+    out.endpoints.set(set.cluster_name(), pack_one(XdsType::kEndpoints, set, old));
+  }
+  for (const auto& listener : made.listeners) {
+    const PackedRef old = held(before.listeners, listener.name());
+    out.listeners.set(listener.name(), pack_one(XdsType::kListener, listener, old));
+  }
+  for (auto& host : *made.routes.front().mutable_virtual_hosts()) {
+    const std::string name = host.name();
+    out.hosts.set(name, pack_host(std::move(host), held(before.hosts, name)));
+  }
+}
+
+void MeshState::put_service(std::size_t place, const OutboundKey& key, const Outbound& before,
+                            Outbound& out) const {
+  const MeshService& service = objects().services[place];
+  Resources made = translate_service(objects(), service, key.first);
+  out.leads_to[place] = clusters_of(made.routes.front());
+  for (const auto& cluster : made.clusters) out.owners[cluster.name()] = place;
+  put(std::move(made), key.second, before, out);
+}
+
+void MeshState::pack_all(const NodeRef& before, Outbound& out) {
+  auto all = std::make_shared<NodeResources>();
+  all->of(XdsType::kCluster) = kind_of(out.clusters);
+  all->of(XdsType::kEndpoints) = kind_of(out.endpoints);
+  all->of(XdsType::kListener) = kind_of(out.listeners);
+  all->of(XdsType::kRoutes) = table_of(out.hosts, before);
+  out.packed = kept(before, std::move(all));
+}
+
 MeshState::Outbound& MeshState::outbound(const std::string& ns, ClientKind client) {
-  std::unique_ptr<Outbound>& made = now_.outbound[{ns, client}];
-  if (made != nullptr) return *made;
-  made = std::make_unique<Outbound>();
-  Resources all = translate_outbound(objects_, ns);
-  if (client == ClientKind::kProxyless) all = proxyless(std::move(all));
-  const auto before = before_.outbound.find({ns, client});
-  made->packed =
-      pack(all, before == before_.outbound.end() ? nullptr : before->second->packed.get());
-  made->routes = std::move(all.routes.front());
-  return *made;
+  static const Outbound kNone;
+  const OutboundKey key = {ns, client};
+  const auto [made, fresh] = now_.outbound.try_emplace(key);
+  Outbound& out = made->second;
+  if (!fresh) return out;
+  const auto earlier = before_.outbound.find(key);
+  const Outbound& before = earlier == before_.outbound.end() ? kNone : earlier->second;
+  for (std::size_t place = 0; place < objects().services.size(); ++place) {
+    put_service(place, key, before, out);
+  }
+  put(translate_others(objects(), ns), client, before, out);
+  pack_all(before.packed, out);
+  return out;
 }
 
 // Clusters and endpoints are those of the whole, the routes a table of their own.
 MeshState::NodeRef MeshState::within(const Workload& workload, ClientKind client) {
-  const SharedKey key = {workload.metadata.ns, workload.spec.egress, client};
-  NodeRef& made = now_.shared[key];
+  const WithinKey key = {workload.metadata.ns, workload.spec.egress, client};
+  NodeRef& made = now_.within[key];
   if (made != nullptr) return made;
   Outbound& all = outbound(workload.metadata.ns, client);
-  if (!all.index) all.index.emplace(all.routes);
   std::set<std::string> clusters;
-  Resources some;
-  some.routes.push_back(all.index->within(workload.spec.egress, clusters));
-  auto node = std::make_shared<NodeResources>(*pack(some, find(before_.shared, key)));
-  node->of(XdsType::kListener) = all.packed->of(XdsType::kListener);
-  for (const XdsType type : {XdsType::kCluster, XdsType::kEndpoints}) {
-    const PackedMap& whole = *all.packed->of(type).resources;
-    PackedMap part;
-    for (const std::string& name : clusters) {
-      const auto found = whole.find(name);
-      if (found != whole.end()) part.insert(*found);
+  ResourceMap hosts;
+  hosts.set(kUnknownHost, all.hosts.at(kUnknownHost));
+  for (const std::string& name : workload.spec.egress) {
+    const std::size_t slash = name.find('/');
+    const auto place = place_of(objects().services, name.substr(0, slash), name.substr(slash + 1));
+    if (!place) continue;
+    all.users[*place].insert(key);
+    clusters.insert(all.leads_to[*place].begin(), all.leads_to[*place].end());
+    for (const MeshService::Port& port : objects().services[*place].spec.ports) {
+      const std::string host = service_host(objects().services[*place], port.port);
+      hosts.set(host, all.hosts.at(host));
     }
-    node->of(type) = kind_of(std::move(part));
   }
-  return made = std::move(node);
+  auto node = std::make_shared<NodeResources>();
+  ResourceMap some_clusters, some_endpoints;
+  for (const std::string& name : clusters) {
+    const auto owner = all.owners.find(name);
+    if (owner != all.owners.end()) all.users[owner->second].insert(key);
+    if (const PackedRef cluster = held(all.clusters, name)) some_clusters.set(name, cluster);
+    if (const PackedRef set = held(all.endpoints, name)) some_endpoints.set(name, set);
+  }
+  const NodeRef before = find(before_.within, key);
+  node->of(XdsType::kListener) = all.packed->of(XdsType::kListener);
+  node->of(XdsType::kCluster) = kind_of(std::move(some_clusters));
+  node->of(XdsType::kEndpoints) = kind_of(std::move(some_endpoints));
+  node->of(XdsType::kRoutes) = table_of(hosts, before);
+  return made = kept(before, std::move(node));
 }
 
 MeshState::NodeRef MeshState::shared(const Workload& workload, ClientKind client) {
   if (!workload.spec.egress.empty()) return within(workload, client);
   return outbound(workload.metadata.ns, client).packed;
-}
-
-MeshState::NodeRef MeshState::make(const Workload& workload, ClientKind client) {
-  const NodeRef shared = this->shared(workload, client);
-  if (client == ClientKind::kProxyless) return shared;
-  const NodeRef own = this->own(workload);
-  auto whole = std::make_shared<NodeResources>(*shared);
-  whole->of(XdsType::kListener) = own->of(XdsType::kListener);
-  const MergedKey key = {shared->of(XdsType::kCluster).resources,
-                         own->of(XdsType::kCluster).version};
-  NodeResources::Kind& merged = now_.merged[key];
-  if (merged.version.empty()) {
-    const auto kept = before_.merged.find(key);
-    if (kept != before_.merged.end()) {
-      merged = kept->second;
-    } else {
-      PackedMap all = *key.first;
-      const PackedMap& more = *own->of(XdsType::kCluster).resources;
-      all.insert(more.begin(), more.end());
-      merged = kind_of(std::move(all));
-    }
-  }
-  whole->of(XdsType::kCluster) = merged;
-  return whole;
 }
 
 }  // namespace glia

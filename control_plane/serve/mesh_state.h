@@ -3,33 +3,30 @@
 //
 // Belongs to the control plane's loop. An edit replaces everything or nothing. Nearly all of what a
 // sidecar gets is the same for all workloads of its namespace that may call the same Services, so
-// that is made once for them; and what an edit leaves as it was is the same object as before it.
+// that is made once for them, Service by Service: an edit of one object makes only what that object
+// changes, and shares the rest with what was there before (resource_map.h).
 #pragma once
 
 #include <map>
 #include <memory>
-#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <vector>
 
-#include "control_plane/objects/object_set.h"
+#include "control_plane/objects/live_set.h"
 #include "control_plane/serve/node_resources.h"
-#include "control_plane/translate/scope.h"
 
 namespace glia {
 
 // Who asks: a proxy beside the application, or the application itself, with gRPC's own xDS.
 enum class ClientKind : uint8_t { kSidecar, kProxyless };
 
-// What the canary controller has decided, by "namespace/name" of the Canary.
-using CanarySplits = std::map<std::string, Canary::Split, std::less<>>;
-
 class MeshState {
  public:
-  // `objects` of a report that is ok().
-  explicit MeshState(ObjectSet objects) : objects_(std::move(objects)) {}
+  // `objects` of a report that is ok(), combined from `readings`; none if edits come whole.
+  explicit MeshState(ObjectSet objects, const std::vector<ReadingRef>& readings = {});
 
   enum class Edit : uint8_t {
     kTaken,      // The objects are in force now.
@@ -37,49 +34,69 @@ class MeshState {
     kRefused,    // Nothing changed; see errors().
   };
   Edit apply(LoadReport report);
+  // The same, for the cost of what it changes.
+  Edit apply(const SourceEdit& edit);
+  // What the newest sources would be without those of these names, and with these: are they right?
+  LoadReport preview(const std::vector<std::string>& without,
+                     const std::vector<ReadingRef>& with) const;
 
-  // Of these objects and of those that will be applied; nothing goes to the candidate of a Canary that
-  // is not named. Did that change anything?
+  // How far the canaries are, those of these objects and of those that will be applied. Did that
+  // change anything?
   bool split(CanarySplits splits);
 
-  const ObjectSet& objects() const { return objects_; }
+  const ObjectSet& objects() const { return live_.objects(); }
   // Of the newest edit; empty if it is in force. One "file:line:column: sentence" each.
   const std::vector<std::string>& errors() const { return errors_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
   // Made on first use and kept until the objects change; null if there is no such workload.
   std::shared_ptr<const NodeResources> resources(std::string_view workload,
                                                  ClientKind client = ClientKind::kSidecar);
 
  private:
   using NodeRef = std::shared_ptr<const NodeResources>;
-  // The way to every Service, for a namespace and a kind of client.
-  struct Outbound {
-    NodeRef packed;
-    envoy::config::route::v3::RouteConfiguration routes;
-    std::optional<RouteIndex> index;  // Of `routes`, once a workload may call only some Services.
-  };
   using OutboundKey = std::pair<std::string, ClientKind>;
   // By namespace, what its workloads may call, and kind of client.
-  using SharedKey = std::tuple<std::string, std::vector<std::string>, ClientKind>;
-  // By the clusters that are shared, and the version of the workload's own.
-  using MergedKey = std::pair<PackedMapRef, std::string>;
+  using WithinKey = std::tuple<std::string, std::vector<std::string>, ClientKind>;
+  // The way to every Service, for a namespace and a kind of client.
+  struct Outbound {
+    ResourceMap clusters, endpoints, listeners, hosts;
+    NodeRef packed;
+    // By place of a Service: clusters to which its hosts lead, and who of those that may call only
+    // some Services has something of it.
+    std::map<std::size_t, std::set<std::string>> leads_to;
+    std::map<std::size_t, std::set<WithinKey>> users;
+    std::map<std::string, std::size_t, std::less<>> owners;  // Cluster -> place of its Service.
+  };
+  struct Whole {
+    NodeRef own, shared, made;
+  };
   struct Made {
     std::map<std::string, NodeRef, std::less<>> own;  // By workload.
-    std::map<OutboundKey, std::unique_ptr<Outbound>> outbound;
-    std::map<SharedKey, NodeRef> shared;  // Of workloads that may call only some Services.
-    std::map<MergedKey, NodeResources::Kind> merged;  // Clusters of whole nodes.
-    std::map<std::pair<std::string, ClientKind>, NodeRef> whole;
+    std::map<OutboundKey, Outbound> outbound;
+    std::map<WithinKey, NodeRef> within;  // Of workloads that may call only some Services.
+    std::map<OutboundKey, Whole> whole;   // By workload.
   };
 
-  void put_splits();
+  bool note(const std::vector<Problem>& problems);
+  bool remember(const SourceEdit& edit);
+  bool replace(const SourceEdit& edit);
+  void remake(const Touched& touched);
   NodeRef own(const Workload& workload);
+  static void put(Resources made, ClientKind client, const Outbound& before, Outbound& out);
+  void put_service(std::size_t place, const OutboundKey& key, const Outbound& before,
+                   Outbound& out) const;
+  static void pack_all(const NodeRef& before, Outbound& out);
   Outbound& outbound(const std::string& ns, ClientKind client);
   NodeRef within(const Workload& workload, ClientKind client);
   NodeRef shared(const Workload& workload, ClientKind client);
-  NodeRef make(const Workload& workload, ClientKind client);
 
-  ObjectSet objects_;
+  LiveSet live_;
   CanarySplits splits_;
-  std::vector<std::string> errors_;
+  // The newest of each source, and whether they are what is in force.
+  std::map<std::string, ReadingRef> readings_;
+  std::vector<Problem> unreadable_;
+  bool in_force_ = true;
+  std::vector<std::string> errors_, warnings_;
   Made now_, before_;  // Of the objects in force, and of those before them.
 };
 

@@ -40,7 +40,7 @@ MeshState state(const std::string& text) { return MeshState(read(text).objects);
 
 std::string names(const NodeResources& node, XdsType type) {
   std::string all;
-  for (const auto& [name, resource] : *node.of(type).resources) {
+  for (const auto& [name, resource] : node.of(type).resources) {
     all += cat(all.empty() ? "" : " ", name);
   }
   return all;
@@ -56,7 +56,7 @@ TEST(MeshState, ASidecarMayCallEveryServiceUnlessItSaysWhich) {
   EXPECT_EQ(names(*node, XdsType::kEndpoints), "outbound:80:b.default");
   EXPECT_EQ(names(*node, XdsType::kListener), "inbound:http outbound");
   envoy::config::route::v3::RouteConfiguration table;
-  ASSERT_TRUE(node->of(XdsType::kRoutes).resources->at("outbound")->any.UnpackTo(&table));
+  ASSERT_TRUE(node->of(XdsType::kRoutes).resources.at("outbound")->any().UnpackTo(&table));
   ASSERT_EQ(table.virtual_hosts_size(), 2);
   EXPECT_EQ(table.virtual_hosts(0).name(), "b.default:80");
   EXPECT_EQ(table.virtual_hosts(1).name(), "unknown-host");
@@ -69,6 +69,20 @@ TEST(MeshState, WhoMayCallAServiceGetsTheClustersThatItsRoutesLeadTo) {
   MeshState some = state(mesh(", egress: [default/a]"));
   EXPECT_EQ(names(*some.resources("front"), XdsType::kCluster),
             "inbound:http outbound:80:b.default outbound:80:c.default");
+}
+
+// `glia config explain` and `diff`, and a proxy without a control plane, ask translate().
+TEST(MeshState, SaysWhatTranslateSays) {
+  for (const char* egress : {"", ", egress: [b]", ", egress: [a]"}) {
+    MeshState state = glia::state(mesh(egress));
+    const Workload& front = *state.objects().workload("front");
+    const auto served = state.resources("front"),
+               translated = pack(translate(state.objects(), front));
+    for (const XdsType type : kXdsTypes) {
+      EXPECT_EQ(names(*served, type), names(*translated, type)) << egress;
+      EXPECT_EQ(served->of(type).version, translated->of(type).version) << egress;
+    }
+  }
 }
 
 TEST(MeshState, AServiceThatIsNotThereIsAMistake) {
@@ -84,19 +98,20 @@ TEST(MeshState, WhatAnEditLeavesIsTheSameObject) {
   const auto before = state.resources("front");
   ASSERT_EQ(state.apply(read(mesh("", service("front")))), MeshState::Edit::kTaken);
   const auto after = state.resources("front");
-  for (const auto& [name, resource] : *before->of(XdsType::kCluster).resources) {
-    EXPECT_EQ(after->of(XdsType::kCluster).resources->at(name), resource) << name;
+  for (const auto& [name, resource] : before->of(XdsType::kCluster).resources) {
+    EXPECT_EQ(after->of(XdsType::kCluster).resources.at(name), resource) << name;
   }
-  EXPECT_EQ(after->of(XdsType::kListener).resources, before->of(XdsType::kListener).resources);
+  EXPECT_TRUE(
+      after->of(XdsType::kListener).resources.same(before->of(XdsType::kListener).resources));
   EXPECT_NE(after->of(XdsType::kCluster).version, before->of(XdsType::kCluster).version);
 }
 
 TEST(MeshState, WhatIsTheSameForAllWorkloadsIsMadeOnce) {
   MeshState state = glia::state(mesh());
   const auto a = state.resources("a"), b = state.resources("b");
-  EXPECT_EQ(a->of(XdsType::kEndpoints).resources, b->of(XdsType::kEndpoints).resources);
-  EXPECT_EQ(a->of(XdsType::kRoutes).resources, b->of(XdsType::kRoutes).resources);
-  EXPECT_EQ(a->of(XdsType::kCluster).resources, b->of(XdsType::kCluster).resources)
+  EXPECT_TRUE(a->of(XdsType::kEndpoints).resources.same(b->of(XdsType::kEndpoints).resources));
+  EXPECT_TRUE(a->of(XdsType::kRoutes).resources.same(b->of(XdsType::kRoutes).resources));
+  EXPECT_TRUE(a->of(XdsType::kCluster).resources.same(b->of(XdsType::kCluster).resources))
       << "their applications are reached the same way";
 }
 
@@ -105,15 +120,15 @@ TEST(MeshState, AClientWithoutASidecarHasAListenerForEveryName) {
   const auto node = state.resources("front", ClientKind::kProxyless);
   const std::string listeners = names(*node, XdsType::kListener);
   for (const char* name : {"b.default:80", "b:80", "b.default.svc.cluster.local:80"}) {
-    EXPECT_TRUE(node->of(XdsType::kListener).resources->contains(name)) << listeners;
+    EXPECT_TRUE(node->of(XdsType::kListener).resources.contains(name)) << listeners;
   }
-  EXPECT_FALSE(node->of(XdsType::kListener).resources->contains("inbound:http"));
+  EXPECT_FALSE(node->of(XdsType::kListener).resources.contains("inbound:http"));
   envoy::config::listener::v3::Listener listener;
-  ASSERT_TRUE(node->of(XdsType::kListener).resources->at("b.default:80")->any.UnpackTo(&listener));
+  ASSERT_TRUE(node->of(XdsType::kListener).resources.at("b.default:80")->any().UnpackTo(&listener));
   EXPECT_TRUE(listener.has_api_listener());
   envoy::config::cluster::v3::Cluster cluster;
   ASSERT_TRUE(
-      node->of(XdsType::kCluster).resources->at("outbound:80:b.default")->any.UnpackTo(&cluster));
+      node->of(XdsType::kCluster).resources.at("outbound:80:b.default")->any().UnpackTo(&cluster));
   EXPECT_EQ(cluster.lb_policy(), envoy::config::cluster::v3::Cluster::ROUND_ROBIN);
 }
 
@@ -121,7 +136,7 @@ TEST(MeshState, AClientWithoutASidecarHasAListenerForEveryName) {
 uint32_t candidate_weight(MeshState& state) {
   const auto node = state.resources("front");
   envoy::config::route::v3::RouteConfiguration table;
-  EXPECT_TRUE(node->of(XdsType::kRoutes).resources->at("outbound")->any.UnpackTo(&table));
+  EXPECT_TRUE(node->of(XdsType::kRoutes).resources.at("outbound")->any.UnpackTo(&table));
   const auto& shares = table.virtual_hosts(1).routes(0).route().weighted_clusters();
   EXPECT_EQ(shares.clusters(0).name(), "outbound:80:c.default");
   return shares.clusters(0).weight().value();
@@ -136,8 +151,8 @@ TEST(MeshState, WhatACanaryGetsIsTheControllersDecisionAndOutlastsEdits) {
   const auto before = state.resources("front");
   EXPECT_TRUE(state.split({{"default/b", {.weight = 25}}}));
   EXPECT_EQ(candidate_weight(state), 25u);
-  EXPECT_EQ(state.resources("front")->of(XdsType::kCluster).resources,
-            before->of(XdsType::kCluster).resources)
+  EXPECT_EQ(state.resources("front")->of(XdsType::kCluster).version,
+            before->of(XdsType::kCluster).version)
       << "only shares have changed";
   EXPECT_FALSE(state.split({{"default/b", {.weight = 25}}}));
   ASSERT_EQ(state.apply(read(mesh("", canary + service("front")))), MeshState::Edit::kTaken);

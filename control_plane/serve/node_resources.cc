@@ -1,38 +1,62 @@
 #include "control_plane/serve/node_resources.h"
 
 #include "control_plane/objects/digest.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "control_plane/translate/pack.h"
 #include "proxy/base/check.h"
 #include "proxy/base/text.h"
 
 namespace glia {
 namespace {
 
-std::string serialized(const google::protobuf::Message& message) {
-  std::string bytes;
-  google::protobuf::io::StringOutputStream stream(&bytes);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  CHECK(message.SerializeToCodedStream(&coded));
-  coded.Trim();
-  return bytes;
+PackedRef packed(XdsType type, std::string bytes, const PackedRef& before) {
+  std::string version = digest(bytes);
+  if (before != nullptr && before->version == version) return before;
+  auto packed = std::make_shared<PackedResource>();
+  packed->version = std::move(version);
+  packed->head.set_type_url(std::string(type_url(type)));
+  packed->head.set_value(std::move(bytes));
+  return packed;
+}
+
+PackedRef found_in(const ResourceMap* map, std::string_view name) {
+  const ResourceMap::Entry* found = map == nullptr ? nullptr : map->find(name);
+  return found == nullptr ? nullptr : found->resource;
+}
+
+template <class Message>
+const std::string& resource_name(const Message& message) {
+  if constexpr (requires { message.cluster_name(); }) {
+    return message.cluster_name();
+  } else {
+    return message.name();
+  }
+}
+
+PackedRef pack_resource(XdsType type, const google::protobuf::Message& message,
+                        const PackedRef& before) {
+  return pack_one(type, message, before);
+}
+PackedRef pack_resource(XdsType, const envoy::config::route::v3::RouteConfiguration& table,
+                        const PackedRef& before) {
+  ResourceMap hosts;
+  for (const auto& host : table.virtual_hosts()) {
+    const ResourceMap* parts = before == nullptr ? nullptr : &before->parts;
+    hosts.set(host.name(), pack_host(host, found_in(parts, host.name())));
+  }
+  PackedRef made = pack_table(table.name(), std::move(hosts));
+  return before != nullptr && before->version == made->version ? before : made;
 }
 
 template <class List>
 NodeResources::Kind pack_kind(XdsType type, const List& list, const NodeResources* before) {
-  const PackedMap* old = before == nullptr ? nullptr : before->of(type).resources.get();
-  PackedMap resources;
+  const ResourceMap* old = before == nullptr ? nullptr : &before->of(type).resources;
+  ResourceMap resources;
   for (const auto& message : list) {
-    const std::string* name = nullptr;
-    if constexpr (requires { message.cluster_name(); }) {
-      name = &message.cluster_name();
-    } else {
-      name = &message.name();
-    }
-    resources[*name] = pack_one(type, *name, message, old);
+    const std::string& name = resource_name(message);
+    resources.set(name, pack_resource(type, message, found_in(old, name)));
   }
-  if (old != nullptr && same_content(*old, resources)) return before->of(type);
+  // What is the same is the same nodes, too.
+  if (old != nullptr && old->same(resources)) return before->of(type);
   return kind_of(std::move(resources));
 }
 
@@ -64,39 +88,44 @@ std::optional<XdsType> xds_type(std::string_view url) {
 
 bool same_content(const PackedRef& a, const PackedRef& b) {
   if (a == b) return true;
-  return a != nullptr && b != nullptr && a->any.value() == b->any.value();
+  return a != nullptr && b != nullptr && a->version == b->version;
 }
 
-bool same_content(const PackedMap& a, const PackedMap& b) {
-  if (&a == &b) return true;
-  if (a.size() != b.size()) return false;
-  for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j) {
-    if (i->first != j->first || !same_content(i->second, j->second)) return false;
-  }
-  return true;
+const google::protobuf::Any& PackedResource::any() const {
+  if (parts.empty()) return head;
+  if (!whole_.value().empty()) return whole_;
+  std::string bytes = head.value();
+  for (const ResourceMap::Entry& part : parts) bytes += part.resource->head.value();
+  whole_.set_type_url(head.type_url());
+  whole_.set_value(std::move(bytes));
+  return whole_;
 }
 
-PackedRef pack_one(XdsType type, const std::string& name, const google::protobuf::Message& message,
-                   const PackedMap* before) {
-  std::string bytes = serialized(message);
-  if (before != nullptr) {
-    const auto found = before->find(name);
-    if (found != before->end() && found->second->any.value() == bytes) return found->second;
-  }
+PackedRef pack_one(XdsType type, const google::protobuf::Message& message,
+                   const PackedRef& before) {
+  return packed(type, serialize(message), before);
+}
+
+PackedRef pack_host(envoy::config::route::v3::VirtualHost host, const PackedRef& before) {
+  envoy::config::route::v3::RouteConfiguration only;
+  *only.add_virtual_hosts() = std::move(host);
+  return packed(XdsType::kRoutes, serialize(only), before);
+}
+
+PackedRef pack_table(const std::string& name, ResourceMap hosts) {
+  envoy::config::route::v3::RouteConfiguration table;
+  table.set_name(name);
   auto packed = std::make_shared<PackedResource>();
-  packed->version = digest(bytes);
-  packed->any.set_type_url(std::string(type_url(type)));
-  packed->any.set_value(std::move(bytes));
+  packed->version = digest(cat(name, " ", hosts.content().text()));
+  packed->head.set_type_url(std::string(type_url(XdsType::kRoutes)));
+  packed->head.set_value(serialize(table));
+  packed->parts = std::move(hosts);
   return packed;
 }
 
-NodeResources::Kind kind_of(PackedMap resources) {
-  std::string all, names;
-  for (const auto& [name, resource] : resources) {
-    all += cat(name, " ", resource->version, "\n");
-    names += cat(name, "\n");
-  }
-  return {digest(all), digest(names), std::make_shared<const PackedMap>(std::move(resources))};
+NodeResources::Kind kind_of(ResourceMap resources) {
+  std::string version = resources.content().text();
+  return {std::move(version), std::move(resources)};
 }
 
 std::shared_ptr<const NodeResources> pack(const Resources& resources, const NodeResources* before) {

@@ -4,12 +4,12 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "control_plane/serve/resource_map.h"
 #include "control_plane/translate/translate.h"
 #include "google/protobuf/any.pb.h"
 
@@ -26,24 +26,27 @@ std::string_view type_url(XdsType type);
 std::string_view name_of(XdsType type);
 std::optional<XdsType> xds_type(std::string_view type_url);
 
-// One resource as it goes onto the wire. Equal messages are equal bytes and have equal versions.
+// One resource as it goes onto the wire. Equal messages have equal versions.
 struct PackedResource {
-  google::protobuf::Any any;
-  std::string version;  // Hash of the bytes, 16 hexadecimal digits.
+  std::string version;  // Hash of the content, 16 hexadecimal digits.
+  // All of it, or all but the parts. The bytes of a message are those of its fields, one after the
+  // other, so a large table of which one host changed is neither made nor hashed as a whole again.
+  google::protobuf::Any head;
+  ResourceMap parts = {};  // Hosts of a RouteConfiguration, each as the bytes of its field.
+
+  // The whole message. With parts, it is put together when somebody is sent it.
+  const google::protobuf::Any& any() const;
+
+ private:
+  mutable google::protobuf::Any whole_;
 };
-using PackedRef = std::shared_ptr<const PackedResource>;
-// By name. A null is a resource of which only the name is known.
-using PackedMap = std::map<std::string, PackedRef, std::less<>>;
-using PackedMapRef = std::shared_ptr<const PackedMap>;
 
 bool same_content(const PackedRef& a, const PackedRef& b);
-bool same_content(const PackedMap& a, const PackedMap& b);
 
 struct NodeResources {
   struct Kind {
     std::string version;  // Hash over names and versions, 16 hexadecimal digits.
-    std::string names;    // Hash over the names alone.
-    PackedMapRef resources = std::make_shared<const PackedMap>();
+    ResourceMap resources;
   };
   std::array<Kind, kXdsTypes.size()> kinds;
 
@@ -51,13 +54,16 @@ struct NodeResources {
   Kind& of(XdsType type) { return kinds[static_cast<std::size_t>(type)]; }
 };
 
-// Serializes deterministically. What is equal in `before` (which may be null) is shared with it, so
-// that comparing the two is comparing pointers.
+// A virtual host as a part of a table, and a table of such parts by name of host.
+PackedRef pack_host(envoy::config::route::v3::VirtualHost host, const PackedRef& before = nullptr);
+PackedRef pack_table(const std::string& name, ResourceMap hosts);
+
+// Serializes deterministically. What is equal in `before` (which may be null) is shared with it.
 std::shared_ptr<const NodeResources> pack(const Resources& resources,
                                           const NodeResources* before = nullptr);
 // One message alone, the same way.
-PackedRef pack_one(XdsType type, const std::string& name, const google::protobuf::Message& message,
-                   const PackedMap* before = nullptr);
-NodeResources::Kind kind_of(PackedMap resources);
+PackedRef pack_one(XdsType type, const google::protobuf::Message& message,
+                   const PackedRef& before = nullptr);
+NodeResources::Kind kind_of(ResourceMap resources);
 
 }  // namespace glia

@@ -42,11 +42,23 @@ class FileSourceTest : public testing::Test {
     fs::rename(at("saved~"), at(name));
   }
   void watch(std::string_view path) {
-    auto source = FileSource::start(loop_, *backend_, {at(path)}, [this](LoadReport report) {
-      reports_.push_back(std::move(report));
-    });
+    auto source = FileSource::start(loop_, *backend_, {at(path)},
+                                    [this](const SourceEdit& edit) { note(edit); });
     ASSERT_TRUE(source.ok()) << source.error().message();
     source_ = *std::move(source);
+    readings_.clear();
+    note(*source_->read());
+    reports_.clear();
+  }
+  void note(const SourceEdit& edit) {
+    for (const ReadingRef& reading : edit.read) readings_[reading->name] = reading;
+    for (const std::string& name : edit.gone) readings_.erase(name);
+    read_ += edit.read.size();
+    std::vector<ReadingRef> all;
+    for (const auto& [name, reading] : readings_) all.push_back(reading);
+    reports_.push_back(combine(all));
+    auto& problems = reports_.back().problems;
+    problems.insert(problems.end(), edit.unreadable->begin(), edit.unreadable->end());
   }
   // Turns until a report says the mesh is called `name`; "" waits for one with errors.
   LoadReport seen(std::string_view name) {
@@ -65,6 +77,8 @@ class FileSourceTest : public testing::Test {
   LibeventBackend* backend_ = new LibeventBackend;
   EventLoop loop_{std::unique_ptr<LoopBackend>(backend_)};
   std::string root_;
+  std::map<std::string, ReadingRef> readings_;
+  std::size_t read_ = 0;  // Sources, ever.
   std::vector<LoadReport> reports_;
   std::unique_ptr<FileSource> source_;
 };
@@ -125,6 +139,40 @@ TEST_F(FileSourceTest, SeesFilesThatComeAndGoInADirectory) {
   EXPECT_EQ(seen("one").objects.services.size(), 1u);
   fs::remove(at("mesh/service.yaml"));
   EXPECT_EQ(seen("one").objects.services.size(), 0u);
+}
+
+TEST_F(FileSourceTest, ReadsOnlyTheFileThatWasSaved) {
+  fs::create_directory(at("mesh"));
+  write("mesh/a.yaml", mesh("one"));
+  write("mesh/b.yaml", service("b"));
+  write("mesh/c.yaml", service("c"));
+  watch("mesh");
+  EXPECT_EQ(read_, 3u);
+  save("mesh/b.yaml", service("bb"));
+  EXPECT_NE(seen("one").objects.service("default", "bb"), nullptr);
+  EXPECT_EQ(read_, 4u);
+}
+
+TEST(FileReader, SeesWhatIsSavedTwiceInOneTickOfTheFileSystem) {
+  std::string directory = testing::TempDir() + "reader_XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const std::string name = directory + "/mesh.yaml";
+  FileReader reader({name});
+  const WallTime now{std::chrono::seconds(::time(nullptr))};
+  for (const char* mesh_name : {"one", "two", "six"}) {
+    std::ofstream(name, std::ios::in | std::ios::out | std::ios::trunc) << mesh(mesh_name);
+    if (!fs::exists(name)) std::ofstream(name) << mesh(mesh_name);
+    const SourceEdit edit = reader.read(now);
+    ASSERT_EQ(edit.read.size(), 1u) << mesh_name;
+    EXPECT_EQ(edit.read[0]->draft.meshes[0].metadata.name, mesh_name);
+  }
+  EXPECT_TRUE(reader.read(now + FileReader::kTickOfFiles + 5s).read.empty());
+  EXPECT_TRUE(reader.read(now + FileReader::kTickOfFiles + 5s).read.empty()) << "by its stamp";
+  fs::remove(name);
+  const SourceEdit gone = reader.read(now);
+  EXPECT_EQ(gone.gone, std::vector<std::string>{name});
+  EXPECT_EQ(gone.unreadable->size(), 1u);
+  fs::remove_all(directory);
 }
 
 // A ConfigMap: mesh.yaml -> ..data/mesh.yaml, ..data -> a directory that is swapped by rename.

@@ -1,7 +1,12 @@
 #include "control_plane/store/database.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "proxy/base/log.h"
@@ -43,9 +48,47 @@ int64_t Statement::number(int column) const { return sqlite3_column_int64(statem
 
 Database::~Database() { sqlite3_close(handle_); }
 
-Result<void> Database::open(const std::string& path) {
+namespace {
+
+constexpr int kMode = 0600;
+
+Error trouble(std::string message) {
+  return Error(ErrorKind::kInternal, Fault::kSelf, std::move(message));
+}
+
+// SQLite would take an empty file for a new database. One that we did not just make may have been a
+// database that lost its content, so it is for a person to decide.
+Result<void> make_or_check_file(const std::string& path, std::string_view if_lost) {
+  const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, kMode);
+  if (file >= 0) {
+    ::close(file);
+    return {};
+  }
+  if (errno != EEXIST) {
+    return trouble(cat("cannot create ", path, ": ", std::strerror(errno)));
+  }
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) {
+    return trouble(cat("cannot look at ", path, ": ", std::strerror(errno)));
+  }
+  if (!S_ISREG(status.st_mode)) return trouble(cat(path, " is not a file; move it away"));
+  if (status.st_size == 0) {
+    return trouble(cat(path, " is empty: restore it from a backup, or delete it ", if_lost));
+  }
+  if ((status.st_mode & 077) != 0 && ::chmod(path.c_str(), kMode) == 0) {
+    LOG(warning, path,
+        " could be read by others although it may hold secrets; its mode is 0600 now");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> Database::open(const std::string& path, std::string_view if_lost) {
   CHECK(handle_ == nullptr);
   path_ = path;
+  if_lost_ = if_lost;
+  TRY_VOID(make_or_check_file(path, if_lost));
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (sqlite3_open_v2(path.c_str(), &handle_, flags, nullptr) != SQLITE_OK) return failure("open");
   sqlite3_busy_timeout(handle_, kBusyTimeoutMs);
@@ -73,6 +116,36 @@ Result<Statement> Database::prepare(std::string_view sql) const {
   return Statement(*this, statement);
 }
 
+Result<void> Database::set_up(const char* create, int known) {
+  // Reads the first page, so a file that is no database is found here, before anything is written.
+  TRY_VOID(execute("PRAGMA schema_version"));
+  int64_t version = 0;
+  {
+    TRY(Statement ask, prepare("PRAGMA user_version"));
+    TRY(const bool found, ask.step());
+    if (found) version = ask.number(0);
+  }
+  if (version > known) {
+    return trouble(cat(path_, " was written by a newer glia-control (layout ", version,
+                       ", this one knows ", known,
+                       "); run that version, or use another --state-dir"));
+  }
+  if (version == known) {
+    // A damaged page should be found at start, not when it is needed.
+    TRY(Statement check, prepare("PRAGMA quick_check(1)"));
+    TRY(const bool found, check.step());
+    if (found && check.text(0) != "ok") {
+      return trouble(cat(path_, " is damaged (", check.text(0),
+                         ") and was left as it is: restore it from a backup"));
+    }
+  } else {
+    TRY(Transaction transaction, Transaction::begin(*this));
+    TRY_VOID(execute(create));
+    TRY_VOID(transaction.commit());
+  }
+  return execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+}
+
 int64_t Database::changes() const { return sqlite3_changes64(handle_); }
 
 Error Database::failure(std::string_view doing) const {
@@ -80,9 +153,9 @@ Error Database::failure(std::string_view doing) const {
   const char* why = handle_ == nullptr ? "out of memory" : sqlite3_errmsg(handle_);
   std::string fix;
   if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) {
-    fix =
-        "; the file is damaged and was left as it is: restore it from a backup, or move it away "
-        "to start a new certificate authority (every sidecar must then join again)";
+    fix = cat(
+        "; the file is damaged and was left as it is: restore it from a backup, or move it away ",
+        if_lost_);
   } else if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
     fix = "; another process holds it: is a second glia-control running with this --state-dir?";
   } else if (code == SQLITE_READONLY || code == SQLITE_PERM || code == SQLITE_CANTOPEN) {

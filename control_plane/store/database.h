@@ -50,8 +50,12 @@ class Database {
   Database& operator=(const Database&) = delete;
   ~Database();
 
-  // Opens an existing file for reading and writing; never creates one.
-  Result<void> open(const std::string& path);
+  // Opens the file for reading and writing, and makes it (mode 0600) if there is none. `if_lost`, for
+  // sentences: what its loss means, "to start a new certificate authority (...)".
+  Result<void> open(const std::string& path, std::string_view if_lost);
+  // Makes the tables of layout `version` with `create` if there are none. Refuses files that are damaged
+  // or of a newer layout, and leaves them as they are.
+  Result<void> set_up(const char* create, int version);
   // Statements without parameters and without rows, separated by ';'.
   Result<void> execute(const char* sql);
   Result<Statement> prepare(std::string_view sql) const;
@@ -63,7 +67,7 @@ class Database {
   friend class Statement;
   Error failure(std::string_view doing) const;
 
-  std::string path_;
+  std::string path_, if_lost_;
   sqlite3* handle_ = nullptr;
 };
 

@@ -1,21 +1,12 @@
 #include "control_plane/store/store.h"
 
-#include <fcntl.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
-#include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
 namespace glia {
 namespace {
-
-constexpr int kMode = 0600;
 
 // Version 1. Times are seconds since 1970.
 constexpr const char* kCreateTables = R"(
@@ -40,39 +31,6 @@ int64_t seconds(WallTime time) {
 }
 WallTime from_seconds(int64_t count) { return WallTime(std::chrono::seconds(count)); }
 
-Error trouble(std::string message) {
-  return Error(ErrorKind::kInternal, Fault::kSelf, std::move(message));
-}
-
-// SQLite would take an empty file for a new database. One that we did not just make may have been a
-// database that lost its content, so it is for a person to decide.
-Result<void> make_or_check_file(const std::string& path) {
-  const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, kMode);
-  if (file >= 0) {
-    ::close(file);
-    return {};
-  }
-  if (errno != EEXIST) {
-    return trouble(cat("cannot create ", path, ": ", std::strerror(errno)));
-  }
-  struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) {
-    return trouble(cat("cannot look at ", path, ": ", std::strerror(errno)));
-  }
-  if (!S_ISREG(status.st_mode)) return trouble(cat(path, " is not a file; move it away"));
-  if (status.st_size == 0) {
-    return trouble(cat(path,
-                       " is empty: restore it from a backup, or delete it to start a new "
-                       "certificate authority (every sidecar must then join again)"));
-  }
-  if ((status.st_mode & 077) != 0 && ::chmod(path.c_str(), kMode) == 0) {
-    LOG(warning, path,
-        " could be read by others although it holds the authority's key; its mode "
-        "is 0600 now");
-  }
-  return {};
-}
-
 }  // namespace
 
 std::string sha256_hex(std::string_view bytes) {
@@ -94,44 +52,12 @@ std::string make_token() {
 }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, WallTime now) {
-  TRY_VOID(make_or_check_file(path));
   std::unique_ptr<Store> store(new Store);
-  TRY_VOID(store->database_.open(path));
-  // Reads the first page, so a file that is no database is found here, before anything is written.
-  TRY_VOID(store->database_.execute("PRAGMA schema_version"));
-  TRY_VOID(store->migrate());
-  TRY_VOID(store->database_.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"));
+  TRY_VOID(store->database_.open(
+      path, "to start a new certificate authority (every sidecar must then join again)"));
+  TRY_VOID(store->database_.set_up(kCreateTables, kSchemaVersion));
   TRY_VOID(store->forget_expired(now));
   return store;
-}
-
-Result<void> Store::migrate() {
-  int64_t version = 0;
-  {
-    TRY(Statement ask, database_.prepare("PRAGMA user_version"));
-    TRY(const bool found, ask.step());
-    if (found) version = ask.number(0);
-  }
-  if (version > kSchemaVersion) {
-    return trouble(cat(database_.path(), " was written by a newer glia-control (layout ", version,
-                       ", this one knows ", kSchemaVersion,
-                       "); run that version, or use another "
-                       "--state-dir"));
-  }
-  if (version == kSchemaVersion) {
-    // A damaged page should be found at start, not at the first renewal.
-    TRY(Statement check, database_.prepare("PRAGMA quick_check(1)"));
-    TRY(const bool found, check.step());
-    if (found && check.text(0) != "ok") {
-      return trouble(cat(database_.path(), " is damaged (", check.text(0),
-                         ") and was left as it "
-                         "is: restore it from a backup"));
-    }
-    return {};
-  }
-  TRY(Transaction transaction, Transaction::begin(database_));
-  TRY_VOID(database_.execute(kCreateTables));
-  return transaction.commit();
 }
 
 Result<void> Store::forget_expired(WallTime now) {

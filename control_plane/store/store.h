@@ -66,7 +66,6 @@ class Store {
 
  private:
   Store() = default;
-  Result<void> migrate();
   // At start and with whatever is added, so that the file does not grow with the age of the process.
   Result<void> forget_expired(WallTime now);
 

@@ -191,7 +191,7 @@ TEST_F(StoreTest, DoesNotTouchAFileOfANewerVersion) {
   open().reset();
   {
     Database database;
-    ASSERT_TRUE(database.open(path_).ok());
+    ASSERT_TRUE(database.open(path_, "").ok());
     ASSERT_TRUE(database.execute("PRAGMA user_version = 7").ok());
   }
   EXPECT_NE(refusal().find("newer glia-control (layout 7, this one knows 1)"), std::string::npos)

@@ -23,14 +23,18 @@ void apply(Draft& draft, ResourceKind kind, const std::string& version, const Me
   draft.apply(kind, version, views, {}, errors);
 }
 
-// Clear text: the drawing is then complete without a certificate.
-void expect_accepted(const Resources& made, const std::string& what) {
-  Draft draft;
-  Errors errors;
+void apply(Draft& draft, const Resources& made, Errors& errors) {
   apply(draft, ResourceKind::kCluster, made.clusters_version, made.clusters, errors);
   apply(draft, ResourceKind::kEndpoints, made.endpoints_version, made.endpoints, errors);
   apply(draft, ResourceKind::kListener, made.listeners_version, made.listeners, errors);
   apply(draft, ResourceKind::kRoutes, made.routes_version, made.routes, errors);
+}
+
+// Clear text: the drawing is then complete without a certificate.
+void expect_accepted(const Resources& made, const std::string& what) {
+  Draft draft;
+  Errors errors;
+  apply(draft, made, errors);
   EXPECT_EQ(errors.joined(), "") << what;
   Freezer freezer({"default/test", "test"});
   const auto drawing = freezer.freeze(draft);
@@ -59,10 +63,7 @@ TEST(Accept, AClearTextDrawingIsComplete) {
       translate(report.objects, *report.objects.workload("front"), HopSecurity::kClearText);
   Draft draft;
   Errors errors;
-  apply(draft, ResourceKind::kCluster, made.clusters_version, made.clusters, errors);
-  apply(draft, ResourceKind::kEndpoints, made.endpoints_version, made.endpoints, errors);
-  apply(draft, ResourceKind::kListener, made.listeners_version, made.listeners, errors);
-  apply(draft, ResourceKind::kRoutes, made.routes_version, made.routes, errors);
+  apply(draft, made, errors);
   Freezer freezer({"default/front", "front"});
   const auto drawing = freezer.freeze(draft);
   ASSERT_TRUE(drawing.ok()) << drawing.error().message();
@@ -78,10 +79,7 @@ TEST(Accept, ARouteThatMatchesOnAModelHasItRead) {
       translate(report.objects, *report.objects.workload("caller"), HopSecurity::kClearText);
   Draft draft;
   Errors errors;
-  apply(draft, ResourceKind::kCluster, made.clusters_version, made.clusters, errors);
-  apply(draft, ResourceKind::kEndpoints, made.endpoints_version, made.endpoints, errors);
-  apply(draft, ResourceKind::kListener, made.listeners_version, made.listeners, errors);
-  apply(draft, ResourceKind::kRoutes, made.routes_version, made.routes, errors);
+  apply(draft, made, errors);
   Freezer freezer({"default/caller", "caller"});
   const auto drawing = freezer.freeze(draft);
   ASSERT_TRUE(drawing.ok()) << drawing.error().message();

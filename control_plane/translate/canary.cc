@@ -26,12 +26,11 @@ using Shares = std::map<std::string, Share, std::less<>>;  // By the target's cl
 
 Shares shares_of(const ObjectSet& objects) {
   Shares shares;
-  for (const MeshService& service : objects.services) {
-    const Canary* canary = objects.canary(service);
-    if (canary == nullptr) continue;
-    for (const MeshService::Port& port : service.spec.ports) {
-      shares.emplace(outbound_cluster(service, port.port),
-                     Share{*canary, version_clusters(objects, *canary, port.port)});
+  for (const Canary& canary : objects.canaries) {
+    const MeshService& target = *objects.service(canary.metadata.ns, canary.spec.target_ref.name);
+    for (const MeshService::Port& port : target.spec.ports) {
+      shares.emplace(outbound_cluster(target, port.port),
+                     Share{canary, version_clusters(objects, canary, port.port)});
     }
   }
   return shares;
@@ -163,17 +162,14 @@ MeshService only_version(const MeshService& target, const Canary& canary, Canary
   return only;
 }
 
-void share_between_versions(const ObjectSet& objects,
-                            envoy::config::route::v3::RouteConfiguration& table) {
+void share_between_versions(const ObjectSet& objects, envoy::config::route::v3::VirtualHost& host) {
   const Shares shares = shares_of(objects);
   if (shares.empty()) return;
-  for (auto& host : *table.mutable_virtual_hosts()) {
-    google::protobuf::RepeatedPtrField<Message> routes;
-    for (const Message& route : host.routes()) {
-      for (Message& part : split_route(shares, route)) *routes.Add() = std::move(part);
-    }
-    host.mutable_routes()->Swap(&routes);
+  google::protobuf::RepeatedPtrField<Message> routes;
+  for (const Message& route : host.routes()) {
+    for (Message& part : split_route(shares, route)) *routes.Add() = std::move(part);
   }
+  host.mutable_routes()->Swap(&routes);
 }
 
 }  // namespace glia

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "control_plane/objects/object_set.h"
-#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/config/route/v3/route_components.pb.h"
 
 namespace glia {
 
@@ -20,10 +20,9 @@ VersionClusters version_clusters(const ObjectSet& objects, const Canary& canary,
 enum class CanaryVersion : uint8_t { kStable, kCandidate };
 MeshService only_version(const MeshService& target, const Canary& canary, CanaryVersion version);
 
-// Shares what `table` sends to targets, as Canary::split says: 100 parts, the candidate's first. Both
+// Shares what `host` sends to targets, as Canary::split says: 100 parts, the candidate's first. Both
 // clusters stand in the route even with a weight of 0, so that every sidecar that may need them holds
 // them before it does, and keeps them while streams on them last.
-void share_between_versions(const ObjectSet& objects,
-                            envoy::config::route::v3::RouteConfiguration& table);
+void share_between_versions(const ObjectSet& objects, envoy::config::route::v3::VirtualHost& host);
 
 }  // namespace glia

@@ -208,6 +208,10 @@ std::string direct_cluster(const Workload& workload, const Workload::Port& port)
   return cat("direct:", port.port, ":", workload.metadata.name, ".", workload.metadata.ns);
 }
 
+std::string alone_host(const Workload& workload, const Workload::Port& port) {
+  return cat(workload.metadata.name, ".", workload.metadata.ns, ".workload:", port.port);
+}
+
 std::vector<const Workload*> named_alone(const ObjectSet& objects) {
   std::set<std::size_t> members;
   for (const MeshService& service : objects.services) {
@@ -278,14 +282,16 @@ void add_versions(const ObjectSet& objects, const MeshService& target,
 
 }  // namespace
 
-void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources) {
-  for (const MeshService& service : objects.services) {
-    for (const MeshService::Port& port : service.spec.ports) {
-      resources.clusters.push_back(service_cluster(objects, service, port, security));
-      resources.endpoints.push_back(service_endpoints(objects, service, port));
-      add_versions(objects, service, port, security, resources);
-    }
+void add_service(const ObjectSet& objects, const MeshService& service, HopSecurity security,
+                 Resources& resources) {
+  for (const MeshService::Port& port : service.spec.ports) {
+    resources.clusters.push_back(service_cluster(objects, service, port, security));
+    resources.endpoints.push_back(service_endpoints(objects, service, port));
+    add_versions(objects, service, port, security, resources);
   }
+}
+
+void add_alone(const ObjectSet& objects, HopSecurity security, Resources& resources) {
   for (const Workload* workload : named_alone(objects)) {
     for (const Workload::Port& port : workload->spec.ports) {
       resources.clusters.push_back(workload_cluster(objects, *workload, port, security));

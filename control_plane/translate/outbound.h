@@ -18,6 +18,8 @@ std::string missing_cluster(const RouteBackend& backend);
 
 // "direct:<port>:<workload>.<namespace>"
 std::string direct_cluster(const Workload& workload, const Workload::Port& port);
+// "<workload>.<namespace>.workload:<port>": its virtual host.
+std::string alone_host(const Workload& workload, const Workload::Port& port);
 // The workloads behind headless Services, which callers may name one by one.
 std::vector<const Workload*> named_alone(const ObjectSet& objects);
 
@@ -35,8 +37,10 @@ void set_upstream_http(envoy::config::cluster::v3::Cluster& cluster, UpstreamHtt
                        uint32_t requests_per_connection = 0);
 envoy::config::endpoint::v3::LbEndpoint lb_endpoint(const std::string& address, uint16_t port);
 
-// Appends a cluster and its endpoints for every port of every Service, and a cluster for every port of
-// the workloads that callers may name alone.
-void add_outbound(const ObjectSet& objects, HopSecurity security, Resources& resources);
+// Appends a cluster and its endpoints for every port of the Service.
+void add_service(const ObjectSet& objects, const MeshService& service, HopSecurity security,
+                 Resources& resources);
+// Appends a cluster for every port of the workloads that callers may name alone.
+void add_alone(const ObjectSet& objects, HopSecurity security, Resources& resources);
 
 }  // namespace glia

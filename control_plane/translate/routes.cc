@@ -78,7 +78,7 @@ void add_workload(const ObjectSet& objects, const Workload& workload, const Work
     names.push_back(cat(workload.metadata.name, ".", service.metadata.name, ".",
                         service.metadata.ns, ".svc.cluster.local"));
   }
-  host.set_name(cat(workload.metadata.name, ".", workload.metadata.ns, ".workload:", port.port));
+  host.set_name(alone_host(workload, port));
   for (const std::string& name : names) {
     // Workloads may share an address, but not a socket.
     const bool alone = workload.spec.ports.size() == 1 && &name != &names[0];
@@ -112,10 +112,10 @@ VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
   }
   if (names.size() > kMaxNamesInAnswer) names += ", ...";
   VirtualHost host;
-  host.set_name("unknown-host");
+  host.set_name(kUnknownHost);
   host.add_domains("*");
   auto* route = host.add_routes();
-  route->set_name("unknown-host");
+  route->set_name(kUnknownHost);
   route->mutable_match()->set_prefix("/");
   answer(*route, 404,
          cat("no Service has this host name; write NAME, NAME.NAMESPACE, NAME.NAMESPACE.svc or "
@@ -127,34 +127,37 @@ VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
 
 }  // namespace
 
-envoy::config::route::v3::RouteConfiguration outbound_routes(const ObjectSet& objects,
-                                                             const std::string& ns) {
-  envoy::config::route::v3::RouteConfiguration table;
-  table.set_name(kOutboundName);
-  for (const MeshService& service : objects.services) {
-    for (const MeshService::Port& port : service.spec.ports) {
-      VirtualHost& host = *table.add_virtual_hosts();
-      host.set_name(cat(service.metadata.name, ".", service.metadata.ns, ":", port.port));
-      add_domains(service, port.port, ns, host);
-      for (auto& route : service_routes(objects, service, port.port, ns)) {
-        *host.add_routes() = std::move(route);
-      }
-      if (host.routes_size() == 0)
-        add_default_route(cat("Service/", service.metadata.key()),
-                          outbound_cluster(service, port.port), host);
-      else
-        add_no_match(service, port.port, host);
-      set_traffic(objects.traffic_policy(service, port.port), host);
+std::string service_host(const MeshService& service, uint16_t port) {
+  return cat(service.metadata.name, ".", service.metadata.ns, ":", port);
+}
+
+void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
+               envoy::config::route::v3::RouteConfiguration& table) {
+  for (const MeshService::Port& port : service.spec.ports) {
+    VirtualHost& host = *table.add_virtual_hosts();
+    host.set_name(service_host(service, port.port));
+    add_domains(service, port.port, ns, host);
+    for (auto& route : service_routes(objects, service, port.port, ns)) {
+      *host.add_routes() = std::move(route);
     }
+    if (host.routes_size() == 0)
+      add_default_route(cat("Service/", service.metadata.key()),
+                        outbound_cluster(service, port.port), host);
+    else
+      add_no_match(service, port.port, host);
+    set_traffic(objects.traffic_policy(service, port.port), host);
+    share_between_versions(objects, host);
   }
+}
+
+void add_other_hosts(const ObjectSet& objects, const std::string& ns,
+                     envoy::config::route::v3::RouteConfiguration& table) {
   for (const Workload* workload : named_alone(objects)) {
     for (const Workload::Port& port : workload->spec.ports) {
       add_workload(objects, *workload, port, *table.add_virtual_hosts());
     }
   }
-  share_between_versions(objects, table);
   *table.add_virtual_hosts() = unknown_host(objects, ns);
-  return table;
 }
 
 }  // namespace glia

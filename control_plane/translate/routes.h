@@ -7,8 +7,15 @@
 
 namespace glia {
 
-// As a workload of namespace `ns` sees it: bare names are Services of its own namespace.
-envoy::config::route::v3::RouteConfiguration outbound_routes(const ObjectSet& objects,
-                                                             const std::string& ns);
+// "<service>.<namespace>:<port>": the virtual host of a port.
+std::string service_host(const MeshService& service, uint16_t port);
+
+// Appends the hosts of a Service, as a workload of namespace `ns` sees them: bare names are Services of
+// its own namespace.
+void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
+               envoy::config::route::v3::RouteConfiguration& table);
+// Appends those of the workloads that may be named alone, and the one that answers unknown names.
+void add_other_hosts(const ObjectSet& objects, const std::string& ns,
+                     envoy::config::route::v3::RouteConfiguration& table);
 
 }  // namespace glia

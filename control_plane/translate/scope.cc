@@ -34,6 +34,12 @@ void add_clusters(const VirtualHost& host, std::set<std::string>& clusters) {
 
 }  // namespace
 
+std::set<std::string> clusters_of(const envoy::config::route::v3::RouteConfiguration& table) {
+  std::set<std::string> clusters;
+  for (const VirtualHost& host : table.virtual_hosts()) add_clusters(host, clusters);
+  return clusters;
+}
+
 RouteIndex::RouteIndex(const envoy::config::route::v3::RouteConfiguration& table) : table_(table) {
   for (const VirtualHost& host : table.virtual_hosts()) {
     const std::string service = service_of(host.name());

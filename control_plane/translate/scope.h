@@ -11,6 +11,9 @@
 
 namespace glia {
 
+// All clusters to which a table can lead.
+std::set<std::string> clusters_of(const envoy::config::route::v3::RouteConfiguration& table);
+
 // The outbound routes of a namespace by Service, so that a small part of a large mesh is found
 // without looking at all of it. Points into `table`, which must outlive it.
 class RouteIndex {

@@ -9,6 +9,7 @@
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/rbac.h"
 #include "control_plane/translate/routes.h"
+#include "control_plane/translate/scope.h"
 #include "control_plane/translate/serving.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
@@ -142,6 +143,18 @@ std::string version_of(const std::vector<Message>& resources) {
   return digest(all);
 }
 
+// What a workload that may call only some Services has of the way to all.
+void narrow(const std::vector<std::string>& services, Resources& outbound) {
+  std::set<std::string> clusters;
+  envoy::config::route::v3::RouteConfiguration some =
+      RouteIndex(outbound.routes.front()).within(services, clusters);
+  outbound.routes.front() = std::move(some);
+  std::erase_if(outbound.clusters,
+                [&](const Cluster& cluster) { return !clusters.contains(cluster.name()); });
+  std::erase_if(outbound.endpoints,
+                [&](const auto& set) { return !clusters.contains(set.cluster_name()); });
+}
+
 }  // namespace
 
 Resources translate_own(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
@@ -154,17 +167,41 @@ Resources translate_own(const ObjectSet& objects, const Workload& workload, HopS
   return resources;
 }
 
+Resources translate_service(const ObjectSet& objects, const MeshService& service,
+                            const std::string& ns, HopSecurity security) {
+  Resources resources;
+  add_service(objects, service, security, resources);
+  resources.routes.emplace_back().set_name(kOutboundName);
+  add_hosts(objects, service, ns, resources.routes.front());
+  return resources;
+}
+
+Resources translate_others(const ObjectSet& objects, const std::string& ns, HopSecurity security) {
+  Resources resources;
+  add_alone(objects, security, resources);
+  resources.routes.emplace_back().set_name(kOutboundName);
+  add_other_hosts(objects, ns, resources.routes.front());
+  return resources;
+}
+
 Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
                              HopSecurity security) {
   Resources resources;
-  add_outbound(objects, security, resources);
-  resources.routes.push_back(outbound_routes(objects, ns));
+  auto& table = resources.routes.emplace_back();
+  table.set_name(kOutboundName);
+  for (const MeshService& service : objects.services) {
+    add_service(objects, service, security, resources);
+    add_hosts(objects, service, ns, table);
+  }
+  add_alone(objects, security, resources);
+  add_other_hosts(objects, ns, table);
   return resources;
 }
 
 Resources translate(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
   Resources resources = translate_own(objects, workload, security);
   Resources outbound = translate_outbound(objects, workload.metadata.ns, security);
+  if (!workload.spec.egress.empty()) narrow(workload.spec.egress, outbound);
   std::move(outbound.clusters.begin(), outbound.clusters.end(),
             std::back_inserter(resources.clusters));
   resources.routes = std::move(outbound.routes);

@@ -20,6 +20,7 @@ namespace glia {
 inline constexpr char kCertificateSecret[] = "default";
 inline constexpr char kTrustBundleSecret[] = "ROOTCA";
 inline constexpr char kOutboundName[] = "outbound";
+inline constexpr char kUnknownHost[] = "unknown-host";  // Of every table: answers other names.
 
 struct Resources {
   std::vector<envoy::config::listener::v3::Listener> listeners;
@@ -46,5 +47,11 @@ Resources translate_own(const ObjectSet& objects, const Workload& workload,
 // mesh, so it is worth to be made once for many.
 Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
                              HopSecurity security = HopSecurity::kMutualTls);
+// Its parts: what leads to one Service, and what leads to workloads that are called alone and answers
+// unknown names. `routes` is one table with the hosts of that part.
+Resources translate_service(const ObjectSet& objects, const MeshService& service,
+                            const std::string& ns, HopSecurity security = HopSecurity::kMutualTls);
+Resources translate_others(const ObjectSet& objects, const std::string& ns,
+                           HopSecurity security = HopSecurity::kMutualTls);
 
 }  // namespace glia

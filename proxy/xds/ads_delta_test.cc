@@ -105,6 +105,17 @@ TEST_F(AdsDelta, AClusterInUseStaysUntilNoRouteNamesIt) {
   EXPECT_EQ(take(), (Lines{"rds n6", "eds -reco"}));
 }
 
+TEST_F(AdsDelta, AClusterStaysWhileARouteSendsCopiesToIt) {
+  settle();
+  const std::string mirroring =
+      routes("main", "control, request_mirror_policies: [{cluster: reco}]");
+  changes(ResourceKind::kRoutes, "5", {{"main", "r2", mirroring}});
+  changes(ResourceKind::kCluster, "6", {}, {"reco"});
+  EXPECT_TRUE(has("reco")) << "its route still names it";
+  changes(ResourceKind::kRoutes, "7", {{"main", "r3", routes("main", "control")}});
+  EXPECT_FALSE(has("reco"));
+}
+
 TEST_F(AdsDelta, AClusterInUseThatComesBackStaysForGood) {
   settle();
   changes(ResourceKind::kCluster, "5", {}, {"reco"});

@@ -237,6 +237,7 @@ std::set<std::string_view> Draft::clusters_in_use() const {
       for (const Route& route : host.routes) {
         if (!route.forward) continue;
         for (const WeightedCluster& target : route.forward->clusters) names.insert(target.cluster);
+        for (const Mirror& mirror : route.forward->mirrors) names.insert(mirror.cluster);
       }
     }
   };

@@ -2,6 +2,9 @@
 
   ./dev bench            the comparison; exit status 1 if a request failed or a bar was missed
   ./dev bench parts      Google Benchmark for the parts (every //test/bench:*_bench)
+  ./dev bench control [--write]
+                         the control plane: what one change costs in meshes of several sizes, and
+                         how long it takes to reach thousands of sidecars
   ./dev bench instructions [--renew]
                          instructions a request by callgrind against their budget; or a new budget
 
@@ -23,6 +26,7 @@ import sys
 import tempfile
 import time
 
+import control
 import instructions
 import measure
 import peers
@@ -260,6 +264,8 @@ def parse(arguments):
 
 
 def main():
+    if sys.argv[1:2] == ["control"]:
+        return control.run(sys.argv[2:], build, built, PAGE)
     if sys.argv[1:2] == ["parts"]:
         return run_parts(sys.argv[2:])
     if sys.argv[1:2] == ["instructions"]:
