@@ -299,6 +299,23 @@ struct RouteBackend {
   Place at;
 };
 
+// When a request that a backend may have acted on is sent again.
+struct RetryRule {
+  enum class On : uint8_t {
+    kConnectFailure,
+    kReset,
+    kGatewayError,
+    kServerError,
+    kUnavailable,
+    kResourceExhausted
+  };
+  std::vector<On> on;
+  std::vector<uint16_t> codes;  // Statuses of answers, besides what `on` says.
+  uint32_t attempts = 1;        // After the first.
+  std::optional<Duration> backoff;
+  Place at;
+};
+
 struct HttpRoute {
   static constexpr const char* kKind = "HTTPRoute";
   struct PathCondition {
@@ -324,6 +341,7 @@ struct HttpRoute {
     std::vector<RouteFilter> filters;
     std::vector<RouteBackend> backend_refs;
     Timeouts timeouts;
+    std::optional<RetryRule> retry;
     Place at;
   };
   struct Spec {
@@ -405,7 +423,8 @@ struct TrafficPolicy {
     Place at;
   };
   struct Timeouts {
-    std::optional<Duration> request, idle, connect;  // 0: none; not for `connect`.
+    // 0: none; not for `connect`.
+    std::optional<Duration> request, backend_request, idle, connect;
     Place at;
   };
   struct Limits {
@@ -418,6 +437,7 @@ struct TrafficPolicy {
     Timeouts timeouts;
     Limits limits;
     std::optional<Balancing> balancing;
+    std::optional<RetryRule> retry;
     std::optional<MinimumBodyRate> minimum_body_rate;
     Place at;
   };

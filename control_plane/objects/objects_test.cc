@@ -202,8 +202,16 @@ TEST(Objects, SaysWhatIsWrongWithARoute) {
   EXPECT_EQ(with_rule("backendRef: []"),
             "m.yaml:17:5: HTTPRoute r: spec.rules[0].backendRef is not a field; did you mean "
             "backendRefs?\n");
-  EXPECT_EQ(with_rule("retry: {attempts: 3}"),
-            "m.yaml:17:5: HTTPRoute r: spec.rules[0].retry is not supported yet; remove it\n");
+  EXPECT_EQ(with_rule("sessionPersistence: {}"),
+            "m.yaml:17:5: HTTPRoute r: spec.rules[0].sessionPersistence is not supported yet; "
+            "remove it\n");
+  EXPECT_EQ(with_rule("{retry: {codes: [200], attempts: 0}}"),
+            "m.yaml:17:22: HTTPRoute r: spec.rules[0].retry.codes[0] must be a whole number from "
+            "400 to 599, not 200\n"
+            "m.yaml:17:38: HTTPRoute r: spec.rules[0].retry.attempts must be a whole number from 1 "
+            "to 100, not 0\n");
+  EXPECT_EQ(with_rule("retry: {backoff: 0s}"),
+            "m.yaml:17:12: HTTPRoute r: spec.rules[0].retry.backoff must be at least 1ms\n");
   EXPECT_EQ(with_rule("backendRefs: [{name: a}]"),
             "m.yaml:17:19: HTTPRoute r: spec.rules[0].backendRefs[0].port is missing\n");
   EXPECT_EQ(with_rule("backendRefs: [{name: a, port: 80, weight: 1000001}]"),
