@@ -133,6 +133,10 @@ class Explainer {
     for (const HeaderMutation& mutation : route.request_headers) {
       tell_headers("request", mutation, out_.changes);
     }
+    for (const auto& [name, settings] : route.filters) {
+      if (!std::holds_alternative<std::shared_ptr<const CorsPolicy>>(settings)) continue;
+      out_.changes.push_back("pages of some other origins may read the answer (CORS)");
+    }
     for (const HeaderMutation& mutation : route.response_headers) {
       tell_headers("response", mutation, out_.changes);
     }

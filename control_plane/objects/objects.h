@@ -271,6 +271,15 @@ struct RequestMirror {
   uint32_t per_million() const;
 };
 
+// Which pages of other origins may read the answers.
+struct CorsRule {
+  std::vector<std::string> allow_origins;                                 // "*" alone: any.
+  std::vector<std::string> allow_methods, allow_headers, expose_headers;  // Also "*".
+  bool allow_credentials = false;
+  uint32_t max_age = 5;  // seconds
+  Place at;
+};
+
 // Only the member that `type` names is set.
 struct RouteFilter {
   enum class Type : uint8_t {
@@ -278,13 +287,15 @@ struct RouteFilter {
     kResponseHeaderModifier,
     kRequestRedirect,
     kUrlRewrite,
-    kRequestMirror
+    kRequestMirror,
+    kCors
   };
   Type type = Type::kRequestHeaderModifier;
   std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
   std::optional<RequestRedirect> request_redirect;
   std::optional<UrlRewrite> url_rewrite;
   std::optional<RequestMirror> request_mirror;
+  std::optional<CorsRule> cors;
   Place at;
 };
 

@@ -122,7 +122,8 @@ void check_filter(RouteFilter& filter, const YamlNode& node, Reader& reader) {
        filter.response_header_modifier.has_value()},
       {RouteFilter::Type::kRequestRedirect, "requestRedirect", filter.request_redirect.has_value()},
       {RouteFilter::Type::kUrlRewrite, "urlRewrite", filter.url_rewrite.has_value()},
-      {RouteFilter::Type::kRequestMirror, "requestMirror", filter.request_mirror.has_value()}};
+      {RouteFilter::Type::kRequestMirror, "requestMirror", filter.request_mirror.has_value()},
+      {RouteFilter::Type::kCors, "cors", filter.cors.has_value()}};
   for (const Member& member : members) {
     if (member.set == (member.type == filter.type)) continue;
     reader.error_in(
@@ -144,9 +145,10 @@ Type<RouteFilter> filter(FilterSet set) {
   if (http) {
     choices.push_back({"RequestRedirect", Kind::kRequestRedirect});
     choices.push_back({"URLRewrite", Kind::kUrlRewrite});
-    not_yet.insert(not_yet.end(), {"CORS", "ExternalAuth"});
+    choices.push_back({"CORS", Kind::kCors});
+    not_yet.push_back("ExternalAuth");
   } else {
-    not_yet.insert(not_yet.end(), {"RequestRedirect", "URLRewrite"});
+    not_yet.insert(not_yet.end(), {"RequestRedirect", "URLRewrite", "CORS"});
   }
   ObjectType<RouteFilter> type("a filter");
   type.required("type", &RouteFilter::type,
@@ -162,7 +164,10 @@ Type<RouteFilter> filter(FilterSet set) {
   if (http) {
     type.optional("requestRedirect", &RouteFilter::request_redirect, redirect(), "")
         .optional("urlRewrite", &RouteFilter::url_rewrite, url_rewrite(), "")
-        .not_yet({"cors", "externalAuth"});
+        .optional("cors", &RouteFilter::cors, cors_filter(),
+                  "A browser asks with OPTIONS before it sends what a page wants; that is answered "
+                  "by the sidecar, so the matches of the rule must take OPTIONS as well.")
+        .not_yet({"externalAuth"});
   }
   type.not_yet({"extensionRef"}).check(check_filter);
   return type;

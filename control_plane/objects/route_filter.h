@@ -14,6 +14,8 @@ Type<std::vector<RouteFilter>> route_filters(FilterSet set);
 // Says which filters are there twice.
 void check_filters(const std::vector<RouteFilter>& filters, Reader& reader);
 
+Type<CorsRule> cors_filter();
+
 // Gateway API's HTTPRouteRetry.
 Type<RetryRule> http_retry();
 // That of a TrafficPolicy, which also says after what.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control_plane/objects/reference.h"
+#include "control_plane/translate/cors.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "proxy/base/text.h"
@@ -208,6 +209,9 @@ void set_http_action(const ObjectSet& objects, const HttpRoute& route, const Htt
                      const std::string& prefix, Message& message) {
   const Names names{objects, Referrer::of(route)};
   edit_headers(rule.filters, message);
+  for (const RouteFilter& filter : rule.filters) {
+    if (filter.cors) set_cors(*filter.cors, message);
+  }
   for (const RouteFilter& filter : rule.filters) {
     if (filter.request_redirect) return set_redirect(*filter.request_redirect, prefix, message);
   }
