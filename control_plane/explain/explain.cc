@@ -135,6 +135,10 @@ class Explainer {
     for (const HeaderMutation& mutation : route.request_headers) {
       tell_headers("request", mutation, out_.changes);
     }
+    for (const auto& [name, settings] : route.filters) {
+      if (!std::holds_alternative<std::shared_ptr<const CorsPolicy>>(settings)) continue;
+      out_.changes.push_back("pages of some other origins may read the answer (CORS)");
+    }
     for (const HeaderMutation& mutation : route.response_headers) {
       tell_headers("response", mutation, out_.changes);
     }
@@ -153,6 +157,7 @@ class Explainer {
     if (action.idle_timeout) {
       out_.changes.push_back(cat("idle timeout ", seconds(*action.idle_timeout)));
     }
+    if (action.retry) tell_attempts(*action.retry);
     if (!action.host_rewrite.empty()) {
       out_.changes.push_back(cat("host becomes ", action.host_rewrite));
       request_.authority = arena_->copy(action.host_rewrite);
@@ -170,6 +175,15 @@ class Explainer {
       out_.mirrors.push_back(cat(percent, " to ", mirror.cluster));
     }
     return {};
+  }
+
+  void tell_attempts(const RetryPolicy& retry) {
+    if (retry.per_try_timeout > 0s) {
+      out_.changes.push_back(cat("timeout of one attempt ", seconds(retry.per_try_timeout)));
+    }
+    if (retry.on == 0) return;
+    out_.changes.push_back(
+        cat("is sent again up to ", retry.retries, retry.retries == 1 ? " time" : " times"));
   }
 
   Result<void> add_share(const Snapshot& view, const ForwardAction& action,

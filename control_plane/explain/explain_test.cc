@@ -43,7 +43,8 @@ spec:
   rules:
   - name: infer
     matches: [{path: {value: /v2}, method: POST}]
-    timeouts: {request: 10s}
+    timeouts: {request: 10s, backendRequest: 2500ms}
+    retry: {codes: [503], attempts: 2}
     filters:
     - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-route, value: split}]}}
     - {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /api}}}
@@ -92,13 +93,15 @@ TEST(Explain, SaysWhichRuleBackendsAndPolicyDecide) {
   route     HTTPRoute/default/model/infer
             mesh.yaml:30 spec.rules[0] of HTTPRoute default/model (mesh.yaml:26)
   because   path /v2 or below it, method POST
-  policy    TrafficPolicy default/model (mesh.yaml:51)
+  policy    TrafficPolicy default/model (mesh.yaml:52)
   does      request header x-route is set to split
   does      timeout 10s
   does      idle timeout 60s
+  does      timeout of one attempt 2500ms
+  does      is sent again up to 2 times
   does      path becomes /api/models/x/infer
   90 %      outbound:80:model-v1.default, Service default/model-v1 (mesh.yaml:20)
-              127.0.1.2:8080 default/model-1: allowed by AuthorizationPolicy default/callers (mesh.yaml:44)
+              127.0.1.2:8080 default/model-1: allowed by AuthorizationPolicy default/callers (mesh.yaml:45)
   10 %      outbound:80:model-v2.default, Service default/model-v2 (mesh.yaml:22)
               127.0.1.3:8080 default/model-2: no AuthorizationPolicy selects it, and spec.defaultAuthorization of the Mesh is Allow
 )");
@@ -163,13 +166,13 @@ TEST(MadeOf, NamesTheObjectsOfEachResource) {
     text += "\n";
   }
   EXPECT_NE(text.find("listener inbound:rest: Workload default/model-1 (mesh.yaml:10); "
-                      "AuthorizationPolicy default/callers (mesh.yaml:44); Mesh default/demo "
+                      "AuthorizationPolicy default/callers (mesh.yaml:45); Mesh default/demo "
                       "(mesh.yaml:1);\n"),
             text.npos)
       << text;
   EXPECT_NE(
       text.find("host model.default:80: Service default/model (mesh.yaml:18); HTTPRoute "
-                "default/model (mesh.yaml:26); TrafficPolicy default/model (mesh.yaml:51);\n"),
+                "default/model (mesh.yaml:26); TrafficPolicy default/model (mesh.yaml:52);\n"),
       text.npos)
       << text;
   EXPECT_NE(text.find("cluster outbound:80:model-v1.default: Service default/model-v1 "

@@ -146,8 +146,11 @@ Type<HttpRoute::Rule> http_rule() {
   timeouts
       .optional("request", &HttpRoute::Timeouts::request, duration(),
                 "From the end of the request to the end of the response; 0s is none.", "none")
-      .optional("backendRequest", &HttpRoute::Timeouts::backend_request, duration(),
-                "The same for one attempt at a backend; not above `request`; 0s is none.", "none")
+      .optional(
+          "backendRequest", &HttpRoute::Timeouts::backend_request, duration(),
+          "From the end of the request to the head of the answer to one attempt at a backend; "
+          "not above `request`; 0s is none. What happens then says `retry`.",
+          "none")
       .check([](HttpRoute::Timeouts& times, const YamlNode&, Reader& reader) {
         const Duration whole = times.request.value_or(0s);
         const Duration one = times.backend_request.value_or(0s);
@@ -163,7 +166,13 @@ Type<HttpRoute::Rule> http_rule() {
       .optional("backendRefs", &Rule::backend_refs, list(backend_ref(), 0, kMaxBackends),
                 "Without backends and redirect, the answer is 500.")
       .optional("timeouts", &Rule::timeouts, Type<HttpRoute::Timeouts>(timeouts), "")
-      .not_yet({"retry", "sessionPersistence"})
+      .optional(
+          "retry", &Rule::retry, http_retry(),
+          "Also after a connection that could not be made, broke off, or gave no answer "
+          "within `timeouts.backendRequest`. Without it, only what no backend has acted on is "
+          "sent again.",
+          "that of the TrafficPolicy")
+      .not_yet({"sessionPersistence"})
       .check(check_http_rule);
   return type;
 }
@@ -212,7 +221,10 @@ Type<GrpcRoute::Rule> grpc_rule() {
       .optional("filters", &Rule::filters, route_filters(FilterSet::kGrpcRule), "")
       .optional("backendRefs", &Rule::backend_refs, list(backend_ref(), 0, kMaxBackends),
                 "Without backends, the answer is UNAVAILABLE.")
-      .not_yet({"sessionPersistence", "timeouts", "retry"})
+      .not_yet({"sessionPersistence"})
+      .not_yet(
+          {"timeouts", "retry"},
+          "is not in the Gateway API's GRPCRoute; write it into a TrafficPolicy of the Service")
       .check(
           [](Rule& rule, const YamlNode&, Reader& reader) { check_filters(rule.filters, reader); });
   return type;
@@ -270,7 +282,8 @@ spec:
   parentRefs: [{group: "", kind: Service, name: classify, port: 80}]
   rules:
   - matches: [{path: {type: PathPrefix, value: /v2}, method: POST}]
-    timeouts: {request: 10s}
+    timeouts: {request: 10s, backendRequest: 4s}
+    retry: {codes: [503], attempts: 2, backoff: 50ms}
     filters:
     - type: RequestHeaderModifier
       requestHeaderModifier: {set: [{name: x-route, value: split}]}

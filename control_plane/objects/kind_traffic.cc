@@ -28,13 +28,22 @@ Type<Policy::Timeouts> timeouts() {
                 "From the end of the request to the end of the response, where the rule of a route "
                 "sets none; 0s is none.",
                 "none")
+      .optional(
+          "backendRequest", &Policy::Timeouts::backend_request, duration(),
+          "From the end of the request to the head of the answer to one attempt at a workload, "
+          "where the rule of a route sets none; not above `request`; 0s is none.",
+          "none")
       .optional("idle", &Policy::Timeouts::idle, duration(),
                 "So long nothing may move in either direction; 0s is none.", "5m")
       .optional("connect", &Policy::Timeouts::connect, duration(),
                 "For a connection to a workload, with its handshake.", "5s")
       .check([](Policy::Timeouts& times, const YamlNode&, Reader& reader) {
-        if (!times.connect || *times.connect > 0s) return;
-        reader.error_in("connect", times.at, "must be above 0s");
+        if (times.connect && *times.connect == 0s) {
+          reader.error_in("connect", times.at, "must be above 0s");
+        }
+        const Duration whole = times.request.value_or(0s);
+        if (whole == 0s || times.backend_request.value_or(0s) <= whole) return;
+        reader.error_in("backendRequest", times.at, "must not be longer than request");
       });
   return type;
 }
@@ -86,8 +95,12 @@ Kind traffic_policy_kind() {
           "How one of the workloads is chosen. LeastRequest: of two picked by chance, the one "
           "with fewer requests in progress.",
           "LeastRequest")
+      .optional(
+          "retry", &Policy::Spec::retry, policy_retry(),
+          "Where the rule of a route has none. Without it, only what no workload has acted on "
+          "is sent again.")
       .optional("minimumBodyRate", &Policy::Spec::minimum_body_rate, minimum_body_rate(), "")
-      .not_yet({"retries", "targetRefs"});
+      .not_yet({"targetRefs"});
   Kind kind =
       make_kind<Policy, Policy::Spec>("glia.dev/v1", check_subdomain_name, spec,
                                       SpecNeed::kRequired, [](Policy&& policy, Draft& draft) {
@@ -95,8 +108,8 @@ Kind traffic_policy_kind() {
                                       });
   kind.documentation =
       "How requests for a Service are treated. Nothing of it is needed: the defaults are those of "
-      "the table. What is about a request (`timeouts.request`, `timeouts.idle`, `minimumBodyRate`) "
-      "is that of the Service that the caller names; what is about connections "
+      "the table. What is about a request (`timeouts` but for `connect`, `retry`, "
+      "`minimumBodyRate`) is that of the Service that the caller names; what is about connections "
       "(`timeouts.connect`, "
       "`limits`, `balancing`) is that of the Service that a route sends it to.";
   kind.example = R"(apiVersion: glia.dev/v1
@@ -104,9 +117,10 @@ kind: TrafficPolicy
 metadata: {name: classify}
 spec:
   targetRef: {kind: Service, name: classify, port: 80}
-  timeouts: {request: 30s, idle: 1m, connect: 1s}
+  timeouts: {request: 30s, backendRequest: 10s, idle: 1m, connect: 1s}
   limits: {connections: 64, pendingRequests: 100, requests: 200}
   balancing: RoundRobin
+  retry: {on: [ConnectFailure, GatewayError], attempts: 2, backoff: 50ms}
   minimumBodyRate: {bytesPerSecond: 1000, window: 10s}
 )";
   return kind;

@@ -272,6 +272,15 @@ struct RequestMirror {
   uint32_t per_million() const;
 };
 
+// Which pages of other origins may read the answers.
+struct CorsRule {
+  std::vector<std::string> allow_origins;                                 // "*" alone: any.
+  std::vector<std::string> allow_methods, allow_headers, expose_headers;  // Also "*".
+  bool allow_credentials = false;
+  uint32_t max_age = 5;  // seconds
+  Place at;
+};
+
 // Only the member that `type` names is set.
 struct RouteFilter {
   enum class Type : uint8_t {
@@ -279,13 +288,15 @@ struct RouteFilter {
     kResponseHeaderModifier,
     kRequestRedirect,
     kUrlRewrite,
-    kRequestMirror
+    kRequestMirror,
+    kCors
   };
   Type type = Type::kRequestHeaderModifier;
   std::optional<HeaderEdit> request_header_modifier, response_header_modifier;
   std::optional<RequestRedirect> request_redirect;
   std::optional<UrlRewrite> url_rewrite;
   std::optional<RequestMirror> request_mirror;
+  std::optional<CorsRule> cors;
   Place at;
 };
 
@@ -297,6 +308,23 @@ struct RouteBackend {
   uint16_t port = 0;
   uint32_t weight = 1;
   std::vector<RouteFilter> filters;  // Only the two header modifiers.
+  Place at;
+};
+
+// When a request that a backend may have acted on is sent again.
+struct RetryRule {
+  enum class On : uint8_t {
+    kConnectFailure,
+    kReset,
+    kGatewayError,
+    kServerError,
+    kUnavailable,
+    kResourceExhausted
+  };
+  std::vector<On> on;
+  std::vector<uint16_t> codes;  // Statuses of answers, besides what `on` says.
+  uint32_t attempts = 1;        // After the first.
+  std::optional<Duration> backoff;
   Place at;
 };
 
@@ -325,6 +353,7 @@ struct HttpRoute {
     std::vector<RouteFilter> filters;
     std::vector<RouteBackend> backend_refs;
     Timeouts timeouts;
+    std::optional<RetryRule> retry;
     Place at;
   };
   struct Spec {
@@ -406,7 +435,8 @@ struct TrafficPolicy {
     Place at;
   };
   struct Timeouts {
-    std::optional<Duration> request, idle, connect;  // 0: none; not for `connect`.
+    // 0: none; not for `connect`.
+    std::optional<Duration> request, backend_request, idle, connect;
     Place at;
   };
   struct Limits {
@@ -419,6 +449,7 @@ struct TrafficPolicy {
     Timeouts timeouts;
     Limits limits;
     std::optional<Balancing> balancing;
+    std::optional<RetryRule> retry;
     std::optional<MinimumBodyRate> minimum_body_rate;
     Place at;
   };

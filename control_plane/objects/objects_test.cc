@@ -202,8 +202,38 @@ TEST(Objects, SaysWhatIsWrongWithARoute) {
   EXPECT_EQ(with_rule("backendRef: []"),
             "m.yaml:17:5: HTTPRoute r: spec.rules[0].backendRef is not a field; did you mean "
             "backendRefs?\n");
-  EXPECT_EQ(with_rule("retry: {attempts: 3}"),
-            "m.yaml:17:5: HTTPRoute r: spec.rules[0].retry is not supported yet; remove it\n");
+  EXPECT_EQ(with_rule("sessionPersistence: {}"),
+            "m.yaml:17:5: HTTPRoute r: spec.rules[0].sessionPersistence is not supported yet; "
+            "remove it\n");
+  EXPECT_EQ(with_rule("{retry: {codes: [200], attempts: 0}}"),
+            "m.yaml:17:22: HTTPRoute r: spec.rules[0].retry.codes[0] must be a whole number from "
+            "400 to 599, not 200\n"
+            "m.yaml:17:38: HTTPRoute r: spec.rules[0].retry.attempts must be a whole number from 1 "
+            "to 100, not 0\n");
+  const auto with_cors = [](std::string_view cors) {
+    return with_rule(cat("filters: [{type: CORS, cors: {", cors, "}}]"));
+  };
+  EXPECT_EQ(with_cors("allowOrigins: [\"*\", https://a.b]"),
+            "m.yaml:17:34: HTTPRoute r: spec.rules[0].filters[0].cors.allowOrigins must not have "
+            "anything beside \"*\", which is all of them\n");
+  EXPECT_EQ(with_cors("allowOrigins: [shop.example, \"https://sh*p\", \"https://*.a.b:0\"]"),
+            "m.yaml:17:50: HTTPRoute r: spec.rules[0].filters[0].cors.allowOrigins[0] must be *, "
+            "or an origin such as "
+            "https://shop.example, https://*.example:8443, not \"shop.example\"\n"
+            "m.yaml:17:64: HTTPRoute r: spec.rules[0].filters[0].cors.allowOrigins[1] must be *, "
+            "or an origin such as "
+            "https://shop.example, https://*.example:8443, not \"https://sh*p\"\n"
+            "m.yaml:17:80: HTTPRoute r: spec.rules[0].filters[0].cors.allowOrigins[2] must be *, "
+            "or an origin such as "
+            "https://shop.example, https://*.example:8443, not \"https://*.a.b:0\"\n");
+  EXPECT_EQ(with_cors("allowOrigins: [\"https://*.a.b:8443\"], allowMethods: [GET, \"*\"]"),
+            "m.yaml:17:34: HTTPRoute r: spec.rules[0].filters[0].cors.allowMethods must not have "
+            "anything beside \"*\", which is all of them\n");
+  EXPECT_EQ(with_cors("allowOrigins: [\"*\"], allowCredentials: true, exposeHeaders: [\"*\"]"),
+            "m.yaml:17:34: HTTPRoute r: spec.rules[0].filters[0].cors.exposeHeaders must name the "
+            "headers: with allowCredentials, browsers take \"*\" for the name of one\n");
+  EXPECT_EQ(with_rule("retry: {backoff: 0s}"),
+            "m.yaml:17:12: HTTPRoute r: spec.rules[0].retry.backoff must be at least 1ms\n");
   EXPECT_EQ(with_rule("backendRefs: [{name: a}]"),
             "m.yaml:17:19: HTTPRoute r: spec.rules[0].backendRefs[0].port is missing\n");
   EXPECT_EQ(with_rule("backendRefs: [{name: a, port: 80, weight: 1000001}]"),
@@ -226,7 +256,7 @@ TEST(Objects, SaysWhatIsWrongWithARoute) {
       with_rule("filters: [{type: ExtensionRef}]"),
       "m.yaml:17:22: HTTPRoute r: spec.rules[0].filters[0].type is ExtensionRef, which is not "
       "supported yet; use RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, "
-      "RequestRedirect or URLRewrite\n");
+      "RequestRedirect, URLRewrite or CORS\n");
   EXPECT_EQ(with_rule("{filters: [{type: RequestMirror, requestMirror: {percent: 5, fraction: "
                       "{numerator: 1}, backendRef: {name: a, port: 80}}}], backendRefs: [{name: a, "
                       "port: 80}]}"),

@@ -122,7 +122,8 @@ void check_filter(RouteFilter& filter, const YamlNode& node, Reader& reader) {
        filter.response_header_modifier.has_value()},
       {RouteFilter::Type::kRequestRedirect, "requestRedirect", filter.request_redirect.has_value()},
       {RouteFilter::Type::kUrlRewrite, "urlRewrite", filter.url_rewrite.has_value()},
-      {RouteFilter::Type::kRequestMirror, "requestMirror", filter.request_mirror.has_value()}};
+      {RouteFilter::Type::kRequestMirror, "requestMirror", filter.request_mirror.has_value()},
+      {RouteFilter::Type::kCors, "cors", filter.cors.has_value()}};
   for (const Member& member : members) {
     if (member.set == (member.type == filter.type)) continue;
     reader.error_in(
@@ -144,9 +145,10 @@ Type<RouteFilter> filter(FilterSet set) {
   if (http) {
     choices.push_back({"RequestRedirect", Kind::kRequestRedirect});
     choices.push_back({"URLRewrite", Kind::kUrlRewrite});
-    not_yet.insert(not_yet.end(), {"CORS", "ExternalAuth"});
+    choices.push_back({"CORS", Kind::kCors});
+    not_yet.push_back("ExternalAuth");
   } else {
-    not_yet.insert(not_yet.end(), {"RequestRedirect", "URLRewrite"});
+    not_yet.insert(not_yet.end(), {"RequestRedirect", "URLRewrite", "CORS"});
   }
   ObjectType<RouteFilter> type("a filter");
   type.required("type", &RouteFilter::type,
@@ -162,13 +164,70 @@ Type<RouteFilter> filter(FilterSet set) {
   if (http) {
     type.optional("requestRedirect", &RouteFilter::request_redirect, redirect(), "")
         .optional("urlRewrite", &RouteFilter::url_rewrite, url_rewrite(), "")
-        .not_yet({"cors", "externalAuth"});
+        .optional("cors", &RouteFilter::cors, cors_filter(),
+                  "A browser asks with OPTIONS before it sends what a page wants; that is answered "
+                  "by the sidecar, so the matches of the rule must take OPTIONS as well.")
+        .not_yet({"externalAuth"});
   }
   type.not_yet({"extensionRef"}).check(check_filter);
   return type;
 }
 
+Type<std::vector<uint16_t>> retry_codes() {
+  constexpr std::size_t kMostCodes = 100;
+  return list(integer<uint16_t>("a status", 400, 599), 0, kMostCodes);
+}
+
+// The fields that both kinds of retry have.
+void add_attempts(ObjectType<RetryRule>& type) {
+  constexpr int64_t kMostAttempts = 100;  // As many as a sidecar takes.
+  type.optional("attempts", &RetryRule::attempts, integer<uint32_t>("a number", 1, kMostAttempts),
+                "At most so many after the first.", "1")
+      .optional("backoff", &RetryRule::backoff, duration(),
+                "The pause before the first of them is up to that, at least 1ms; it doubles with "
+                "each, up to ten times of that.",
+                "25ms");
+}
+
+void check_backoff(RetryRule& retry, const YamlNode&, Reader& reader) {
+  if (!retry.backoff || *retry.backoff >= 1ms) return;
+  reader.error_in("backoff", retry.at, "must be at least 1ms");
+}
+
 }  // namespace
+
+Type<RetryRule> http_retry() {
+  ObjectType<RetryRule> type("repeated attempts");
+  type.optional("codes", &RetryRule::codes, retry_codes(),
+                "Statuses of answers after which it is sent again.");
+  add_attempts(type);
+  type.check([](RetryRule& retry, const YamlNode& node, Reader& reader) {
+    // The standard counts trouble with the connection as well.
+    retry.on = {RetryRule::On::kConnectFailure, RetryRule::On::kReset};
+    check_backoff(retry, node, reader);
+  });
+  return type;
+}
+
+Type<RetryRule> policy_retry() {
+  using On = RetryRule::On;
+  const Choices<On> reasons = {
+      {"ConnectFailure", On::kConnectFailure}, {"Reset", On::kReset},
+      {"GatewayError", On::kGatewayError},     {"ServerError", On::kServerError},
+      {"Unavailable", On::kUnavailable},       {"ResourceExhausted", On::kResourceExhausted}};
+  ObjectType<RetryRule> type("repeated attempts");
+  type.required(
+          "on", &RetryRule::on, list(enumeration<On>(reasons), 1, reasons.size()),
+          "`ConnectFailure`: no connection could be made. `Reset`: it broke off, or an attempt "
+          "took longer than `timeouts.backendRequest`. `GatewayError`: 502, 503 or 504. "
+          "`ServerError`: 500 to 599. `Unavailable` and `ResourceExhausted`: of gRPC. All but "
+          "the first may repeat what a workload has done already.")
+      .optional("codes", &RetryRule::codes, retry_codes(),
+                "Further statuses of answers after which it is sent again.");
+  add_attempts(type);
+  type.check(check_backoff);
+  return type;
+}
 
 Type<std::string> service_kind_name() { return one_of({"Service"}, {"Gateway", "InferencePool"}); }
 

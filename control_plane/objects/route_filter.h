@@ -14,6 +14,13 @@ Type<std::vector<RouteFilter>> route_filters(FilterSet set);
 // Says which filters are there twice.
 void check_filters(const std::vector<RouteFilter>& filters, Reader& reader);
 
+Type<CorsRule> cors_filter();
+
+// Gateway API's HTTPRouteRetry.
+Type<RetryRule> http_retry();
+// That of a TrafficPolicy, which also says after what.
+Type<RetryRule> policy_retry();
+
 // How a Service is named by routes; its group is the core group, which is the empty text.
 Type<std::string> service_kind_name();
 Type<std::string> service_name();

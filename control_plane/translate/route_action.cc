@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control_plane/objects/reference.h"
+#include "control_plane/translate/cors.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "proxy/base/text.h"
@@ -162,10 +163,29 @@ void set_rewrite(const UrlRewrite& rewrite, const std::string& prefix,
   }
 }
 
-// 0: none. One attempt has no limit of its own yet: the shorter of the two is that of all.
-std::optional<Duration> longest(const HttpRoute::Timeouts& timeouts) {
-  const Duration one = timeouts.backend_request.value_or(0s);
-  return one > 0s ? one : timeouts.request;
+std::string_view word(RetryRule::On on) {
+  switch (on) {
+    case RetryRule::On::kConnectFailure: return "connect-failure";
+    case RetryRule::On::kReset: return "reset";
+    case RetryRule::On::kGatewayError: return "gateway-error";
+    case RetryRule::On::kServerError: return "5xx";
+    case RetryRule::On::kUnavailable: return "unavailable";
+    case RetryRule::On::kResourceExhausted: return "resource-exhausted";
+  }
+  return "";
+}
+
+void set_retry(const RetryRule& retry, envoy::config::route::v3::RetryPolicy& policy) {
+  std::string on;
+  for (const RetryRule::On reason : retry.on) on += cat(on.empty() ? "" : ",", word(reason));
+  if (!retry.codes.empty()) on += cat(on.empty() ? "" : ",", "retriable-status-codes");
+  policy.set_retry_on(on);
+  for (const uint16_t code : retry.codes) policy.add_retriable_status_codes(code);
+  policy.mutable_num_retries()->set_value(retry.attempts);
+  if (!retry.backoff) return;
+  constexpr int kGrows = 10;
+  set_duration(*retry.backoff, *policy.mutable_retry_back_off()->mutable_base_interval());
+  set_duration(kGrows * *retry.backoff, *policy.mutable_retry_back_off()->mutable_max_interval());
 }
 
 }  // namespace
@@ -190,12 +210,19 @@ void set_http_action(const ObjectSet& objects, const HttpRoute& route, const Htt
   const Names names{objects, Referrer::of(route)};
   edit_headers(rule.filters, message);
   for (const RouteFilter& filter : rule.filters) {
+    if (filter.cors) set_cors(*filter.cors, message);
+  }
+  for (const RouteFilter& filter : rule.filters) {
     if (filter.request_redirect) return set_redirect(*filter.request_redirect, prefix, message);
   }
   set_backends(names, rule.backend_refs, NoBackend::kHttp500, message);
   if (!message.has_route()) return;
-  if (const auto limit = longest(rule.timeouts)) {
-    set_duration(*limit, *message.mutable_route()->mutable_timeout());
+  auto& action = *message.mutable_route();
+  if (rule.timeouts.request) set_duration(*rule.timeouts.request, *action.mutable_timeout());
+  if (rule.retry) set_retry(*rule.retry, *action.mutable_retry_policy());
+  // A retry policy without reasons asks for no retries; it only says how long an attempt may take.
+  if (const auto& limit = rule.timeouts.backend_request) {
+    set_duration(*limit, *action.mutable_retry_policy()->mutable_per_try_timeout());
   }
   set_mirrors(names, rule.filters, message);
   for (const RouteFilter& filter : rule.filters) {
@@ -215,12 +242,20 @@ void set_grpc_action(const ObjectSet& objects, const GrpcRoute& route, const Grp
 // Without a timeout of anybody's there is no limit: answers of models take as long as they take.
 void set_traffic(const TrafficPolicy* policy, Message& message) {
   if (!message.has_route()) return;
-  const TrafficPolicy::Timeouts usual;
-  const TrafficPolicy::Timeouts& times = policy != nullptr ? policy->spec.timeouts : usual;
-  if (!message.route().has_timeout()) {
-    set_duration(times.request.value_or(0s), *message.mutable_route()->mutable_timeout());
+  static const TrafficPolicy::Spec kUsual;
+  const TrafficPolicy::Spec& spec = policy != nullptr ? policy->spec : kUsual;
+  auto& action = *message.mutable_route();
+  if (!action.has_timeout()) {
+    set_duration(spec.timeouts.request.value_or(0s), *action.mutable_timeout());
   }
-  if (times.idle) set_duration(*times.idle, *message.mutable_route()->mutable_idle_timeout());
+  if (spec.retry && action.retry_policy().retry_on().empty()) {
+    set_retry(*spec.retry, *action.mutable_retry_policy());
+  }
+  if (spec.timeouts.backend_request && !action.retry_policy().has_per_try_timeout()) {
+    set_duration(*spec.timeouts.backend_request,
+                 *action.mutable_retry_policy()->mutable_per_try_timeout());
+  }
+  if (spec.timeouts.idle) set_duration(*spec.timeouts.idle, *action.mutable_idle_timeout());
 }
 
 void answer(Message& message, int status, const std::string& why) {

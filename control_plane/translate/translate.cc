@@ -5,6 +5,7 @@
 
 #include "control_plane/objects/digest.h"
 #include "control_plane/translate/access_log.h"
+#include "control_plane/translate/cors.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/rbac.h"
@@ -102,6 +103,7 @@ Listener outbound_listener(const ObjectSet& objects, const Workload& workload) {
   manager.mutable_rds()->mutable_config_source()->mutable_ads();
   manager.mutable_rds()->mutable_config_source()->set_resource_api_version(core::ApiVersion::V3);
   read_model_requests(objects, manager);
+  add_cors(manager);
   add_router(manager);
   add_access_log(objects.mesh, manager);
 

@@ -13,6 +13,7 @@
 #include "proxy/http/canonical.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster_config.h"
+#include "proxy/mesh/cors.h"
 #include "proxy/mesh/rbac.h"
 #include "proxy/mesh/route.h"
 #include "proxy/model/fields.h"

@@ -266,6 +266,16 @@ std::string decode_path_text(const Reader& owner, std::string_view field) {
   return text;
 }
 
+uint32_t decode_share(const Reader& fraction) {
+  fraction.accept("runtime_key");
+  const Reader percent = fraction.message("default_value");
+  const std::string denominator = percent.choice("denominator");
+  const uint64_t of = denominator == "MILLION"        ? kWholeShare
+                      : denominator == "TEN_THOUSAND" ? 10'000
+                                                      : 100;
+  return static_cast<uint32_t>(percent.number("numerator", 0, of) * (kWholeShare / of));
+}
+
 Duration decode_limit(const Reader& owner, std::string_view field, Duration otherwise) {
   constexpr Duration kNever = std::chrono::hours(24 * 365);
   const Duration limit = owner.duration(field, otherwise);

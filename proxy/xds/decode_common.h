@@ -37,6 +37,10 @@ std::string decode_field_text(const Reader& owner, std::string_view field);
 std::string decode_authority(const Reader& owner, std::string_view field);
 // A path, or what stands in place of the beginning of one; "" is neither.
 std::string decode_path_text(const Reader& owner, std::string_view field);
+// envoy.config.core.v3.RuntimeFractionalPercent, in millionths: there is no runtime here, so its
+// default counts.
+inline constexpr uint32_t kWholeShare = 1'000'000;
+uint32_t decode_share(const Reader& fraction);
 // A time limit that Envoy switches off by 0s; ours is then a year.
 Duration decode_limit(const Reader& owner, std::string_view field, Duration otherwise);
 // Limits in Http2ProtocolOptions and HttpProtocolOptions (envoy.config.core.v3).

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "proxy/base/text.h"
+#include "proxy/xds/decode_cors.h"
 #include "proxy/xds/decode_rbac.h"
 
 namespace glia {
@@ -23,6 +24,10 @@ constexpr FilterKind kKinds[] = {
      [](const Reader& config) -> FilterSettings { return decode_rbac(config); },
      "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
      [](const Reader& config) -> FilterSettings { return decode_rbac_per_route(config); }},
+    {"CORS", "envoy.extensions.filters.http.cors.v3.Cors",
+     [](const Reader& config) -> FilterSettings { return decode_cors(config); },
+     "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+     [](const Reader& config) -> FilterSettings { return decode_cors_policy(config); }},
 };
 static_assert(std::size(kKinds) == std::variant_size_v<FilterSettings>);
 

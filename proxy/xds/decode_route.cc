@@ -120,17 +120,6 @@ void decode_weighted(const Reader& weighted, ForwardAction& forward) {
     weighted.fail("the weights add up to more than 4294967295");
 }
 
-// What Envoy calls a runtime fraction: there is no runtime here, so its default counts.
-uint32_t decode_share(const Reader& fraction) {
-  fraction.accept("runtime_key");
-  const Reader percent = fraction.message("default_value");
-  const std::string denominator = percent.choice("denominator");
-  const uint64_t of = denominator == "MILLION"        ? 1'000'000
-                      : denominator == "TEN_THOUSAND" ? 10'000
-                                                      : 100;
-  return static_cast<uint32_t>(percent.number("numerator", 0, of) * (1'000'000 / of));
-}
-
 void decode_mirrors(const Reader& action, ForwardAction& forward) {
   action.each("request_mirror_policies", [&](const Reader& policy, std::size_t index) {
     if (index == kMostMirrors) policy.fail(cat("a route has at most ", kMostMirrors, " mirrors"));

@@ -326,6 +326,37 @@ virtual_hosts:
   EXPECT_EQ(sentence({rbac_filter("policy")}), cat(start, "there is policy"));
 }
 
+TEST(DecodeRoute, SaysWhatOfACorsPolicyIsNotDone) {
+  const auto sentence = [](std::string_view fields) {
+    Errors errors;
+    decode(ResourceKind::kRoutes,
+           cat(R"(
+name: r
+virtual_hosts:
+- name: v
+  domains: ["*"]
+  typed_per_filter_config:
+    cors:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy
+      )",
+               fields, "\n"),
+           errors,
+           {{.name = "cors", .settings = std::make_shared<const CorsPolicy>()},
+            rbac_filter("policy")});
+    return errors.joined();
+  };
+  constexpr std::string_view kStart = "route.virtual_hosts[0].typed_per_filter_config[cors].";
+  EXPECT_EQ(sentence("max_age: \"5\""), "");
+  EXPECT_EQ(sentence("filter_enabled: {default_value: {numerator: 50}}"),
+            cat(kStart,
+                "filter_enabled: must be 100 %: glia-proxy applies a CORS policy to every "
+                "request"));
+  EXPECT_NE(sentence("allow_private_network_access: true").find("allow_private_network_access"),
+            std::string::npos);
+  EXPECT_NE(sentence("shadow_enabled: {default_value: {numerator: 50}}").find("shadow_enabled"),
+            std::string::npos);
+}
+
 std::string bytes_of(ResourceKind kind, std::string_view yaml) {
   Message message(*MessageSchema::find(message_of(kind)));
   Errors reading("t");

@@ -108,6 +108,17 @@ void print_settings(Lines& out, int depth, std::string_view name, const RbacConf
   print_rules(out, depth + 1, "shadow rules", rbac.shadow);
 }
 
+void print_settings(Lines& out, int depth, std::string_view name, const CorsPolicy& cors) {
+  std::string text;
+  for (const TextMatcher& origin : cors.origins) text += cat(" origin ", text_of(origin));
+  const std::string none;
+  text += cat(unless("methods", cors.methods, none), unless("headers", cors.headers, none),
+              unless("exposed", cors.exposed, none), unless("max-age", cors.max_age, none),
+              cors.credentials ? " credentials" : "",
+              cors.forward_others ? "" : " other origins refused");
+  line(out, depth, "filter ", name, text);
+}
+
 void print_filter(Lines& out, int depth, std::string_view name, const FilterSettings& settings) {
   std::visit([&](const auto& one) { print_settings(out, depth, name, *one); }, settings);
 }
