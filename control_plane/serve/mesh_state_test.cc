@@ -136,7 +136,7 @@ TEST(MeshState, AClientWithoutASidecarHasAListenerForEveryName) {
 uint32_t candidate_weight(MeshState& state) {
   const auto node = state.resources("front");
   envoy::config::route::v3::RouteConfiguration table;
-  EXPECT_TRUE(node->of(XdsType::kRoutes).resources.at("outbound")->any.UnpackTo(&table));
+  EXPECT_TRUE(node->of(XdsType::kRoutes).resources.at("outbound")->any().UnpackTo(&table));
   const auto& shares = table.virtual_hosts(1).routes(0).route().weighted_clusters();
   EXPECT_EQ(shares.clusters(0).name(), "outbound:80:c.default");
   return shares.clusters(0).weight().value();
