@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,8 +32,9 @@ struct ModelAnswer {
   static constexpr std::size_t kLongestError = 128;  // bytes; a longer one is cut
 
   bool streaming = false;  // It comes event by event.
-  bool unclear = false;    // Compressed, or not what it says it is: the rest is not counted.
-  bool complete = false;   // The stream said that this was all ("[DONE]", message_stop, ...).
+  bool unclear = false;  // Compressed, or not all of it is what it should be: that is not counted.
+  // All of it came: the document is whole, or the events said so ("[DONE]", message_stop, ...).
+  bool complete = false;
 
   // Of a stream: events that carry output (text, a piece of a tool call; a role alone is none). Most
   // engines put one token into each, some more.
@@ -50,7 +52,7 @@ struct ModelAnswer {
 
   // An error inside an answer whose status says that all is well.
   bool failed = false;
-  std::string error;  // What it says; "" if that is nothing.
+  std::string error;  // If so, what it says; "" if that is nothing.
 
   // Of tensors: the first dimension of the first output, or predictions; and bytes of all outputs, raw
   // or as JSON.
@@ -83,7 +85,8 @@ class AnswerWatcher {
 
 class AnswerReader final : private JsonTaker, private WireTaker, private EventTaker {
  public:
-  // `headers` are of the answer, and only looked at. `watcher` may be null, and outlives the reader.
+  // `asked` and `watcher`, which may be null, outlive the reader. `headers` are those of the answer,
+  // whose status says that all is well.
   AnswerReader(const ModelRequest& asked, const Headers& headers, AnswerWatcher* watcher = nullptr);
   AnswerReader(const AnswerReader&) = delete;
   AnswerReader& operator=(const AnswerReader&) = delete;
@@ -96,22 +99,28 @@ class AnswerReader final : private JsonTaker, private WireTaker, private EventTa
 
  private:
   enum class Form : uint8_t { kNone, kJson, kEvents, kGrpc };
-  // What the values of a document say until it has ended.
+  // What the document that is read, or the event, says so far.
   struct Document {
-    bool output = false, usage = false, choices = false, failed = false;
-    std::optional<uint64_t> prompt, input, cache_read, cache_made, completion, output_tokens;
-    std::string error;
+    bool output = false, usage = false, choices = false, failed = false, last = false;
+    bool word = false;  // Of an event: it is no JSON.
+  };
+  // As they came last, in whatever document. Anthropic counts what its cache gave and took apart.
+  struct Usage {
+    std::optional<uint64_t> prompt, input, cache_read, cache_made, output;
   };
 
+  void choose_form(const Headers& headers);
   void push_json(std::string_view bytes);
   void push_grpc(std::string_view bytes);
   void begin_message();
+  void end_message();
   void end_document();
-  void take_usage();
-  void take_text();
-  void take_number();
+  void end_text(uint8_t what);
+  void end_status();
+  void end_number(uint8_t what);
+  void end_tensor(uint8_t what, uint64_t bytes);
+  void first_dimension(uint64_t size);
   void take_reason(std::string_view reason);
-  void unclear() { answer_.unclear = true; }
 
   // JSON.
   bool begin(uint8_t what, JsonKind kind, uint64_t offset) override;
@@ -125,6 +134,7 @@ class AnswerReader final : private JsonTaker, private WireTaker, private EventTa
   void event_data(std::string_view piece) override;
   void event_end(std::string_view name, uint64_t begin, uint64_t end) override;
 
+  const ModelRequest& asked_;
   std::span<const JsonRule> json_rules_;
   std::span<const WireRule> wire_rules_;
   AnswerWatcher* const watcher_;
@@ -134,16 +144,17 @@ class AnswerReader final : private JsonTaker, private WireTaker, private EventTa
 
   std::optional<JsonScanner> json_;
   std::optional<uint64_t> json_left_;  // Of OIP's JSON; behind it stand raw tensors.
+  Usage usage_;
   EventStream events_;
   std::optional<WireScanner> wire_;
-  std::string prefix_;         // The first bytes of a gRPC frame, up to 5.
-  uint64_t message_left_ = 0;  // Of one that is passed over: it is compressed.
+  std::string prefix_;        // The first bytes of a gRPC frame, up to 5.
+  uint64_t passed_left_ = 0;  // Of a message that is passed over.
+  bool in_message_ = false;
 
   Document document_;
-  JsonKind kind_ = JsonKind::kNull;  // Of the value that is read.
   uint64_t began_at_ = 0;
   int tensors_ = 0, dimensions_ = 0;
-  std::string text_;  // Of a name or a number; as long as the longest of them.
+  std::string text_;  // Of a word or a number, up to the longest that is kept.
 };
 
 }  // namespace glia

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace glia {
 
@@ -40,18 +41,17 @@ class EventStream {
     kPassed,  // A comment, or a field that is nothing to us.
   };
   const char* take(const char* at, const char* end);
-  const char* line_begin(const char* at, uint64_t offset);
-  const char* field_name(const char* at);
-  const char* value(const char* at, const char* end);
+  void begin_value();
+  // `offset` of the byte behind the line, or behind the event.
   void line_end(uint64_t offset);
   void end_event(uint64_t offset);
-  void begin_value();
 
   EventTaker& taker_;
   uint64_t offset_ = 0;       // Of the bytes that come next.
   uint64_t event_begin_ = 0;  // Of the event that is read.
   At at_ = At::kLineBegin;
-  bool after_cr_ = false;  // A line feed that follows belongs to it.
+  At value_ = At::kPassed;  // What stands behind the colon.
+  bool after_cr_ = false;   // A line feed that follows belongs to it.
   bool has_data_ = false;
   std::array<char, 8> field_;  // Its name; none of ours is longer than "event".
   std::size_t field_used_ = 0;
