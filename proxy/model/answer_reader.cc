@@ -169,6 +169,13 @@ constexpr std::size_t kLongestText = ModelAnswer::kLongestError;
 
 }  // namespace
 
+bool answers_with_output(const ModelRequest& asked) {
+  constexpr std::string_view kOutputs[] = {"chat",     "completions", "responses", "embeddings",
+                                           "rerank",   "score",       "messages",  "infer",
+                                           "generate", "predict",     "classify",  "regress"};
+  return std::ranges::find(kOutputs, asked.operation) != std::end(kOutputs);
+}
+
 std::optional<Duration> ModelAnswer::mean_gap() const {
   if (output_events < 2) return {};
   return (*last_output_at - *first_output_at) / static_cast<int64_t>(output_events - 1);
@@ -455,6 +462,9 @@ void AnswerReader::first_dimension(uint64_t size) {
 
 void AnswerReader::take_reason(std::string_view reason) {
   reason = reason.substr(0, ModelAnswer::kLongestReason);
+  // It becomes a label and a key: a word, or none that anybody knows.
+  const auto plain = [](char c) { return c > ' ' && c <= '~'; };
+  if (!std::ranges::all_of(reason, plain)) reason = "other";
   auto& reasons = answer_.finish_reasons;
   if (reasons.size() == ModelAnswer::kMostReasons || reason.empty()) return;
   if (std::ranges::find(reasons, reason) == reasons.end()) reasons.emplace_back(reason);

@@ -47,7 +47,8 @@ struct ModelAnswer {
   // The tokens that were made up to now: as the engine says, or one for each event with output.
   uint64_t tokens_made() const { return output_tokens.value_or(output_events); }
 
-  // "stop", "length", "end_turn", ...: each one once, in the order in which they came.
+  // "stop", "length", "end_turn", ...: each one once, in the order in which they came; one that is no
+  // word in ASCII is "other".
   std::vector<std::string> finish_reasons;
 
   // An error inside an answer whose status says that all is well.
@@ -64,6 +65,9 @@ struct ModelAnswer {
   // Output tokens after the first one, over the time that they took.
   std::optional<double> tokens_per_second() const;
 };
+
+// Is the answer what a model made? Else it is metadata, or about loading and readiness.
+bool answers_with_output(const ModelRequest& asked);
 
 // An event of a stream, told when it has ended.
 struct AnswerEvent {
