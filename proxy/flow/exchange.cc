@@ -411,6 +411,7 @@ void Exchange::log() {
     flag(ResponseFlag::kDownstreamGone);
     ++stats.downstream_gone;
   }
+  if (site_.context_.tallies != nullptr) tell_tally();
   AccessRecord record;
   if (sight_.answer != nullptr) tell_answer(record);
   if (site_.log_ == nullptr) return;
