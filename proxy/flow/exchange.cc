@@ -3,6 +3,7 @@
 #include "proxy/base/text.h"
 #include "proxy/flow/forwarded.h"
 #include "proxy/flow/grpc_answer.h"
+#include "proxy/flow/model_figures.h"
 #include "proxy/flow/rescue.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
@@ -390,6 +391,17 @@ std::string Exchange::describe() const {
              upstream_.cluster.empty() ? "none yet" : upstream_.cluster);
 }
 
+void Exchange::tell_answer(AccessRecord& record) {
+  const ModelAnswer& answer = sight_.answer->answer();
+  site_.model_figures().count(*sight_.record, upstream_.cluster, answer, began(), loop().now());
+  record.model_input_tokens = answer.input_tokens;
+  record.model_output_tokens = answer.output_tokens;
+  if (answer.first_output_at) record.model_first_output = *answer.first_output_at - began();
+  if (!answer.finish_reasons.empty()) record.model_finish_reason = answer.finish_reasons.front();
+  if (!answer.failed) return;
+  record.model_error = answer.error.empty() ? std::string_view("error") : answer.error;
+}
+
 void Exchange::log() {
   SiteStats& stats = site_.stats_;
   const Duration duration = loop().now() - began();
@@ -399,6 +411,9 @@ void Exchange::log() {
     flag(ResponseFlag::kDownstreamGone);
     ++stats.downstream_gone;
   }
+  if (site_.context_.tallies != nullptr) tell_tally();
+  AccessRecord record;
+  if (sight_.answer != nullptr) tell_answer(record);
   if (site_.log_ == nullptr) return;
   const std::string flags = flags_.text();
   const std::string upstream_address =
@@ -409,7 +424,6 @@ void Exchange::log() {
   const auto field = [&](std::string_view name) {
     return request().headers.get(name).value_or(std::string_view());
   };
-  AccessRecord record;
   record.start = loop().clock().wall_now() - duration;
   record.method = request().method;
   record.path = request().path;

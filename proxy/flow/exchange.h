@@ -119,6 +119,10 @@ class Exchange final : private Watch::Owner {
   // With status, type and server; the body is `sentence` and the lines of sign().
   Response own_answer(int status, std::string_view reason, std::string_view sentence) const;
   void log();
+  // Counts what the control plane asks for, if it does for this cluster.
+  void tell_tally() const;
+  // Counts what the model's answer said, and puts it into `record`.
+  void tell_answer(AccessRecord& record);
 
   ServerStream& stream_;
   Site& site_;

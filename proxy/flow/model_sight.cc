@@ -96,6 +96,12 @@ Task<Result<void>> read_model(Exchange& exchange) {
   co_return model_unknown(exchange, reader, readable);
 }
 
+void ModelSight::look_at(const Response& response) {
+  answer.reset();
+  if (!record || response.status / 100 != 2 || !answers_with_output(*record)) return;
+  answer = std::make_unique<AnswerReader>(*record, response.headers);
+}
+
 Result<void> rename_model(Exchange& exchange, const ModelName& name) {
   ModelSight& sight = exchange.sight();
   if (!sight.record) return {};

@@ -1,5 +1,5 @@
 // ModelSight: what an exchange sees of a request to a model: the record, and the body that was held for
-// it. Read before the route is chosen, because routes match on it.
+// it, read before the route is chosen, because routes match on it; and then what the answer says.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,9 @@
 #include "proxy/base/result.h"
 #include "proxy/base/task.h"
 #include "proxy/flow/held_body.h"
+#include "proxy/http/message.h"
 #include "proxy/mesh/route.h"
+#include "proxy/model/answer_reader.h"
 #include "proxy/model/request.h"
 
 namespace glia {
@@ -19,6 +21,11 @@ struct ModelSight {
   std::optional<ModelRequest> record;  // Nothing: the request is to no model.
   ModelCall call;
   HeldBody* held = nullptr;  // In the request's body; null if that was not read.
+  // Reads the upstream's answer as it passes; null before, and if there is nothing to read in it.
+  std::unique_ptr<AnswerReader> answer;
+
+  // The head of an upstream's answer has come, maybe of another attempt.
+  void look_at(const Response& response);
 };
 
 // Fills exchange.sight() and writes the x-glia-model-* fields of the request. An error refuses the

@@ -74,11 +74,16 @@ class UpstreamBody final : public Body {
   Piece poll() override {
     Piece piece = call_->poll();
     exchange_.response_polled(piece.state);
+    if (AnswerReader* const reader = exchange_.sight().answer.get()) {
+      if (piece.state == State::kData) reader->push(piece.data.view(), exchange_.loop().now());
+      if (piece.state == State::kEnd && !ended_) reader->finish();
+    }
     if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
     if (piece.state == State::kEnd && !std::exchange(ended_, true)) on_end();
     return piece;
   }
   std::optional<KernelPipe> poll_pipe() override {
+    if (exchange_.sight().answer != nullptr) return {};  // Its bytes are looked at.
     std::optional<KernelPipe> pipe = call_->poll_pipe();
     if (pipe) exchange_.response_polled(State::kData);
     return pipe;
@@ -286,6 +291,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
   talk_load(exchange, *lease, tried.load, *response);
+  if (exchange.model() != nullptr) exchange.sight().look_at(*response);
   response->body =
       std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease), began, status);
   co_return response;

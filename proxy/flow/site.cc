@@ -2,6 +2,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/model_figures.h"
 #include "proxy/flow/shadow.h"
 
 namespace glia {
@@ -13,6 +14,11 @@ Site::~Site() = default;
 Shadows& Site::shadows() {
   if (shadows_ == nullptr) shadows_ = std::make_unique<Shadows>(context_, clusters_);
   return *shadows_;
+}
+
+ModelFigures& Site::model_figures() {
+  if (model_figures_ == nullptr) model_figures_ = std::make_unique<ModelFigures>();
+  return *model_figures_;
 }
 
 Task<void> Site::serve(ServerStream& stream) {
@@ -127,6 +133,7 @@ void Site::collect(MetricsPage& page) const {
   page.histogram("envoy_http_downstream_rq_time", labels, stats_.time);
   page.counter("glia_http_downstream_rq_too_slow", labels, stats_.too_slow);
   if (state_->chain->http.model) collect_model(page, labels, stats_.model);
+  if (model_figures_ != nullptr) model_figures_->collect(page, labels);
   if (shadows_ != nullptr) shadows_->collect(page, labels);
   if (log_ != nullptr) log_->collect(page);
   for (const auto& filter : *state_->filters) filter->collect(page);

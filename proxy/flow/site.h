@@ -20,6 +20,7 @@
 namespace glia {
 
 class Exchange;
+class ModelFigures;
 class Shadows;
 
 // Where finished requests are written; one a site.
@@ -98,6 +99,8 @@ class Site final : public Service, public Reapable {
   TcpStats& tcp_stats() { return tcp_stats_; }
   // Copies of requests on their way; made when the first is needed.
   Shadows& shadows();
+  // What models answered; made when the first one does.
+  ModelFigures& model_figures();
   // The exchanges in flight in a few words each, newest first (/exchanges).
   void describe_exchanges(std::vector<std::string>& out) const;
   void collect(MetricsPage& page) const;
@@ -119,6 +122,7 @@ class Site final : public Service, public Reapable {
   SiteStats stats_;
   TcpStats tcp_stats_;
   std::unique_ptr<Shadows> shadows_;
+  std::unique_ptr<ModelFigures> model_figures_;
   Exchange* newest_ = nullptr;
   bool shedding_ = false;
 };

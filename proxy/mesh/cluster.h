@@ -19,11 +19,14 @@
 
 namespace glia {
 
-// What clusters need of their worker.
+struct Tallies;
+
+// What clusters and sites need of their worker.
 struct MeshContext {
   EventLoop& loop;
   Network& network;
   Random& random;
+  Tallies* tallies = nullptr;  // Null: the control plane asks for no cluster.
 };
 
 struct ClusterStats {

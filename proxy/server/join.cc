@@ -179,6 +179,7 @@ void JoinSource::use(const HeldIdentity& identity) {
     LOG(error, errors.joined());
     return proxy_->fail();
   }
+  bootstrap->tells_reports = true;
   for (SecretResource& secret : secrets_of(identity)) {
     bootstrap->draft.set_secret(std::move(secret));
   }

@@ -40,7 +40,22 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   ads_ = std::make_unique<AdsClient>(
       loop_, *configuration_, ads_over_http(loop_, network_, *configuration_), random_seed());
   ads_->start();
+  if (configuration_->bootstrap().tells_reports) begin_reports();
   return {};
+}
+
+void Proxy::begin_reports() {
+  reporter_ = std::make_unique<Reporter>(
+      loop_, reports_over_http(loop_, network_, *configuration_),
+      TallyingWorkers{.want =
+                          [this](std::vector<std::string> clusters) {
+                            server_.post_to_all([clusters = std::move(clusters)](Worker& worker) {
+                              worker.tally(clusters);
+                            });
+                          },
+                      .take = [this] { return server_.take_tallies(); }},
+      random_seed());
+  reporter_->start();
 }
 
 void Proxy::publish(SnapshotRef snapshot) {
@@ -199,6 +214,10 @@ Task<MetricsPage> Proxy::metrics() {
     page.gauge("glia_memory_pressure", {}, static_cast<int64_t>(overload_->pressure()));
   }
   page.gauge("glia_control_connected", {}, ads_ != nullptr && ads_->connected() ? 1 : 0);
+  if (reporter_ != nullptr) {
+    page.gauge("glia_reported_clusters", {}, static_cast<int64_t>(reporter_->clusters()));
+    page.counter("glia_reports_total", {}, reporter_->sent());
+  }
   for (const ResourceKind kind : kResourceKinds) {
     page.gauge("glia_configuration_refused", {{"type", std::string(short_of(kind))}},
                configuration_->refusal(kind) ? 1 : 0);

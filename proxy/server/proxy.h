@@ -14,6 +14,7 @@
 #include "proxy/server/server.h"
 #include "proxy/xds/ads.h"
 #include "proxy/xds/configuration.h"
+#include "proxy/xds/reporter.h"
 
 namespace glia {
 
@@ -45,6 +46,7 @@ class Proxy final : private AdminView {
   void set_limits(const ProcessLimits& limits);
   Task<void> finish();
   Result<void> listen_for_admin();
+  void begin_reports();
 
   // AdminView.
   ServerFacts facts() const override;
@@ -64,6 +66,7 @@ class Proxy final : private AdminView {
   std::unique_ptr<Configuration> configuration_;
   std::unique_ptr<AdsClient> ads_;
   Server server_;
+  std::unique_ptr<Reporter> reporter_;  // Null: nobody is told.
   AdminServer admin_;
   std::unique_ptr<Overload> overload_;  // Null: nothing limits our memory.
   Result<void> first_publish_;

@@ -187,6 +187,13 @@ Task<std::vector<std::string>> Server::exchanges() {
   co_return all;
 }
 
+Task<Tallies> Server::take_tallies() {
+  Tallies sum;
+  const auto answers = co_await ask<Tallies>([](Worker& worker) { return worker.take_tallies(); });
+  for (const Tallies& one : answers) sum.add(one);
+  co_return sum;
+}
+
 Task<std::vector<std::string>> Server::reopen_logs() {
   std::set<std::string> problems;
   const auto answers =

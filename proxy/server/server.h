@@ -44,6 +44,7 @@ class Server {
   Task<MetricsPage> metrics();
   Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers, in order of cluster.
   Task<std::vector<std::string>> exchanges();
+  Task<Tallies> take_tallies();  // What was counted since the last time.
 
   // What could not be opened again, each sentence once.
   Task<std::vector<std::string>> reopen_logs();

@@ -10,7 +10,7 @@ Worker::Worker(uint32_t index, EventLoop& loop, Network& network, uint64_t seed)
     : index_(index),
       loop_(loop),
       random_(seed),
-      context_{loop, network, random_},
+      context_{loop, network, random_, nullptr},
       clusters_(context_) {}
 
 Worker::~Worker() {
@@ -19,6 +19,18 @@ Worker::~Worker() {
   // What they, and the last drawing, gave to the reaper looks at the clusters.
   loop_.turn(Duration(0));
 }
+
+void Worker::tally(const std::vector<std::string>& clusters) {
+  if (clusters.empty()) {
+    tallies_.reset();
+  } else {
+    if (tallies_ == nullptr) tallies_ = std::make_unique<Tallies>();
+    tallies_->want(clusters);
+  }
+  context_.tallies = tallies_.get();
+}
+
+Tallies Worker::take_tallies() { return tallies_ != nullptr ? tallies_->take() : Tallies(); }
 
 std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddresses& addresses,
                                        Duration leave_within) {

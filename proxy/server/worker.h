@@ -19,6 +19,7 @@
 #include "proxy/server/listener_host.h"
 #include "proxy/server/pressure.h"
 #include "proxy/telemetry/metrics.h"
+#include "proxy/telemetry/tally.h"
 
 namespace glia {
 
@@ -50,6 +51,11 @@ class Worker {
   // All listeners have ended.
   bool drained() const;
 
+  // From now on counts for the control plane what goes to these clusters, and nothing else.
+  void tally(const std::vector<std::string>& clusters);
+  // What was counted of them since the last time.
+  Tallies take_tallies();
+
   // Somebody renamed the access logs. Returns what could not be opened again, one sentence each.
   std::vector<std::string> reopen_logs();
   void collect(MetricsPage& page) const;
@@ -66,6 +72,7 @@ class Worker {
   uint32_t index_;
   EventLoop& loop_;
   Random random_;
+  std::unique_ptr<Tallies> tallies_;  // Null: nobody asks.
   MeshContext context_;
   ClusterMap clusters_;
   SnapshotRef snapshot_;

@@ -21,6 +21,21 @@ void put_digits(char* at, unsigned value, int digits) {
   for (int i = digits - 1; i >= 0; --i, value /= 10) at[i] = static_cast<char>('0' + value % 10);
 }
 
+// Of a model's answer: what its engine said.
+void put_answer(LogLine& line, const AccessRecord& record) {
+  if (record.model_input_tokens) {
+    line.field(",\"model_input_tokens\":", static_cast<int64_t>(*record.model_input_tokens));
+  }
+  if (record.model_output_tokens) {
+    line.field(",\"model_output_tokens\":", static_cast<int64_t>(*record.model_output_tokens));
+  }
+  if (record.model_first_output) {
+    line.field(",\"model_first_output\":", to_ms(*record.model_first_output));
+  }
+  line.known_field(",\"model_finish_reason\":\"", record.model_finish_reason);
+  line.known_field(",\"model_error\":\"", record.model_error);
+}
+
 }  // namespace
 
 std::string_view start_time_text(WallTime time) {
@@ -87,6 +102,7 @@ void append_json_line(std::string& out, const AccessRecord& record) {
     line.known_field(",\"model\":\"", record.model);
     line.known_field(",\"model_version\":\"", record.model_version);
     if (record.model_streaming) line.put(",\"model_streaming\":true");
+    put_answer(line, record);
   }
   line.known_field(",\"config_version\":\"", record.config_version);
   line.known_field(",\"node\":\"", record.node_id);

@@ -45,6 +45,10 @@ struct AccessRecord {
   std::string_view config_version, node_id;
   std::string_view model, model_version, model_dialect;  // Of a request to a model, else "".
   bool model_streaming = false;
+  std::optional<uint64_t> model_input_tokens, model_output_tokens;  // As the engine says.
+  std::optional<Duration> model_first_output;   // From the first byte of the request; of a stream.
+  std::string_view model_finish_reason;         // The first one.
+  std::string_view model_error;                 // Inside an answer whose status is 200.
   int64_t attempts = 0;                         // Upstream attempts.
   const FieldLookup* request_fields = nullptr;  // For %REQ(...)%; null: such a field is absent.
 };

@@ -106,6 +106,14 @@ Found find_model_streaming(const AccessRecord& record, const Piece&) {
   return text_of(record.model_streaming ? "true" : "false");
 }
 
+Found count_of(const std::optional<uint64_t>& count) {
+  return count ? number_of(static_cast<int64_t>(*count)) : Found();
+}
+
+Found find_first_output(const AccessRecord& record, const Piece&) {
+  return record.model_first_output ? number_of(to_ms(*record.model_first_output)) : Found();
+}
+
 constexpr LogFormat::Operator kOperators[] = {
     {"START_TIME", kNone, GLIA_LOG_VALUE(text_of(start_time_text(record.start)))},
     {"REQ", kField, find_request_field},
@@ -149,6 +157,11 @@ constexpr LogFormat::Operator kOperators[] = {
     {"MODEL_VERSION", kNone, GLIA_LOG_VALUE(text_of(record.model_version))},
     {"MODEL_DIALECT", kNone, GLIA_LOG_VALUE(text_of(record.model_dialect))},
     {"MODEL_STREAMING", kNone, find_model_streaming},
+    {"MODEL_INPUT_TOKENS", kNone, GLIA_LOG_VALUE(count_of(record.model_input_tokens))},
+    {"MODEL_OUTPUT_TOKENS", kNone, GLIA_LOG_VALUE(count_of(record.model_output_tokens))},
+    {"MODEL_FIRST_OUTPUT", kNone, find_first_output},
+    {"MODEL_FINISH_REASON", kNone, GLIA_LOG_VALUE(text_of(record.model_finish_reason))},
+    {"MODEL_ERROR", kNone, GLIA_LOG_VALUE(text_of(record.model_error))},
     {"POLICY", kNone, GLIA_LOG_VALUE(text_of(record.policy))},
     {"CONFIG_VERSION", kNone, GLIA_LOG_VALUE(text_of(record.config_version))},
     {"NODE_ID", kNone, GLIA_LOG_VALUE(text_of(record.node_id))},

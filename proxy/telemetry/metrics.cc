@@ -88,6 +88,26 @@ void append_histogram(std::string& out, std::string_view name, std::string_view 
   out += cat(' ', histogram.count(), '\n');
 }
 
+void append_distribution(std::string& out, std::string_view name, std::string_view labels,
+                         const Sketch& sketch, std::span<const double> bounds) {
+  const auto line = [&](std::string_view bound, uint64_t count) {
+    append_sample(out, name, "_bucket", labels, cat("le=\"", bound, '"'));
+    out += cat(' ', count, '\n');
+  };
+  for (const double bound : bounds) {
+    std::string text;
+    append_number(text, bound);
+    line(text, sketch.count_up_to(bound));
+  }
+  line("+Inf", sketch.count());
+  append_sample(out, name, "_sum", labels, {});
+  out += ' ';
+  append_number(out, sketch.sum());
+  out += '\n';
+  append_sample(out, name, "_count", labels, {});
+  out += cat(' ', sketch.count(), '\n');
+}
+
 bool shown(std::string_view name, std::string_view labels, std::string_view contains) {
   return name.find(contains) != name.npos || labels.find(contains) != labels.npos;
 }
@@ -108,6 +128,20 @@ void append_json_histogram(std::string& out, const Histogram& histogram) {
     append_number(out, q);
     out += "\":";
     append_estimate(out, histogram.quantile_ms(q));
+  }
+  out += '}';
+}
+
+void append_json_distribution(std::string& out, const Sketch& sketch) {
+  out += cat(",\"count\":", sketch.count(), ",\"sum\":");
+  append_number(out, sketch.sum());
+  out += ",\"quantiles\":{";
+  for (const double q : kShownQuantiles) {
+    if (q != kShownQuantiles.front()) out += ',';
+    out += '"';
+    append_number(out, q);
+    out += "\":";
+    append_estimate(out, sketch.quantile(q));
   }
   out += '}';
 }
@@ -144,8 +178,8 @@ double Histogram::quantile_ms(double q) const {
 }
 
 MetricsPage::Value& MetricsPage::at(std::string_view name, const Labels& labels, Kind kind) {
-  const auto [entry, is_new] =
-      values_.try_emplace({std::string(name), label_text(labels)}, Value{kind, 0, labels, {}});
+  const auto [entry, is_new] = values_.try_emplace({std::string(name), label_text(labels)},
+                                                   Value{kind, 0, labels, {}, {}, {}});
   CHECK(entry->second.kind == kind);
   return entry->second;
 }
@@ -163,6 +197,13 @@ void MetricsPage::histogram(std::string_view name, const Labels& labels, const H
   at(name, labels, Kind::kHistogram).histogram.add(value);
 }
 
+void MetricsPage::distribution(std::string_view name, const Labels& labels, const Sketch& value,
+                               std::span<const double> bounds) {
+  Value& entry = at(name, labels, Kind::kDistribution);
+  entry.sketch.add(value);
+  entry.bounds = bounds;
+}
+
 void MetricsPage::add_one(const Key& key, const Value& value) {
   const auto [entry, is_new] = values_.try_emplace(key, value);
   if (is_new) return;
@@ -170,6 +211,7 @@ void MetricsPage::add_one(const Key& key, const Value& value) {
   entry->second.number = static_cast<int64_t>(static_cast<uint64_t>(entry->second.number) +
                                               static_cast<uint64_t>(value.number));
   entry->second.histogram.add(value.histogram);
+  entry->second.sketch.add(value.sketch);
 }
 
 void MetricsPage::add(const MetricsPage& other) {
@@ -184,7 +226,7 @@ void MetricsPage::add_totals(const MetricsPage& other, std::size_t most) {
 }
 
 std::string MetricsPage::prometheus() const {
-  static constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram"};
+  static constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram", "histogram"};
   std::string out;
   std::string_view last_name;
   for (const auto& [key, value] : values_) {
@@ -195,6 +237,10 @@ std::string MetricsPage::prometheus() const {
     }
     if (value.kind == Kind::kHistogram) {
       append_histogram(out, name, labels, value.histogram);
+      continue;
+    }
+    if (value.kind == Kind::kDistribution) {
+      append_distribution(out, name, labels, value.sketch, value.bounds);
       continue;
     }
     append_sample(out, name, {}, labels, {});
@@ -215,6 +261,12 @@ std::string MetricsPage::text(std::string_view contains) const {
       out += cat(static_cast<uint64_t>(value.number));
     } else if (value.kind == Kind::kGauge) {
       out += cat(value.number);
+    } else if (value.kind == Kind::kDistribution) {
+      out += cat("count ", value.sketch.count());
+      for (const double q : kShownQuantiles) {
+        out += cat(", p", q * 100, ' ');
+        append_estimate(out, value.sketch.quantile(q));
+      }
     } else {
       out += cat("count ", value.histogram.count());
       for (const double q : kShownQuantiles) {
@@ -229,7 +281,7 @@ std::string MetricsPage::text(std::string_view contains) const {
 }
 
 std::string MetricsPage::json(std::string_view contains) const {
-  static constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram"};
+  static constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram", "histogram"};
   std::string out = "{\"stats\":[";
   bool first = true;
   for (const auto& [key, value] : values_) {
@@ -247,6 +299,8 @@ std::string MetricsPage::json(std::string_view contains) const {
     out += '}';
     if (value.kind == Kind::kHistogram) {
       append_json_histogram(out, value.histogram);
+    } else if (value.kind == Kind::kDistribution) {
+      append_json_distribution(out, value.sketch);
     } else if (value.kind == Kind::kCounter) {
       out += cat(",\"value\":", static_cast<uint64_t>(value.number));
     } else {

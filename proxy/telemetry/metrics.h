@@ -8,11 +8,13 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "proxy/base/sketch.h"
 #include "proxy/base/time.h"
 
 namespace glia {
@@ -54,6 +56,10 @@ class MetricsPage {
   void counter(std::string_view name, const Labels& labels, uint64_t value);
   void gauge(std::string_view name, const Labels& labels, int64_t value);
   void histogram(std::string_view name, const Labels& labels, const Histogram& value);
+  // Shown as a histogram with these bounds, which live for ever; a count at a bound is off by what is
+  // within 2.2 % above it, unless the bound is a power of two.
+  void distribution(std::string_view name, const Labels& labels, const Sketch& value,
+                    std::span<const double> bounds);
   void add(const MetricsPage& other);
   // As add(), without gauges: what must still be counted of something that has ended. Values that are
   // new to this page are passed over once it holds `most`.
@@ -65,16 +71,18 @@ class MetricsPage {
   // contain it.
   std::string text(std::string_view contains = {}) const;
   // {"stats": [{"name", "type", "labels": {}, "value"}]}; a histogram has "count", "sum_ms" and
-  // "quantiles_ms" instead of "value".
+  // "quantiles_ms" instead of "value", a distribution "count", "sum" and "quantiles".
   std::string json(std::string_view contains = {}) const;
 
  private:
-  enum class Kind : uint8_t { kCounter, kGauge, kHistogram };
+  enum class Kind : uint8_t { kCounter, kGauge, kHistogram, kDistribution };
   struct Value {
     Kind kind = Kind::kCounter;
     int64_t number = 0;  // A counter's, as unsigned.
     Labels labels;
     Histogram histogram;
+    Sketch sketch;
+    std::span<const double> bounds;
   };
   using Key = std::pair<std::string, std::string>;  // Name, and labels as Prometheus writes them.
 

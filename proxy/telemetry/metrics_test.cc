@@ -148,5 +148,26 @@ TEST(Metrics, TotalsOfWhatEndedAreKeptUpToALimitAndGaugesAreNot) {
   EXPECT_EQ(ended.text(), "requests{listener=\"a\"}: 4\n");
 }
 
+TEST(Metrics, ShowsADistributionWithTheBoundsItIsGiven) {
+  static constexpr double kBounds[] = {0.25, 1, 16};
+  Sketch sketch;
+  for (const double value : {0.0, 0.2, 1.0, 1.1, 16.0, 500.0}) sketch.add(value);
+  MetricsPage one, two;
+  one.distribution("tokens", {{"model", "m"}}, sketch, kBounds);
+  two.distribution("tokens", {{"model", "m"}}, sketch, kBounds);
+  one.add(two);
+  EXPECT_EQ(one.prometheus(),
+            "# TYPE tokens histogram\n"
+            "tokens_bucket{model=\"m\",le=\"0.25\"} 4\n"
+            "tokens_bucket{model=\"m\",le=\"1\"} 6\n"
+            "tokens_bucket{model=\"m\",le=\"16\"} 10\n"
+            "tokens_bucket{model=\"m\",le=\"+Inf\"} 12\n"
+            "tokens_sum{model=\"m\"} 1036.6\n"
+            "tokens_count{model=\"m\"} 12\n");
+  EXPECT_TRUE(one.text().starts_with("tokens{model=\"m\"}: count 12, p50 ")) << one.text();
+  EXPECT_NE(one.json().find("\"count\":12,\"sum\":1036.6,\"quantiles\":{\"0.5\":"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace glia

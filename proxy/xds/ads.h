@@ -39,6 +39,8 @@ class AdsCall {
   // Destroying a call resets it.
   virtual ~AdsCall() = default;
   virtual void send(std::string message) = 0;
+  // Bytes that wait for a server that does not read, as far as known.
+  virtual std::size_t unsent() const { return 0; }
 };
 // Begins a call; may be sent to at once. Never calls the watcher before it returns.
 using OpenAds = std::function<std::unique_ptr<AdsCall>(AdsCall::Watcher&)>;

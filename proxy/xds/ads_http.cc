@@ -14,6 +14,7 @@ constexpr std::string_view kPath =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 constexpr std::string_view kDeltaPath =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+constexpr std::string_view kReportPath = "/glia.v1.ReportService/StreamReports";
 constexpr std::size_t kMessageMax = 64 << 20;  // bytes of one DiscoveryResponse
 // A control plane may have nothing to say for days; one that vanished must not look like that.
 constexpr Duration kKeepaliveInterval = 30s;
@@ -36,6 +37,7 @@ class OutgoingMessages final : public Body {
     queue_.append(Slice::copy(framed));
     waiting_.wake(loop_.ready());
   }
+  std::size_t size() const { return queue_.size(); }
   Piece poll() override {
     if (queue_.empty()) return {State::kPending, {}};
     return {State::kData, queue_.pop_slice()};
@@ -74,6 +76,7 @@ class HttpAdsCall final : public AdsCall {
   }
   ~HttpAdsCall() override { drop(); }
   void send(std::string message) override { outgoing_->push(message); }
+  std::size_t unsent() const override { return outgoing_->size(); }
 
  private:
   void drop() {
@@ -174,21 +177,32 @@ class HttpAdsCall final : public AdsCall {
   bool ended_ = false;
 };
 
+// `path` is asked for with each call.
+OpenAds over_http(EventLoop& loop, Network& network, const Configuration& configuration,
+                  std::function<std::string_view()> path) {
+  return [&loop, &network, &configuration, path = std::move(path),
+          turn = std::size_t{0}](AdsCall::Watcher& watcher) mutable {
+    std::shared_ptr<const ClusterConfig> cluster;
+    if (configuration.snapshot() != nullptr) {
+      const auto& clusters = configuration.snapshot()->clusters;
+      const auto found = clusters.find(configuration.bootstrap().ads_cluster);
+      if (found != clusters.end()) cluster = found->second;
+    }
+    return std::unique_ptr<AdsCall>(
+        std::make_unique<HttpAdsCall>(loop, network, std::move(cluster), turn++, path(), watcher));
+  };
+}
+
 }  // namespace
 
 OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& configuration) {
-  return
-      [&loop, &network, &configuration, turn = std::size_t{0}](AdsCall::Watcher& watcher) mutable {
-        std::shared_ptr<const ClusterConfig> cluster;
-        if (configuration.snapshot() != nullptr) {
-          const auto& clusters = configuration.snapshot()->clusters;
-          const auto found = clusters.find(configuration.bootstrap().ads_cluster);
-          if (found != clusters.end()) cluster = found->second;
-        }
-        const std::string_view path = configuration.bootstrap().ads_delta ? kDeltaPath : kPath;
-        return std::unique_ptr<AdsCall>(std::make_unique<HttpAdsCall>(
-            loop, network, std::move(cluster), turn++, path, watcher));
-      };
+  return over_http(loop, network, configuration, [&configuration] {
+    return configuration.bootstrap().ads_delta ? kDeltaPath : kPath;
+  });
+}
+
+OpenAds reports_over_http(EventLoop& loop, Network& network, const Configuration& configuration) {
+  return over_http(loop, network, configuration, [] { return kReportPath; });
 }
 
 }  // namespace glia

@@ -11,5 +11,7 @@ namespace glia {
 // TLS context may be waiting for a certificate); endpoints take turns. All arguments outlive the
 // calls.
 OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& configuration);
+// The same for glia.v1.ReportService: a call of its own to the same cluster.
+OpenAds reports_over_http(EventLoop& loop, Network& network, const Configuration& configuration);
 
 }  // namespace glia

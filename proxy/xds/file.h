@@ -28,6 +28,8 @@ struct Bootstrap {
   ProcessLimits limits;
   std::string ads_cluster;        // "" without ADS.
   bool ads_delta = false;         // Else state of the world.
+  // The control plane is Glia's, and asks what was seen of requests (ReportService). Not in a file.
+  bool tells_reports = false;
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
   std::string bytes;              // The whole message, for /config_dump.
 };
