@@ -1,5 +1,6 @@
 #include "filters/all.h"
 
+#include "filters/admission.h"
 #include "filters/rbac.h"
 #include "filters/rbac_gate.h"
 
@@ -12,6 +13,12 @@ std::unique_ptr<Filter> make(std::shared_ptr<const RbacConfig> config, const std
                              const HttpManager& manager, const Filter* before) {
   return std::make_unique<RbacFilter>(name, std::move(config), manager.stat_prefix,
                                       dynamic_cast<const RbacFilter*>(before));
+}
+
+std::unique_ptr<Filter> make(std::shared_ptr<const AdmissionConfig> config, const std::string&,
+                             const HttpManager&, const Filter* before) {
+  return std::make_unique<AdmissionFilter>(std::move(config),
+                                           dynamic_cast<const AdmissionFilter*>(before));
 }
 
 }  // namespace

@@ -47,6 +47,9 @@ Kind authorization_policy_kind();
 Type<Workload::ModelServer> model_server();
 void check_model_server(Workload::Spec& spec, Reader& reader);
 
+// Workload.spec.admission.
+Type<Workload::Admission> admission();
+
 // Leaves that several kinds use.
 Type<std::string> label_name(std::string what);
 Type<std::string> header_name();

@@ -223,6 +223,10 @@ Kind workload_kind() {
       .optional("modelServer", &Spec::model_server, model_server(),
                 "The application serves a model. Its sidecar tells callers how busy it is, and they "
                 "choose among the workloads of a Service by that: see choosing-an-endpoint.md.")
+      .optional("admission", &Spec::admission, admission(),
+                "Requests beyond what the application works on at once wait in a fair line in its "
+                "sidecar, and what cannot be answered in time is refused at once: see "
+                "admission.md. `{}` is enough.")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
       .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
       .optional(

@@ -222,6 +222,7 @@ void AdmissionQueue::begin(Ticket& ticket, TimePoint now) {
 void AdmissionQueue::give_up(Ticket& ticket, AdmissionWhy why, TimePoint now) {
   AdmissionRefusal& facts = ticket.refusal_;
   facts.why = why;
+  facts.waited = true;
   facts.waiting = waiting_;
   facts.of_tenant = ticket.line_->waiting;
   facts.wait = now - ticket.asked_;

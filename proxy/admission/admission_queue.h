@@ -38,6 +38,7 @@ inline constexpr int kAdmissionWhys = 5;
 // The numbers behind a refusal.
 struct AdmissionRefusal {
   AdmissionWhy why = AdmissionWhy::kQueueFull;
+  bool waited = false;     // Until now; else it was refused when it asked.
   uint32_t waiting = 0;    // All that wait.
   uint32_t of_tenant = 0;  // Those of the same tenant and urgency.
   Duration wait{0};        // What it would wait, or waited.
@@ -106,8 +107,17 @@ class AdmissionQueue {
   void end(Ticket& ticket, End how, TimePoint now);
   // One that waited and was decided by somebody else's call, oldest first; null if there is none.
   Ticket* take_decided();
+  // Those of them for which take(Ticket&) is true.
+  template <class Take>
+  void take_decided_if(Take take) {
+    for (Ticket* ticket = decided_.first(); ticket != nullptr;) {
+      Ticket* const next = ticket->next_;
+      if (take(*ticket)) decided_.remove(*ticket);
+      ticket = next;
+    }
+  }
 
-  // Begins what has room, after a limit was raised.
+  // Begins what has room; needs to be called only after limits().
   void go_on(TimePoint now);
 
   uint32_t limit() const;

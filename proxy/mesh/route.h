@@ -15,10 +15,12 @@
 
 namespace glia {
 
+struct AdmissionConfig;
 struct RbacConfig;
 
 // What a filter is told, one alternative a kind of filter. In a route, null switches the filter off.
-using FilterSettings = std::variant<std::shared_ptr<const RbacConfig>>;
+using FilterSettings =
+    std::variant<std::shared_ptr<const RbacConfig>, std::shared_ptr<const AdmissionConfig>>;
 
 struct PathMatch {
   // kConnect: the requests with the method CONNECT, which have no path and which no other kind takes.

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/admission/admission_config.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster_config.h"

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "proxy/base/text.h"
+#include "proxy/xds/decode_admission.h"
 #include "proxy/xds/decode_rbac.h"
 
 namespace glia {
@@ -23,6 +24,8 @@ constexpr FilterKind kKinds[] = {
      [](const Reader& config) -> FilterSettings { return decode_rbac(config); },
      "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
      [](const Reader& config) -> FilterSettings { return decode_rbac_per_route(config); }},
+    {"Admission", "glia.v1.Admission",
+     [](const Reader& config) -> FilterSettings { return decode_admission(config); }, "", nullptr},
 };
 static_assert(std::size(kKinds) == std::variant_size_v<FilterSettings>);
 
@@ -54,7 +57,7 @@ std::optional<FilterSettings> decode_filter(const Reader& config) {
 std::optional<FilterSettings> decode_filter_of_route(const Reader& config, const std::string& name,
                                                      const std::vector<FilterConfig>& filters) {
   const auto kind = std::ranges::find(kKinds, config.type(), &FilterKind::type_of_route);
-  if (kind == std::end(kKinds)) return {};
+  if (kind == std::end(kKinds) || kind->decode_of_route == nullptr) return {};
   check_name(config, name, *kind, filters);
   return kind->decode_of_route(config);
 }

@@ -89,6 +89,22 @@ Freezer::ServerLoadRef Freezer::server_load(const ModelServerConfig& config, Nex
              before != server_loads_.end() ? before->second : std::make_shared<const ServerLoad>();
 }
 
+void Freezer::seat(HttpManager& http, const std::string& listener, Next& next) const {
+  for (FilterConfig& filter : http.filters) {
+    auto* settings = std::get_if<std::shared_ptr<const AdmissionConfig>>(&filter.settings);
+    if (settings == nullptr) continue;
+    auto config = std::make_shared<AdmissionConfig>(**settings);
+    if (config->application.empty()) config->application = listener;
+    DeskRef& desk = next.desks[config->application];
+    if (desk == nullptr) {
+      const auto before = desks_.find(config->application);
+      desk = before != desks_.end() ? before->second : std::make_shared<const AdmissionDesk>();
+    }
+    config->desk = desk;
+    *settings = std::move(config);
+  }
+}
+
 // `usable`: the new one may be drawn although something is missing.
 template <class Config>
 void Freezer::keep(const std::string& name, const std::string& waits, std::string_view word,
@@ -132,6 +148,7 @@ void Freezer::freeze_listener(const Draft& draft, const ResourceRef& resource, N
         chain.http.routes = std::get<std::shared_ptr<const RouteTable>>(found->second->value);
     }
     read_models_if_asked(chain.http);
+    seat(chain.http, resource->name, next);
     made.parts.push_back(chain.tls);
     made.parts.push_back(chain.http.routes);
   }
@@ -193,6 +210,7 @@ Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   clusters_ = std::move(next.clusters);
   tls_ = std::move(next.tls);
   server_loads_ = std::move(next.server_loads);
+  desks_ = std::move(next.desks);
   warming_ = std::move(next.warming);
   if (current_ && current_->version == snapshot->version &&
       current_->listeners == snapshot->listeners && current_->clusters == snapshot->clusters) {

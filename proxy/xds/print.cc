@@ -108,6 +108,21 @@ void print_settings(Lines& out, int depth, std::string_view name, const RbacConf
   print_rules(out, depth + 1, "shadow rules", rbac.shadow);
 }
 
+void print_settings(Lines& out, int depth, std::string_view name,
+                    const AdmissionConfig& admission) {
+  constexpr std::string_view kCosts[] = {"tokens", "rows", "requests"};
+  const AdmissionConfig usual;
+  line(out, depth, "filter ", name, " admission",
+       unless("application", admission.application, usual.application), " concurrency ",
+       admission.concurrency > 0 ? cat(admission.concurrency) : "learned",
+       unless("at most", admission.most_concurrency, usual.most_concurrency),
+       unless("cost at once", admission.cost_at_once, usual.cost_at_once),
+       unless("queue", admission.queue, usual.queue), unless("wait", admission.wait, usual.wait),
+       " cost ", named(kCosts, admission.cost),
+       unless("usual output tokens", admission.usual_output_tokens, usual.usual_output_tokens),
+       admission.tenants == AdmissionConfig::Tenants::kCallers ? " tenants are callers" : "");
+}
+
 void print_filter(Lines& out, int depth, std::string_view name, const FilterSettings& settings) {
   std::visit([&](const auto& one) { print_settings(out, depth, name, *one); }, settings);
 }
