@@ -15,6 +15,12 @@ namespace {
 
 using End = AdmissionQueue::End;
 
+// Does a gRPC call end with an error, as these fields say?
+bool failed(const Headers* fields) {
+  if (fields == nullptr) return false;
+  return fields->get("grpc-status").value_or("0") != "0";
+}
+
 // The answer, and the place at the application that it takes until it ends.
 class AdmittedBody final : public Body {
  public:
@@ -25,7 +31,7 @@ class AdmittedBody final : public Body {
 
   Piece poll() override {
     Piece piece = body_->poll();
-    if (piece.state == State::kEnd) place_->end(how_);
+    if (piece.state == State::kEnd) place_->end(failed(body_->trailers()) ? End::kAbandoned : how_);
     if (piece.state == State::kError) place_->end(End::kAbandoned);
     return piece;
   }
@@ -138,10 +144,10 @@ AdmissionFilter::AdmissionFilter(std::shared_ptr<const AdmissionConfig> config,
     : config_(std::move(config)),
       desk_(desk_of(*config_, before != nullptr ? &before->desk_ : nullptr)) {
   desk_->limits(*config_);
-  if (before != nullptr && before->desk_ == desk_) desk_->replace_teller(before, this);
+  if (before != nullptr && before->desk_ == desk_) desk_->teller().replace(before, this);
 }
 
-AdmissionFilter::~AdmissionFilter() { desk_->leave_teller(this); }
+AdmissionFilter::~AdmissionFilter() { desk_->teller().leave(this); }
 
 Task<Reply> AdmissionFilter::handle(Exchange& exchange, Next next) {
   if (!asks_for_work(exchange, *config_)) co_return co_await next(exchange);
@@ -170,7 +176,8 @@ Task<Reply> AdmissionFilter::handle(Exchange& exchange, Next next) {
   Reply reply = co_await next(exchange);
   if (!reply) co_return reply;  // And the place goes.
   // A refusal of the application is fast and says nothing of how long work takes.
-  const End how = reply->status < 400 ? End::kDone : End::kAbandoned;
+  const bool worked = reply->status < 400 && !failed(&reply->headers);
+  const End how = worked ? End::kDone : End::kAbandoned;
   if (reply->body == nullptr) {
     place->end(how);
   } else {
@@ -199,7 +206,7 @@ Response AdmissionFilter::refuse(Exchange& exchange, const AdmissionPlace& place
 }
 
 void AdmissionFilter::collect(MetricsPage& page) const {
-  if (!desk_->tells(this)) return;
+  if (!desk_->teller().tells(this)) return;
   const AdmissionCounts all = desk_->counts();
   const Labels labels = {{"application", config_->application}};
   const auto with = [&](std::string_view name, std::string_view value) {

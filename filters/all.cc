@@ -3,6 +3,7 @@
 #include "filters/admission.h"
 #include "filters/rbac.h"
 #include "filters/rbac_gate.h"
+#include "filters/token_budget.h"
 
 namespace glia {
 
@@ -19,6 +20,12 @@ std::unique_ptr<Filter> make(std::shared_ptr<const AdmissionConfig> config, cons
                              const HttpManager&, const Filter* before) {
   return std::make_unique<AdmissionFilter>(std::move(config),
                                            dynamic_cast<const AdmissionFilter*>(before));
+}
+
+std::unique_ptr<Filter> make(std::shared_ptr<const TokenBudgetsConfig> config,
+                             const std::string& name, const HttpManager&, const Filter* before) {
+  return std::make_unique<TokenBudgetFilter>(name, std::move(config),
+                                             dynamic_cast<const TokenBudgetFilter*>(before));
 }
 
 }  // namespace

@@ -49,6 +49,8 @@ void check_model_server(Workload::Spec& spec, Reader& reader);
 
 // Workload.spec.admission.
 Type<Workload::Admission> admission();
+// Workload.spec.tokenBudgets.
+Type<std::vector<Workload::TokenBudget>> token_budgets();
 
 // Leaves that several kinds use.
 Type<std::string> label_name(std::string what);

@@ -80,6 +80,15 @@ struct WorkloadAdmission {
   Tenants tenants = Tenants::kNamed;
 };
 
+// Tokens that requests to a Workload may use in a time (docs/token-budgets.md).
+struct WorkloadTokenBudget {
+  std::string name;
+  uint64_t tokens = 0;
+  Duration per = std::chrono::seconds(60);
+  std::string model, tenant;  // "": all.
+  bool each_model = false, each_tenant = false;
+};
+
 // glia.dev/v1. One running instance and its sidecar.
 struct Workload {
   static constexpr const char* kKind = "Workload";
@@ -104,6 +113,7 @@ struct Workload {
   };
   using ModelServer = WorkloadModelServer;
   using Admission = WorkloadAdmission;
+  using TokenBudget = WorkloadTokenBudget;
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
@@ -111,6 +121,7 @@ struct Workload {
     std::string app_address = "127.0.0.1";
     std::optional<ModelServer> model_server;
     std::optional<Admission> admission;
+    std::vector<TokenBudget> token_budgets;
     Outbound outbound;
     Admin admin;
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.

@@ -1,4 +1,4 @@
-// What Workload.spec.admission adds to the listeners of its sidecar.
+// What Workload.spec.admission and tokenBudgets add to the listeners of its sidecar.
 #pragma once
 
 #include "control_plane/objects/object_set.h"
@@ -6,7 +6,8 @@
 
 namespace glia {
 
-// One queue for all ports of `workload`, if it asks for one. A real Envoy leaves the filter out.
+// Budgets and one queue for all ports of `workload`, if it asks for them. A real Envoy leaves the filters
+// out.
 void add_admission(
     const Workload& workload,
     envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager&

@@ -21,21 +21,6 @@ AdmissionDesk::Figures AdmissionDesk::figures() const {
   });
 }
 
-bool AdmissionDesk::tells(const void* filter) const {
-  return teller_.with([&](const void*& teller) {
-    if (teller == nullptr) teller = filter;
-    return teller == filter;
-  });
-}
-
-void AdmissionDesk::replace_teller(const void* before, const void* filter) const {
-  teller_.with([&](const void*& teller) {
-    if (teller == before) teller = filter;
-  });
-}
-
-void AdmissionDesk::leave_teller(const void* filter) const { replace_teller(filter, nullptr); }
-
 // Under the lock, so a place in the queue, and with it its loop, cannot go meanwhile.
 void AdmissionDesk::tell(AdmissionQueue& queue, EventLoop& here) const {
   queue.take_decided_if([&](AdmissionQueue::Ticket& ticket) {

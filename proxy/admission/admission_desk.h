@@ -16,6 +16,7 @@
 
 #include "proxy/admission/admission_config.h"
 #include "proxy/admission/admission_queue.h"
+#include "proxy/admission/teller.h"
 #include "proxy/base/shared.h"
 #include "proxy/base/task.h"
 #include "proxy/net/loop.h"
@@ -62,11 +63,8 @@ class AdmissionDesk {
   AdmissionCounts counts() const {
     return counts_.with([](const AdmissionCounts& counts) { return counts; });
   }
-  // Of the filters of all workers, one tells what the process has counted: the first, and after it who
-  // replaces it (`before`, which may be null).
-  bool tells(const void* filter) const;
-  void replace_teller(const void* before, const void* filter) const;
-  void leave_teller(const void* filter) const;
+  // Of the filters of all workers, one tells what the process has counted.
+  const Teller& teller() const { return teller_; }
 
  private:
   friend class AdmissionPlace;
@@ -75,7 +73,7 @@ class AdmissionDesk {
 
   SharedOne<AdmissionQueue> queue_;
   SharedOne<AdmissionCounts> counts_;
-  SharedOne<const void*> teller_{nullptr};
+  Teller teller_;
 };
 
 // What one request has: a place in the line, then at the application. Destroying it gives that back, at

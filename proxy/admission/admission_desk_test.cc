@@ -105,18 +105,18 @@ TEST(AdmissionDesk, ThreadsShareOneLimit) {
   EXPECT_EQ(figures.waiting[0] + figures.waiting[1] + figures.waiting[2], 0u);
 }
 
-TEST(AdmissionDesk, OneFilterTellsTheFiguresAndItsSuccessorAfterIt) {
-  const AdmissionDesk desk;
+TEST(AdmissionDesk, OneFilterTellsWhatIsCountedAndItsSuccessorAfterIt) {
+  const Teller teller;
   int first, second, third;
-  EXPECT_TRUE(desk.tells(&first));
-  EXPECT_FALSE(desk.tells(&second));
-  desk.replace_teller(&second, &third);
-  EXPECT_TRUE(desk.tells(&first));
-  desk.replace_teller(&first, &third);
-  desk.leave_teller(&first);
-  EXPECT_TRUE(desk.tells(&third));
-  desk.leave_teller(&third);
-  EXPECT_TRUE(desk.tells(&second));
+  EXPECT_TRUE(teller.tells(&first));
+  EXPECT_FALSE(teller.tells(&second));
+  teller.replace(&second, &third);
+  EXPECT_TRUE(teller.tells(&first));
+  teller.replace(&first, &third);
+  teller.leave(&first);
+  EXPECT_TRUE(teller.tells(&third));
+  teller.leave(&third);
+  EXPECT_TRUE(teller.tells(&second));
 }
 
 }  // namespace

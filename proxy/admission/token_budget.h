@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "proxy/admission/admission_config.h"
+#include "proxy/admission/teller.h"
 #include "proxy/base/shared.h"
 #include "proxy/base/time.h"
 
@@ -42,6 +43,7 @@ struct TokenBudgetsConfig {
   std::vector<TokenBudget> budgets;
   uint32_t usual_output_tokens = 256;
   AdmissionConfig::Tenants tenants = AdmissionConfig::Tenants::kNamed;
+  bool keep_requests = false;  // Streams are not asked for their usage in the client's name.
   std::shared_ptr<const TokenLedger> ledger;  // Set when the configuration is frozen.
 };
 
@@ -101,6 +103,7 @@ class TokenLedger {
   auto with(Use use) const {
     return book_.with(use);
   }
+  const Teller& teller() const { return teller_; }
   template <class Count>  // count(std::map<std::string, TokenCounts>&), by a budget's name
   auto count(Count count) const {
     return counts_.with(count);
@@ -108,6 +111,7 @@ class TokenLedger {
 
  private:
   SharedOne<TokenBook> book_;
+  Teller teller_;
   SharedOne<std::map<std::string, TokenCounts, std::less<>>> counts_;
 };
 

@@ -35,6 +35,9 @@ ModelNeed model_need_of(const FilterSettings& settings) {
   if (const auto* admission = std::get_if<std::shared_ptr<const AdmissionConfig>>(&settings)) {
     return need_of(**admission);
   }
+  if (std::holds_alternative<std::shared_ptr<const TokenBudgetsConfig>>(settings)) {
+    return ModelNeed::kAll;
+  }
   // Null where a route switches the filter off.
   const auto* rbac = std::get_if<std::shared_ptr<const RbacConfig>>(&settings);
   return rbac != nullptr && *rbac != nullptr ? need_of(**rbac) : ModelNeed::kNothing;

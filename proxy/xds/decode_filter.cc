@@ -5,6 +5,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/xds/decode_admission.h"
+#include "proxy/xds/decode_budget.h"
 #include "proxy/xds/decode_rbac.h"
 
 namespace glia {
@@ -26,6 +27,10 @@ constexpr FilterKind kKinds[] = {
      [](const Reader& config) -> FilterSettings { return decode_rbac_per_route(config); }},
     {"Admission", "glia.v1.Admission",
      [](const Reader& config) -> FilterSettings { return decode_admission(config); }, "", nullptr},
+    {"TokenBudgets", "glia.v1.TokenBudgets",
+     [](const Reader& config) -> FilterSettings { return decode_token_budgets(config); },
+     "glia.v1.TokenBudgets",
+     [](const Reader& config) -> FilterSettings { return decode_token_budgets(config); }},
 };
 static_assert(std::size(kKinds) == std::variant_size_v<FilterSettings>);
 

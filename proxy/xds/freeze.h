@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "proxy/admission/admission_desk.h"
+#include "proxy/admission/token_budget.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/xds/draft.h"
 
@@ -38,6 +39,7 @@ class Freezer {
   using TlsRef = std::shared_ptr<const TlsContext>;
   using ServerLoadRef = std::shared_ptr<const ServerLoad>;
   using DeskRef = std::shared_ptr<const AdmissionDesk>;
+  using LedgerRef = std::shared_ptr<const TokenLedger>;
   // What a finished listener or cluster was made of, to know it again.
   template <class Config>
   struct Built {
@@ -54,6 +56,7 @@ class Freezer {
     std::map<std::string, TlsRef> tls;
     std::map<std::string, ServerLoadRef> server_loads;
     std::map<std::string, DeskRef> desks;
+    std::map<std::string, LedgerRef> ledgers;
     std::vector<std::string> warming;
     Errors errors;
   };
@@ -77,6 +80,7 @@ class Freezer {
   BuiltMap<ClusterConfig> clusters_;
   std::map<std::string, ServerLoadRef> server_loads_;  // By address and path of the metrics.
   std::map<std::string, DeskRef> desks_;               // By application.
+  std::map<std::string, LedgerRef> ledgers_;           // By application, too.
   std::map<std::string, TlsRef> tls_;                  // By everything that went into the context.
   std::vector<std::string> warming_;
 };
