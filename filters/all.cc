@@ -1,8 +1,10 @@
 #include "filters/all.h"
 
+#include "filters/admission.h"
 #include "filters/cors.h"
 #include "filters/rbac.h"
 #include "filters/rbac_gate.h"
+#include "filters/token_budget.h"
 
 namespace glia {
 
@@ -19,6 +21,18 @@ std::unique_ptr<Filter> make(std::shared_ptr<const CorsPolicy> config, const std
                              const HttpManager& manager, const Filter* before) {
   return std::make_unique<CorsFilter>(name, std::move(config), manager.stat_prefix,
                                       dynamic_cast<const CorsFilter*>(before));
+}
+
+std::unique_ptr<Filter> make(std::shared_ptr<const AdmissionConfig> config, const std::string&,
+                             const HttpManager&, const Filter* before) {
+  return std::make_unique<AdmissionFilter>(std::move(config),
+                                           dynamic_cast<const AdmissionFilter*>(before));
+}
+
+std::unique_ptr<Filter> make(std::shared_ptr<const TokenBudgetsConfig> config,
+                             const std::string& name, const HttpManager&, const Filter* before) {
+  return std::make_unique<TokenBudgetFilter>(name, std::move(config),
+                                             dynamic_cast<const TokenBudgetFilter*>(before));
 }
 
 }  // namespace

@@ -48,6 +48,11 @@ Kind canary_kind();
 Type<Workload::ModelServer> model_server();
 void check_model_server(Workload::Spec& spec, Reader& reader);
 
+// Workload.spec.admission.
+Type<Workload::Admission> admission();
+// Workload.spec.tokenBudgets.
+Type<std::vector<Workload::TokenBudget>> token_budgets();
+
 // Leaves that several kinds use.
 Type<std::string> label_name(std::string what);
 Type<std::string> header_name();

@@ -220,9 +220,18 @@ Kind workload_kind() {
                 "What the application offers to the mesh.", "none: it only calls others")
       .optional("appAddress", &Spec::app_address, text("an IP address", "", check_ip),
                 "Where the application listens.", "127.0.0.1")
-      .optional("modelServer", &Spec::model_server, model_server(),
-                "The application serves a model. Its sidecar tells callers how busy it is, and they "
-                "choose among the workloads of a Service by that: see choosing-an-endpoint.md.")
+      .optional(
+          "modelServer", &Spec::model_server, model_server(),
+          "The application serves a model. Its sidecar tells callers how busy it is, and they "
+          "choose among the workloads of a Service by that: see choosing-an-endpoint.md.")
+      .optional("admission", &Spec::admission, admission(),
+                "Requests beyond what the application works on at once wait in a fair line in its "
+                "sidecar, and what cannot be answered in time is refused at once: see "
+                "admission.md. `{}` is enough.")
+      .optional("tokenBudgets", &Spec::token_budgets, token_budgets(),
+                "Each request is charged to all that it falls under, by its sidecar: see "
+                "token-budgets.md.",
+                "none")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
       .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
       .optional(

@@ -68,6 +68,27 @@ struct WorkloadModelServer {
   Place at;
 };
 
+// How much the application of a Workload works on at once, and who waits (docs/admission.md).
+struct WorkloadAdmission {
+  enum class Cost : uint8_t { kTokens, kRows, kRequests };
+  enum class Tenants : uint8_t { kNamed, kCallers };
+  uint32_t concurrency = 0;   // 0: learned.
+  uint64_t cost_at_once = 0;  // 0: no limit.
+  uint32_t queue = 512;
+  Duration wait = std::chrono::seconds(30);
+  Cost cost = Cost::kTokens;
+  Tenants tenants = Tenants::kNamed;
+};
+
+// Tokens that requests to a Workload may use in a time (docs/token-budgets.md).
+struct WorkloadTokenBudget {
+  std::string name;
+  uint64_t tokens = 0;
+  Duration per = std::chrono::seconds(60);
+  std::string model, tenant;  // "": all.
+  bool each_model = false, each_tenant = false;
+};
+
 // glia.dev/v1. One running instance and its sidecar.
 struct Workload {
   static constexpr const char* kKind = "Workload";
@@ -91,12 +112,16 @@ struct Workload {
     Place at;
   };
   using ModelServer = WorkloadModelServer;
+  using Admission = WorkloadAdmission;
+  using TokenBudget = WorkloadTokenBudget;
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
     std::vector<Port> ports;
     std::string app_address = "127.0.0.1";
     std::optional<ModelServer> model_server;
+    std::optional<Admission> admission;
+    std::vector<TokenBudget> token_budgets;
     Outbound outbound;
     Admin admin;
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.

@@ -5,6 +5,7 @@
 
 #include "control_plane/objects/digest.h"
 #include "control_plane/translate/access_log.h"
+#include "control_plane/translate/admission.h"
 #include "control_plane/translate/cors.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
@@ -70,6 +71,7 @@ hcm::HttpConnectionManager inbound_manager(const ObjectSet& objects, const Workl
   for (HttpFilterMessage& filter : rbac_filters(objects, workload, port)) {
     *manager.add_http_filters() = std::move(filter);
   }
+  add_admission(workload, manager);
   add_router(manager);
   add_access_log(objects.mesh, manager);
   return manager;

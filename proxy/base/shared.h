@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "proxy/base/time.h"
 
@@ -63,6 +64,24 @@ class SharedSamples {
  private:
   mutable std::atomic<uint64_t> next_{0};
   mutable std::array<std::atomic<uint64_t>, N> values_ = {};
+};
+
+// One value that is changed by one worker at a time; for steps of well below a microsecond.
+template <class T>
+class SharedOne {
+ public:
+  template <class... Arguments>
+  explicit SharedOne(Arguments&&... arguments) : value_(std::forward<Arguments>(arguments)...) {}
+  // What `change(T&)` returns. It must not come back here.
+  template <class Change>
+  auto with(Change change) const {
+    const std::lock_guard lock(mutex_);
+    return change(value_);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable T value_;
 };
 
 // Work that one of the workers does for all, once in a while.

@@ -7,7 +7,7 @@ namespace {
 
 // docs/access-log.md, and Envoy's %RESPONSE_FLAGS%.
 constexpr std::array<std::string_view, static_cast<std::size_t>(ResponseFlag::kCount)> kLetters = {
-    "UH", "UF", "UC", "UO", "NR", "NC", "UT", "UPE", "DC", "DPE", "SI", "DT", "OM", "LR", "URX"};
+    "UH", "UF", "UC", "UO", "NR", "NC", "UT", "UPE", "DC", "DPE", "SI", "DT", "OM", "LR", "URX", "RL"};
 
 }  // namespace
 

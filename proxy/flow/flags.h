@@ -24,6 +24,7 @@ enum class ResponseFlag : uint8_t {
   kOverload,               // OM
   kLocalReset,             // LR
   kRetryLimit,             // URX
+  kRateLimited,            // RL
   kCount,
 };
 

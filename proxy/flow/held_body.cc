@@ -1,6 +1,7 @@
 #include "proxy/flow/held_body.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace glia {
 
@@ -35,6 +36,15 @@ uint64_t HeldBody::rest() const {
 }
 
 void HeldBody::edit(std::span<const BodyEdit> edits) {
+  for (const BodyEdit& edit : edits) {
+    edits_.push_back(edit);
+    growth_ += static_cast<int64_t>(edit.put.size()) - static_cast<int64_t>(edit.removed);
+  }
+}
+
+void HeldBody::apply_edits() {
+  std::vector<BodyEdit> edits = std::exchange(edits_, {});
+  std::ranges::sort(edits, {}, &BodyEdit::at);
   ByteQueue edited;
   Slice slice;
   uint64_t at = 0;  // In the body as it came.
@@ -52,7 +62,6 @@ void HeldBody::edit(std::span<const BodyEdit> edits) {
     pass(edit.at, true);
     pass(edit.at + edit.removed, false);
     edited.append_copy(edit.put);
-    growth_ += static_cast<int64_t>(edit.put.size()) - static_cast<int64_t>(edit.removed);
   }
   edited.append(std::move(slice));
   while (!held_.empty()) edited.append(held_.pop_slice());
@@ -66,6 +75,7 @@ std::optional<uint64_t> HeldBody::length() const {
 }
 
 Body::Piece HeldBody::poll() {
+  if (!edits_.empty()) apply_edits();
   if (!held_.empty()) return {State::kData, held_.pop_slice()};
   if (over_) return {State::kEnd, {}};
   Piece piece = from_->poll();

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/task.h"
@@ -28,7 +29,8 @@ class HeldBody final : public Body {
   const ModelReader& reader() const { return *reader_; }
   // Bytes of the body that were not held, as far as the client has announced them.
   uint64_t rest() const;
-  // Changes what is held; positions as in ModelReader::rename(), before anything was polled.
+  // Changes what is held; positions as in ModelReader::rename(), before anything was polled. May be
+  // called again, for other places.
   void edit(std::span<const BodyEdit> edits);
 
   Piece poll() override;
@@ -39,14 +41,16 @@ class HeldBody final : public Body {
 
  private:
   void keep(const Slice& data);
+  void apply_edits();
 
   std::unique_ptr<Body> from_;
   std::unique_ptr<ModelReader> reader_;
   const std::size_t most_;
   ByteQueue held_;
-  uint64_t taken_ = 0;  // bytes of from_
-  int64_t growth_ = 0;  // bytes that edit() added
-  bool over_ = false;   // from_ has ended.
+  std::vector<BodyEdit> edits_;  // Until the first poll.
+  uint64_t taken_ = 0;           // bytes of from_
+  int64_t growth_ = 0;           // bytes that edit() added
+  bool over_ = false;            // from_ has ended.
 };
 
 }  // namespace glia

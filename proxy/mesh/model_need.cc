@@ -24,9 +24,20 @@ ModelNeed need_of(const RbacConfig& config) {
   return need;
 }
 
+// Cost, tenant, urgency and deadline.
+ModelNeed need_of(const AdmissionConfig& config) {
+  return config.cost == AdmissionConfig::Cost::kRequests ? ModelNeed::kNothing : ModelNeed::kAll;
+}
+
 }  // namespace
 
 ModelNeed model_need_of(const FilterSettings& settings) {
+  if (const auto* admission = std::get_if<std::shared_ptr<const AdmissionConfig>>(&settings)) {
+    return need_of(**admission);
+  }
+  if (std::holds_alternative<std::shared_ptr<const TokenBudgetsConfig>>(settings)) {
+    return ModelNeed::kAll;
+  }
   // Null where a route switches the filter off.
   const auto* rbac = std::get_if<std::shared_ptr<const RbacConfig>>(&settings);
   return rbac != nullptr && *rbac != nullptr ? need_of(**rbac) : ModelNeed::kNothing;

@@ -2,6 +2,7 @@
 // match on (proxy/model/fields.h).
 #pragma once
 
+#include "proxy/admission/admission_config.h"
 #include "proxy/mesh/rbac.h"
 #include "proxy/mesh/route.h"
 #include "proxy/model/fields.h"

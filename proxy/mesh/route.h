@@ -15,12 +15,15 @@
 
 namespace glia {
 
+struct AdmissionConfig;
 struct CorsPolicy;
 struct RbacConfig;
+struct TokenBudgetsConfig;
 
 // What a filter is told, one alternative a kind of filter. In a route, null switches the filter off.
 using FilterSettings =
-    std::variant<std::shared_ptr<const RbacConfig>, std::shared_ptr<const CorsPolicy>>;
+    std::variant<std::shared_ptr<const RbacConfig>, std::shared_ptr<const CorsPolicy>,
+                 std::shared_ptr<const AdmissionConfig>, std::shared_ptr<const TokenBudgetsConfig>>;
 
 struct PathMatch {
   // kConnect: the requests with the method CONNECT, which have no path and which no other kind takes.

@@ -43,7 +43,9 @@ Duration ServerLoad::typical_latency(int64_t in_flight) const {
 ServerReport ServerLoad::report(TimePoint now) const {
   ServerReport report;
   const int64_t in_flight = in_flight_.value();
-  report.in_flight = static_cast<float>(std::max<int64_t>(0, in_flight));
+  const auto waiting = static_cast<float>(std::max<int64_t>(0, waiting_.value()));
+  report.in_flight = static_cast<float>(std::max<int64_t>(0, in_flight)) + waiting;
+  if (waiting > 0) report.waiting = waiting;
   const Duration latency = typical_latency(in_flight);
   if (latency > Duration::zero()) report.latency = latency;
   const auto seen = seen_.get();
@@ -59,7 +61,7 @@ ServerReport ServerLoad::report(TimePoint now) const {
   if (sample.waiting) {
     // While some wait, each request more or less since then waits more or less.
     const double since = *sample.waiting > 0 ? static_cast<double>(in_flight) - seen->in_flight : 0;
-    report.waiting = static_cast<float>(std::max(0.0, *sample.waiting + since));
+    report.waiting = static_cast<float>(std::max(0.0, *sample.waiting + since)) + waiting;
   }
   if (seen->slots > 0) report.slots = static_cast<float>(seen->slots);
   report.block_size = sample.block_size;

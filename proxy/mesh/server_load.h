@@ -41,6 +41,8 @@ class ServerLoad {
     in_flight_.add(-1);
     ended_.add(1);
   }
+  // So many more requests wait for it in this process, before they are let in.
+  void waits(int64_t more) const { waiting_.add(more); }
   // The head of its answer came after `latency`; `with` is what begin() said.
   void answered(uint32_t with, Duration latency) const;
 
@@ -66,7 +68,7 @@ class ServerLoad {
  private:
   Duration typical_latency(int64_t in_flight) const;
 
-  SharedCount in_flight_, ended_, scrapes_, failures_;
+  SharedCount in_flight_, waiting_, ended_, scrapes_, failures_;
   SharedSamples<kLatencies> latencies_;  // In flight << 48 | latency in us.
   SharedLatest<Seen> seen_;
   SharedTurn turn_;

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "proxy/admission/admission_config.h"
+#include "proxy/admission/token_budget.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/server.h"
 #include "proxy/mesh/cluster_config.h"

@@ -13,6 +13,7 @@ namespace {
 constexpr JsonRule kLlmJson[] = {
     {1, "model", kModel, 0, true},
     {1, "stream", kStream},
+    {1, "stream_options", kStreamOptions},
     {1, "max_tokens", kMostOutput},
     {1, "max_completion_tokens", kMostOutput},
     {1, "max_output_tokens", kMostOutput},

@@ -41,6 +41,7 @@ enum ModelField : uint8_t {
   kModelSpec,     // TensorFlow Serving: the message around model and version.
   kAdapter,
   kStream,
+  kStreamOptions,
   kMostOutput,
   kChoices,
   kPriority,

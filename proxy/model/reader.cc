@@ -214,6 +214,13 @@ ModelRequest ModelReader::record(Arena& arena, uint64_t rest) const {
   return record;
 }
 
+std::optional<BodyEdit> ModelReader::ask_for_usage() const {
+  const std::string_view operation = call_.form->operation;
+  const bool streams = operation == "chat" || operation == "completions";
+  if (!streams || stream_end_ == 0 || stream_options_ || !readable_ || !settled()) return {};
+  return BodyEdit{stream_end_, 0, R"(,"stream_options":{"include_usage":true})"};
+}
+
 // --- What the scanners find ----------------------------------------------------------------------
 
 bool ModelReader::take_name(std::string& name, std::string_view what) {
@@ -288,6 +295,7 @@ bool ModelReader::begin(uint8_t what, JsonKind kind, uint64_t offset) {
       has_model_ = kind == kString;
       return kind == kString || kind == kNull;
     case kStream: found_.streaming = found_.streaming || kind == kTrue; break;
+    case kStreamOptions: stream_options_ = true; break;
     case kPrompt: found_.rows += kind == kString ? 1 : 0; break;
     case kPromptItem:
       if (kind == kNumber) {
@@ -333,6 +341,9 @@ bool ModelReader::end(uint8_t what, JsonKind kind, uint64_t offset) {
     case kTools: tool_bytes_ += offset - began_at_; return true;
     case kTensorData: found_.input_bytes += offset - began_at_; return true;
     case kModel: name_size_ = offset - name_at_; break;
+    case kStream:
+      if (kind == JsonKind::kTrue) stream_end_ = offset;
+      break;
     default: break;
   }
   if (kind == JsonKind::kString) return end_text(what);

@@ -51,6 +51,9 @@ class ModelReader final : private JsonTaker, private WireTaker {
   // What is known so far. `rest`: bytes of the body that were not read, as far as known.
   ModelRequest record(Arena& arena, uint64_t rest) const;
 
+  // The change that has OpenAI's stream end with its usage, if the request does not say by itself what it
+  // wants of that, and all of its body was read.
+  std::optional<BodyEdit> ask_for_usage() const;
   // The changes that give the model another name in the body and, unless it is "", another version;
   // an error if it cannot be done. Positions are counted from the start of the body, in order.
   Result<std::vector<BodyEdit>> rename(std::string_view model, std::string_view version) const;
@@ -101,6 +104,10 @@ class ModelReader final : private JsonTaker, private WireTaker {
   std::optional<double> parameter_number_;
   std::string parameter_text_;
   std::optional<PrefixBlocks> blocks_;
+
+  // Where `"stream": true` ends; 0: it is not there.
+  uint64_t stream_end_ = 0;
+  bool stream_options_ = false;
 
   // Where the model is named.
   uint64_t name_at_ = 0, name_size_ = 0;  // JSON, between the quotes.

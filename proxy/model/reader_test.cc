@@ -392,5 +392,40 @@ TEST(ModelReaderRename, NamesTheModelOfARepositoryCall) {
   EXPECT_EQ(renamed(sent, "o"), framed(bytes(1, "repository") + bytes(2, "o")));
 }
 
+// What `body` becomes, read whole and in pieces; "" if nothing is asked for.
+std::string asked_for_usage(const std::string& path, std::string body) {
+  std::optional<BodyEdit> edit;
+  for (std::size_t size : {body.size(), std::size_t{1}}) {
+    Reading reading({path, body});
+    for (std::size_t at = 0; at < body.size(); at += size) {
+      if (at <= body.rfind('}'))
+        EXPECT_FALSE(reading->ask_for_usage()) << "before all of it was read";
+      reading->push(body.substr(at, size));
+    }
+    reading->finish();
+    const auto found = reading->ask_for_usage();
+    EXPECT_TRUE(size == body.size() || (found ? found->at : 0) == (edit ? edit->at : 0));
+    edit = found;
+  }
+  return edit ? body.replace(edit->at, edit->removed, edit->put) : "";
+}
+
+TEST(ModelReaderUsage, AsksStreamsForItThatSayNothingOfIt) {
+  const std::string chat = "/v1/chat/completions";
+  EXPECT_EQ(asked_for_usage(chat, R"({"stream":true})"),
+            R"({"stream":true,"stream_options":{"include_usage":true}})");
+  EXPECT_EQ(asked_for_usage(chat, R"({"model":"m", "stream" : true , "n":1} )"),
+            R"({"model":"m", "stream" : true,"stream_options":{"include_usage":true} , "n":1} )");
+  EXPECT_EQ(asked_for_usage("/v1/completions", R"({"stream":true,"prompt":"x"})"),
+            R"({"stream":true,"stream_options":{"include_usage":true},"prompt":"x"})");
+  EXPECT_EQ(asked_for_usage(chat, R"({"stream":false})"), "");
+  EXPECT_EQ(asked_for_usage(chat, R"({"model":"m"})"), "");
+  EXPECT_EQ(asked_for_usage(chat, R"({"metadata":{"stream":true}})"), "");
+  EXPECT_EQ(asked_for_usage(chat, R"({"stream":true,"stream_options":{}})"), "");
+  EXPECT_EQ(asked_for_usage(chat, R"({"stream_options":null,"stream":true})"), "");
+  EXPECT_EQ(asked_for_usage("/v1/responses", R"({"stream":true})"), "");
+  EXPECT_EQ(asked_for_usage("/v1/messages", R"({"stream":true})"), "");
+}
+
 }  // namespace
 }  // namespace glia

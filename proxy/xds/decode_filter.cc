@@ -4,6 +4,8 @@
 #include <variant>
 
 #include "proxy/base/text.h"
+#include "proxy/xds/decode_admission.h"
+#include "proxy/xds/decode_budget.h"
 #include "proxy/xds/decode_cors.h"
 #include "proxy/xds/decode_rbac.h"
 
@@ -28,6 +30,12 @@ constexpr FilterKind kKinds[] = {
      [](const Reader& config) -> FilterSettings { return decode_cors(config); },
      "envoy.extensions.filters.http.cors.v3.CorsPolicy",
      [](const Reader& config) -> FilterSettings { return decode_cors_policy(config); }},
+    {"Admission", "glia.v1.Admission",
+     [](const Reader& config) -> FilterSettings { return decode_admission(config); }, "", nullptr},
+    {"TokenBudgets", "glia.v1.TokenBudgets",
+     [](const Reader& config) -> FilterSettings { return decode_token_budgets(config); },
+     "glia.v1.TokenBudgets",
+     [](const Reader& config) -> FilterSettings { return decode_token_budgets(config); }},
 };
 static_assert(std::size(kKinds) == std::variant_size_v<FilterSettings>);
 
@@ -59,7 +67,7 @@ std::optional<FilterSettings> decode_filter(const Reader& config) {
 std::optional<FilterSettings> decode_filter_of_route(const Reader& config, const std::string& name,
                                                      const std::vector<FilterConfig>& filters) {
   const auto kind = std::ranges::find(kKinds, config.type(), &FilterKind::type_of_route);
-  if (kind == std::end(kKinds)) return {};
+  if (kind == std::end(kKinds) || kind->decode_of_route == nullptr) return {};
   check_name(config, name, *kind, filters);
   return kind->decode_of_route(config);
 }

@@ -89,6 +89,38 @@ Freezer::ServerLoadRef Freezer::server_load(const ModelServerConfig& config, Nex
              before != server_loads_.end() ? before->second : std::make_shared<const ServerLoad>();
 }
 
+namespace {
+
+// The state that belongs to `application`: that of this drawing, of the one before, or a new one.
+template <class State>
+std::shared_ptr<const State> kept(
+    const std::string& application, std::map<std::string, std::shared_ptr<const State>>& now,
+    const std::map<std::string, std::shared_ptr<const State>>& before) {
+  std::shared_ptr<const State>& state = now[application];
+  if (state != nullptr) return state;
+  const auto found = before.find(application);
+  return state = found != before.end() ? found->second : std::make_shared<const State>();
+}
+
+}  // namespace
+
+void Freezer::seat(HttpManager& http, const std::string& listener, Next& next) const {
+  for (FilterConfig& filter : http.filters) {
+    if (auto* admission = std::get_if<std::shared_ptr<const AdmissionConfig>>(&filter.settings)) {
+      auto config = std::make_shared<AdmissionConfig>(**admission);
+      if (config->application.empty()) config->application = listener;
+      config->desk = kept(config->application, next.desks, desks_);
+      *admission = std::move(config);
+    }
+    if (auto* budgets = std::get_if<std::shared_ptr<const TokenBudgetsConfig>>(&filter.settings)) {
+      auto config = std::make_shared<TokenBudgetsConfig>(**budgets);
+      if (config->application.empty()) config->application = listener;
+      config->ledger = kept(config->application, next.ledgers, ledgers_);
+      *budgets = std::move(config);
+    }
+  }
+}
+
 // `usable`: the new one may be drawn although something is missing.
 template <class Config>
 void Freezer::keep(const std::string& name, const std::string& waits, std::string_view word,
@@ -132,6 +164,7 @@ void Freezer::freeze_listener(const Draft& draft, const ResourceRef& resource, N
         chain.http.routes = std::get<std::shared_ptr<const RouteTable>>(found->second->value);
     }
     read_models_if_asked(chain.http);
+    seat(chain.http, resource->name, next);
     made.parts.push_back(chain.tls);
     made.parts.push_back(chain.http.routes);
   }
@@ -193,6 +226,8 @@ Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   clusters_ = std::move(next.clusters);
   tls_ = std::move(next.tls);
   server_loads_ = std::move(next.server_loads);
+  desks_ = std::move(next.desks);
+  ledgers_ = std::move(next.ledgers);
   warming_ = std::move(next.warming);
   if (current_ && current_->version == snapshot->version &&
       current_->listeners == snapshot->listeners && current_->clusters == snapshot->clusters) {

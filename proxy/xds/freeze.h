@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "proxy/admission/admission_desk.h"
+#include "proxy/admission/token_budget.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/xds/draft.h"
 
@@ -36,6 +38,8 @@ class Freezer {
  private:
   using TlsRef = std::shared_ptr<const TlsContext>;
   using ServerLoadRef = std::shared_ptr<const ServerLoad>;
+  using DeskRef = std::shared_ptr<const AdmissionDesk>;
+  using LedgerRef = std::shared_ptr<const TokenLedger>;
   // What a finished listener or cluster was made of, to know it again.
   template <class Config>
   struct Built {
@@ -51,6 +55,8 @@ class Freezer {
     BuiltMap<ClusterConfig> clusters;
     std::map<std::string, TlsRef> tls;
     std::map<std::string, ServerLoadRef> server_loads;
+    std::map<std::string, DeskRef> desks;
+    std::map<std::string, LedgerRef> ledgers;
     std::vector<std::string> warming;
     Errors errors;
   };
@@ -59,6 +65,8 @@ class Freezer {
                      Next& next, std::string& waits);
   // Clusters of one application share what is known of its load, and keep it.
   ServerLoadRef server_load(const ModelServerConfig& config, Next& next) const;
+  // So do filters of one application share its queue.
+  void seat(HttpManager& http, const std::string& listener, Next& next) const;
   void freeze_listener(const Draft& draft, const ResourceRef& resource, Next& next);
   void freeze_cluster(const Draft& draft, const ResourceRef& resource, Next& next);
   template <class Config>
@@ -71,6 +79,8 @@ class Freezer {
   BuiltMap<ListenerConfig> listeners_;
   BuiltMap<ClusterConfig> clusters_;
   std::map<std::string, ServerLoadRef> server_loads_;  // By address and path of the metrics.
+  std::map<std::string, DeskRef> desks_;               // By application.
+  std::map<std::string, LedgerRef> ledgers_;           // By application, too.
   std::map<std::string, TlsRef> tls_;                  // By everything that went into the context.
   std::vector<std::string> warming_;
 };

@@ -119,6 +119,38 @@ void print_settings(Lines& out, int depth, std::string_view name, const CorsPoli
   line(out, depth, "filter ", name, text);
 }
 
+void print_settings(Lines& out, int depth, std::string_view name,
+                    const AdmissionConfig& admission) {
+  constexpr std::string_view kCosts[] = {"tokens", "rows", "requests"};
+  const AdmissionConfig usual;
+  line(out, depth, "filter ", name, " admission",
+       unless("application", admission.application, usual.application), " concurrency ",
+       admission.concurrency > 0 ? cat(admission.concurrency) : "learned",
+       unless("at most", admission.most_concurrency, usual.most_concurrency),
+       unless("cost at once", admission.cost_at_once, usual.cost_at_once),
+       unless("queue", admission.queue, usual.queue), unless("wait", admission.wait, usual.wait),
+       " cost ", named(kCosts, admission.cost),
+       unless("usual output tokens", admission.usual_output_tokens, usual.usual_output_tokens),
+       admission.tenants == AdmissionConfig::Tenants::kCallers ? " tenants are callers" : "");
+}
+
+void print_settings(Lines& out, int depth, std::string_view name,
+                    const TokenBudgetsConfig& budgets) {
+  const TokenBudgetsConfig usual;
+  line(out, depth, "filter ", name, " token budgets",
+       unless("application", budgets.application, usual.application),
+       unless("usual output tokens", budgets.usual_output_tokens, usual.usual_output_tokens),
+       budgets.tenants == AdmissionConfig::Tenants::kCallers ? " tenants are callers" : "",
+       budgets.keep_requests ? " keep requests" : "");
+  for (const TokenBudget& budget : budgets.budgets) {
+    const TokenBudget all;
+    line(out, depth + 1, "budget ", budget.name, " ", budget.tokens, " tokens in ",
+         seconds(budget.per), unless("model", budget.model, all.model),
+         unless("tenant", budget.tenant, all.tenant), budget.each_model ? " each model" : "",
+         budget.each_tenant ? " each tenant" : "");
+  }
+}
+
 void print_filter(Lines& out, int depth, std::string_view name, const FilterSettings& settings) {
   std::visit([&](const auto& one) { print_settings(out, depth, name, *one); }, settings);
 }

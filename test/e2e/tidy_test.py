@@ -14,7 +14,8 @@ TELEMETRY = BASE + ["proxy/telemetry"]
 NET = BASE + ["proxy/net"]
 HTTP = NET + ["proxy/http"]
 MODEL = HTTP + ["proxy/model"]
-MESH = MODEL + TELEMETRY + ["proxy/mesh"]
+ADMISSION = NET + TELEMETRY + ["proxy/admission"]
+MESH = MODEL + TELEMETRY + ["proxy/admission", "proxy/mesh"]
 FLOW = MESH + ["proxy/flow"]
 FLOORS = {
     "proxy/base": BASE,
@@ -22,6 +23,7 @@ FLOORS = {
     "proxy/net": NET,
     "proxy/http": HTTP,
     "proxy/model": MODEL,
+    "proxy/admission": ADMISSION,
     "proxy/mesh": MESH,
     "proxy/flow": FLOW,
     "filters": FLOW + ["filters"],

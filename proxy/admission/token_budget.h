@@ -1,0 +1,118 @@
+// Token budgets: how many tokens somebody may use in a time, and the book in which that is kept
+// (glia.v1.TokenBudgets, docs/token-budgets.md).
+//
+// A budget is a bucket: it holds `tokens`, and as many flow in again evenly within `per`. A request takes
+// what it may use at most before it begins, and gives back what it did not use; so ten requests at once
+// cannot all spend the last thousand. What was used beyond is owed: the next one waits until it is paid.
+//
+// The book is pure: amounts and moments in, answers out. One a process for a listener's budgets, shared
+// by its workers (TokenLedger), and kept from drawing to drawing.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/admission/admission_config.h"
+#include "proxy/admission/teller.h"
+#include "proxy/base/shared.h"
+#include "proxy/base/time.h"
+
+namespace glia {
+
+struct TokenBudget {
+  std::string name;
+  uint64_t tokens = 0;
+  Duration per = 60s;
+  std::string model, tenant;  // Only requests of these; "": of all.
+  // A bucket each, instead of one for all.
+  bool each_model = false, each_tenant = false;
+  friend bool operator==(const TokenBudget&, const TokenBudget&) = default;
+};
+
+class TokenLedger;
+
+struct TokenBudgetsConfig {
+  std::string application;  // As AdmissionConfig's: filters of this name share their buckets.
+  std::vector<TokenBudget> budgets;
+  uint32_t usual_output_tokens = 256;
+  AdmissionConfig::Tenants tenants = AdmissionConfig::Tenants::kNamed;
+  bool keep_requests = false;  // Streams are not asked for their usage in the client's name.
+  std::shared_ptr<const TokenLedger> ledger;  // Set when the configuration is frozen.
+};
+
+// One bucket, by what it is for.
+struct TokenAccount {
+  std::string key;
+  const TokenBudget* budget = nullptr;
+};
+
+// How a bucket stands.
+struct TokenStanding {
+  uint64_t left = 0;
+  Duration full_in{0};
+};
+
+class TokenBook {
+ public:
+  // Buckets that are not full; a full one is as good as none. Beyond, the one that was not asked for
+  // longest is forgotten.
+  static constexpr std::size_t kMostBuckets = 10'000;
+
+  // Takes `tokens` from all of them, or from none: then which one has too few (its place), and when it
+  // will have enough. More than a bucket holds is taken when it is full, and the rest is owed.
+  struct Shortage {
+    std::size_t account = 0;
+    uint64_t left = 0;
+    Duration enough_in{0};
+  };
+  std::optional<Shortage> take(std::span<const TokenAccount> accounts, uint64_t tokens,
+                               TimePoint now);
+  // So many more than were taken; below zero: gives back.
+  void charge(std::span<const TokenAccount> accounts, int64_t more, TimePoint now);
+  TokenStanding standing(const TokenAccount& account, TimePoint now);
+  std::size_t buckets() const { return buckets_.size(); }
+
+ private:
+  struct Bucket {
+    double level = 0;  // Below zero: owed.
+    TimePoint at;
+    std::list<std::string>::iterator place;
+  };
+  Bucket& bucket(const TokenAccount& account, TimePoint now);
+  void forget_full(const TokenAccount& account);
+
+  std::map<std::string, Bucket, std::less<>> buckets_;
+  std::list<std::string> oldest_first_;
+};
+
+// What has happened to a budget's requests.
+struct TokenCounts {
+  uint64_t charged = 0, given_back = 0, refused = 0;
+};
+
+class TokenLedger {
+ public:
+  template <class Use>  // use(TokenBook&)
+  auto with(Use use) const {
+    return book_.with(use);
+  }
+  const Teller& teller() const { return teller_; }
+  template <class Count>  // count(std::map<std::string, TokenCounts>&), by a budget's name
+  auto count(Count count) const {
+    return counts_.with(count);
+  }
+
+ private:
+  SharedOne<TokenBook> book_;
+  Teller teller_;
+  SharedOne<std::map<std::string, TokenCounts, std::less<>>> counts_;
+};
+
+}  // namespace glia

@@ -1,0 +1,109 @@
+"""Requests that wait in front of a model server, through glia-proxy with two workers, by the clients
+that people use."""
+
+import concurrent.futures
+import json
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import openai
+
+from bootstrap import bootstrap, cluster, listener, to
+from harness import Proxy, Scene, curl, eventually
+
+GLIA = "type.googleapis.com/glia.v1"
+
+
+class Slots(BaseHTTPRequestHandler):
+    """A model server that answers when the test says so."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.answer(b"{}")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        with self.server.lock:
+            self.server.now += 1
+            self.server.most = max(self.server.most, self.server.now)
+        self.server.go.acquire()
+        with self.server.lock:
+            self.server.now -= 1
+        self.answer(json.dumps({
+            "id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [
+                {"index": 0, "finish_reason": "stop",
+                 "message": {"role": "assistant", "content": "hello"}}]}).encode())
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Admission(Scene):
+    CONCURRENCY, QUEUE = 2, 4
+
+    def setUp(self):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Slots)
+        self.server.lock, self.server.go = threading.Lock(), threading.Semaphore(0)
+        self.server.now = self.server.most = 0
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        self.addCleanup(self.server.go.release, 1000)
+        admission = {"name": "glia.admission", "typed_config": {
+            "@type": f"{GLIA}.Admission", "application": "llm", "concurrency": self.CONCURRENCY,
+            "queue": self.QUEUE}}
+        self.proxy = self.enterContext(Proxy(
+            self.directory, bootstrap([listener("in", [to("server")], filters=[admission])],
+                                      [cluster("server", self.server.server_address[1])]),
+            "--concurrency", "2"))
+        self.pool = self.enterContext(concurrent.futures.ThreadPoolExecutor(32))
+
+    def chat(self, tenant):
+        client = openai.OpenAI(base_url=self.proxy.url("/v1"), api_key="none", max_retries=0)
+        return client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "why"}], max_tokens=10,
+            extra_headers={"x-llm-d-inference-fairness-id": tenant})
+
+    def figure(self, name):
+        return self.proxy.metric(f"glia_admission_{name}")
+
+    def test_workers_share_one_line_and_the_one_tenant_with_the_most_is_refused(self):
+        running = [self.pool.submit(self.chat, "noisy") for _ in range(self.CONCURRENCY + self.QUEUE)]
+        eventually(lambda: self.figure("at_work") == self.CONCURRENCY
+                   and self.figure("waiting") == self.QUEUE, "the queue is full")
+        # Another tenant gets in, at the cost of the one that fills the queue.
+        other = self.pool.submit(self.chat, "other")
+        done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+        with self.assertRaises(openai.RateLimitError) as raised:
+            done.pop().result()
+        error = raised.exception
+        self.assertEqual(error.response.headers["x-glia-reason"], "tenant_share")
+        self.assertGreaterEqual(int(error.response.headers["retry-after"]), 1)
+        self.assertIn("the queue of this application is full: 4 requests wait", error.message)
+        # Refused at once, in the words of Anthropic, too.
+        refused = curl("--json", '{"model":"m","max_tokens":10,"messages":[]}',
+                       "-H", "x-llm-d-inference-fairness-id: noisy", self.proxy.url("/v1/messages"))
+        self.assertEqual(refused.status, 429)
+        self.assertEqual(json.loads(refused.text)["error"]["type"], "rate_limit_error")
+        # Health does not wait.
+        self.assertEqual(curl(self.proxy.url("/v2/health/ready")).status, 200)
+        self.server.go.release(100)
+        self.assertEqual(other.result().choices[0].message.content, "hello")
+        answered = [call for call in running if call.exception() is None]
+        self.assertEqual(len(answered), self.CONCURRENCY + self.QUEUE - 1)
+        self.assertEqual(self.server.most, self.CONCURRENCY)
+        eventually(lambda: self.figure("at_work") == 0, "nothing is at work")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,100 @@
+"""Token budgets through glia-proxy with two workers, by OpenAI's client."""
+
+import json
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import openai
+
+from bootstrap import bootstrap, cluster, listener, to
+from harness import Proxy, Scene, eventually
+
+GLIA = "type.googleapis.com/glia.v1"
+USED = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Streams two words, and the usage if it is asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(asked)
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": asked["model"]}
+        for word in ("hel", "lo"):
+            self.event({**chunk, "choices": [{"index": 0, "delta": {"content": word}}]})
+        if (asked.get("stream_options") or {}).get("include_usage"):
+            self.event({**chunk, "choices": [], "usage": USED})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, data):
+        self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
+        self.wfile.flush()
+
+    def log_message(self, *_):
+        pass
+
+
+class TokenBudgets(Scene):
+    def setUp(self):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+        self.server.asked = []
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        budgets = {"name": "glia.token_budgets", "typed_config": {
+            "@type": f"{GLIA}.TokenBudgets", "budgets": [
+                {"name": "hour", "tokens": 1000, "per": "3600s", "each_tenant": True}]}}
+        self.proxy = self.enterContext(Proxy(
+            self.directory, bootstrap([listener("in", [to("server")], filters=[budgets])],
+                                      [cluster("server", self.server.server_address[1])]),
+            "--concurrency", "2"))
+
+    def chat(self, tenant, most, **more):
+        # A client and so a connection each time, for any of the workers.
+        client = openai.OpenAI(base_url=self.proxy.url("/v1"), api_key="none", max_retries=0)
+        answer = client.chat.completions.with_raw_response.create(
+            model="m", messages=[{"role": "user", "content": "why"}], max_tokens=most, stream=True,
+            extra_headers={"x-llm-d-inference-fairness-id": tenant}, **more)
+        return answer.headers, list(answer.parse())
+
+    def given_back(self):
+        return self.proxy.metric("glia_token_budget_given_back_total")
+
+    def test_a_stream_is_settled_by_a_usage_that_the_client_does_not_see(self):
+        headers, chunks = self.chat("a", 500)
+        self.assertEqual(headers["x-ratelimit-limit-tokens"], "1000")
+        left = int(headers["x-ratelimit-remaining-tokens"])
+        self.assertTrue(490 <= left <= 500, left)
+        self.assertEqual("".join(chunk.choices[0].delta.content for chunk in chunks), "hello")
+        self.assertEqual(self.server.asked[0]["stream_options"], {"include_usage": True})
+        eventually(lambda: self.given_back() >= 470, "what was not used comes back")
+        # Ten more, and each of them may use half of it: 30 are used each time.
+        for turn in range(10):
+            before = self.given_back()
+            headers, chunks = self.chat("a", 500)
+            self.assertEqual(len(chunks), 2)
+            eventually(lambda: self.given_back() > before, f"turn {turn} is settled")
+        self.assertTrue(165 <= int(headers["x-ratelimit-remaining-tokens"]) <= 210)
+        with self.assertRaises(openai.RateLimitError) as raised:
+            self.chat("a", 900)
+        refusal = raised.exception
+        self.assertEqual(refusal.response.headers["x-glia-reason"], "token_budget")
+        self.assertGreater(int(refusal.response.headers["retry-after"]), 100)
+        self.assertIn("the token budget hour of 1000 tokens in 3600 s has", refusal.message)
+        # Another tenant has its own.
+        self.assertEqual(len(self.chat("b", 900)[1]), 2)
+
+    def test_who_asks_for_the_usage_gets_it(self):
+        _, chunks = self.chat("a", 10, stream_options={"include_usage": True})
+        self.assertEqual(chunks[-1].usage.total_tokens, 30)
+
+
+if __name__ == "__main__":
+    unittest.main()
