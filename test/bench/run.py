@@ -2,6 +2,7 @@
 
   ./dev bench            the comparison; exit status 1 if a request failed or a bar was missed
   ./dev bench parts      Google Benchmark for the parts (every //test/bench:*_bench)
+  ./dev bench models     choosing among model servers; --help says what
   ./dev bench instructions [--renew]
                          instructions a request by callgrind against their budget; or a new budget
 
@@ -25,6 +26,7 @@ import time
 
 import instructions
 import measure
+import models
 import peers
 import plot
 import rows
@@ -262,6 +264,8 @@ def parse(arguments):
 def main():
     if sys.argv[1:2] == ["parts"]:
         return run_parts(sys.argv[2:])
+    if sys.argv[1:2] == ["models"]:
+        return models.main(sys.argv[2:], sys.modules[__name__])
     if sys.argv[1:2] == ["instructions"]:
         return run_instructions(sys.argv[2:])
     arguments = parse(sys.argv[1:])
