@@ -5,6 +5,7 @@
   ./dev bench control [--write]
                          the control plane: what one change costs in meshes of several sizes, and
                          how long it takes to reach thousands of sidecars
+  ./dev bench models     choosing among model servers; --help says what
   ./dev bench instructions [--renew]
                          instructions a request by callgrind against their budget; or a new budget
 
@@ -29,6 +30,7 @@ import time
 import control
 import instructions
 import measure
+import models
 import peers
 import plot
 import rows
@@ -268,6 +270,8 @@ def main():
         return control.run(sys.argv[2:], build, built, PAGE)
     if sys.argv[1:2] == ["parts"]:
         return run_parts(sys.argv[2:])
+    if sys.argv[1:2] == ["models"]:
+        return models.main(sys.argv[2:], sys.modules[__name__])
     if sys.argv[1:2] == ["instructions"]:
         return run_instructions(sys.argv[2:])
     arguments = parse(sys.argv[1:])

@@ -172,9 +172,10 @@ def missed(result):
             for verdict in result.verdicts() if not verdict.met]
 
 
-def write(page, text):
+def write(page, text, marks=(BEGIN, END)):
     """Replaces what stands between the marks of the page."""
+    begin, end = marks
     old = page.read_text(encoding="utf-8")
-    before, rest = old.split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    before, rest = old.split(begin)
+    after = rest.split(end)[1]
+    page.write_text(before + begin + text + end + after, encoding="utf-8")
