@@ -210,13 +210,11 @@ void check_spec(Canary::Spec& spec, Reader& reader) {
   if (spec.time_limit < 1min) reader.error_in("timeLimit", spec.at, "must be at least 1m");
 }
 
-}  // namespace
-
-Kind canary_kind() {
+Type<Canary::Spec> canary_spec() {
   using OnSuccess = Canary::OnSuccess;
   using OnFailure = Canary::OnFailure;
-  ObjectType<Canary::Spec> spec("spec of a Canary");
-  spec.required("targetRef", &Canary::Spec::target_ref, target(), "")
+  ObjectType<Canary::Spec> type("spec of a Canary");
+  type.required("targetRef", &Canary::Spec::target_ref, target(), "")
       .required("candidate", &Canary::Spec::candidate, version("the new version"), "")
       .optional("stable", &Canary::Spec::stable, version("the version that is to be replaced"), "",
                 "the target's workloads that are not the candidate's")
@@ -242,8 +240,14 @@ Kind canary_kind() {
                 "a person does not count.",
                 "2h")
       .check([](Canary::Spec& spec, const YamlNode&, Reader& reader) { check_spec(spec, reader); });
+  return type;
+}
+
+}  // namespace
+
+Kind canary_kind() {
   Kind kind = make_kind<Canary, Canary::Spec>(
-      "glia.dev/v1", check_subdomain_name, spec, SpecNeed::kRequired,
+      "glia.dev/v1", check_subdomain_name, canary_spec(), SpecNeed::kRequired,
       [](Canary&& canary, Draft& draft) { draft.objects.canaries.push_back(std::move(canary)); });
   kind.documentation =
       "A new version of a Service gets a growing part of its requests, and is promoted or taken "
