@@ -1,5 +1,6 @@
 #include "control_plane/control.h"
 
+#include "control_plane/canary/report_service.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
@@ -29,7 +30,9 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
                                                     : options.admin_socket};
   plane_.emplace(loop_, MeshState(std::move(report.objects)), *registrar_, options.version);
-  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_));
+  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_, [this](AdsReactors& reactors) {
+        return make_report_service(loop_, *plane_, observations_, reactors);
+      }));
   return {};
 }
 

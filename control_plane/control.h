@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "control_plane/canary/observations.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
 #include "control_plane/source/file_source.h"
@@ -32,6 +33,8 @@ class Control {
   ~Control();
 
   ControlPlane& plane() { return *plane_; }
+  // What sidecars saw of requests, of the clusters that somebody wants to hear of.
+  Observations& observations() { return observations_; }
   const CertificateAuthority& authority() const { return *authority_; }
   // Of the gRPC server behind the front door, and of StatusService.
   const GrpcServer::Sockets& sockets() const { return sockets_; }
@@ -48,6 +51,7 @@ class Control {
   std::optional<CertificateAuthority> authority_;
   std::optional<Registrar> registrar_;
   std::optional<ControlPlane> plane_;
+  ReportedObservations observations_;
   std::unique_ptr<FileSource> source_;
   std::unique_ptr<GrpcServer> grpc_;
 };

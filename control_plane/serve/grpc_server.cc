@@ -190,10 +190,12 @@ class TwoSockets final : public GrpcServer {
         client_status_(loop, control_plane) {}
   ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
 
-  Result<void> start(const Sockets& sockets) {
+  Result<void> start(const Sockets& sockets, const MoreService& more) {
+    if (more) more_ = more(reactors_);
     TRY(admin_, listen(sockets.admin, {&status_, &client_status_}));
     std::vector<grpc::Service*> services = {&identity_};
     for (const auto& service : ads_) services.push_back(service.get());
+    if (more_ != nullptr) services.push_back(&more_->service());
     Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, services);
     if (!mesh) {
       admin_->Shutdown();
@@ -223,6 +225,7 @@ class TwoSockets final : public GrpcServer {
   EventLoop& loop_;
   AdsReactors reactors_;
   std::vector<std::unique_ptr<grpc::Service>> ads_;
+  std::unique_ptr<GrpcService> more_;
   IdentityCalls identity_;
   StatusCalls status_;
   ClientStatusCalls client_status_;
@@ -233,9 +236,9 @@ class TwoSockets final : public GrpcServer {
 }  // namespace
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::start(EventLoop& loop, ControlPlane& control_plane,
-                                                      Sockets sockets) {
+                                                      Sockets sockets, const MoreService& more) {
   auto server = std::make_unique<TwoSockets>(loop, control_plane);
-  TRY_VOID(server->start(sockets));
+  TRY_VOID(server->start(sockets, more));
   return std::unique_ptr<GrpcServer>(std::move(server));
 }
 
