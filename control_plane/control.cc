@@ -1,19 +1,10 @@
 #include "control_plane/control.h"
 
+#include "control_plane/canary/report_service.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
 namespace glia {
-namespace {
-
-// As long as no sidecar can report, every canary holds and says so.
-class NoReports final : public Observations {
- public:
-  void want(std::vector<std::string>) override {}
-  Observed between(std::string_view, TimePoint, TimePoint) const override { return {}; }
-};
-
-}  // namespace
 
 Result<std::unique_ptr<Control>> Control::start(EventLoop& loop, LibeventBackend& backend,
                                                 const ControlOptions& options) {
@@ -52,18 +43,20 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   desk_.emplace(*plane_, *objects_);
   object_calls_.emplace(loop_, *desk_);
   TRY_VOID(start_canaries());
-  TRY(grpc_, GrpcServer::start(loop_, *plane_, sockets_,
-                               {&*object_calls_, &canary_calls_->service()}));
+  TRY(grpc_,
+      GrpcServer::start(loop_, *plane_, sockets_, {&*object_calls_, &canary_calls_->service()},
+                        [this](AdsReactors& reactors) {
+                          return make_report_service(loop_, *plane_, observations_, reactors);
+                        }));
   return {};
 }
 
 // Before anybody is served, so that a sidecar never gets shares of before the restart.
 Result<void> Control::start_canaries() {
-  observations_ = std::make_unique<NoReports>();
   TRY(canary_store_, CanaryStore::open(directory_.file("canaries.db")));
   network_.emplace(loop_);
   webhook_.emplace(loop_, *network_);
-  TRY(canaries_, Canaries::open(loop_.clock(), *observations_, *webhook_, *canary_store_,
+  TRY(canaries_, Canaries::open(loop_.clock(), observations_, *webhook_, *canary_store_,
                                 [this](const CanarySplits& splits) { plane_->split(splits); }));
   canaries_->take(plane_->objects());
   plane_->on_objects([this](const ObjectSet& objects) { canaries_->take(objects); });

@@ -10,6 +10,7 @@
 
 #include "control_plane/canary/canaries.h"
 #include "control_plane/canary/canary_calls.h"
+#include "control_plane/canary/observations.h"
 #include "control_plane/canary/webhook.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
@@ -37,6 +38,8 @@ class Control {
   ~Control();
 
   ControlPlane& plane() { return *plane_; }
+  // What sidecars saw of requests, of the clusters that somebody wants to hear of.
+  Observations& observations() { return observations_; }
   const CertificateAuthority& authority() const { return *authority_; }
   // Of the gRPC server behind the front door, and of StatusService.
   const GrpcServer::Sockets& sockets() const { return sockets_; }
@@ -58,7 +61,7 @@ class Control {
   std::optional<ObjectDesk> desk_;
   std::optional<ObjectCalls> object_calls_;
   std::unique_ptr<CanaryStore> canary_store_;
-  std::unique_ptr<Observations> observations_;
+  ReportedObservations observations_;
   std::unique_ptr<Canaries> canaries_;
   std::optional<SocketNetwork> network_;
   std::optional<Webhook> webhook_;

@@ -55,17 +55,28 @@ class Running {
     thread_.join();
   }
   const std::string& failure() const { return failure_; }  // "" while it serves.
+  // Does `work` on its loop, and waits for that.
+  void run(const std::function<void(Control&)>& work) {
+    std::promise<void> done;
+    loop_.post([&] {
+      work(*control_);
+      done.set_value();
+    });
+    done.get_future().wait();
+  }
 
  private:
   void serve(const ControlOptions& options, std::promise<std::string>& failed) {
     Result<std::unique_ptr<Control>> control = Control::start(loop_, *backend_, options);
     if (control) (*control)->plane().advertise("127.0.0.1:15012");
+    if (control) control_ = control->get();
     failed.set_value(control ? "" : control.error().message());
     loop_.run();
   }
   LibeventBackend* backend_ = new LibeventBackend;
   EventLoop loop_{std::unique_ptr<LoopBackend>(backend_)};
   std::string failure_;
+  Control* control_ = nullptr;  // While loop_ runs.
   std::thread thread_;
 };
 

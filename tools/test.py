@@ -26,7 +26,8 @@ OLDEST_GO = (1, 22)
 E2E_TIMEOUT_S = 300
 # What ./dev build builds.
 PROGRAMS = ("//proxy/server:glia-proxy", "//control_plane:glia-control",
-            "//control_plane/standalone:glia-translate", "//cli:glia")
+            "//control_plane/standalone:glia-translate", "//cli:glia",
+            "//test/e2e:report_control")
 DEMO_LIMIT_S = 180  # Twice what ./dev demo may take: other things may run beside a test.
 FUZZ_SECONDS = 30  # for each target
 NOT_RUN = {"FAILED_TO_BUILD", "NO_STATUS", "INCOMPLETE"}

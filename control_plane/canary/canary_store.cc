@@ -1,22 +1,14 @@
 #include "control_plane/canary/canary_store.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
 #include "proxy/base/text.h"
 
 namespace glia {
 
 namespace {
 
-constexpr int kMode = 0600;
-
 // Times are milliseconds, points of time since 1970.
 constexpr const char* kCreateTable = R"(
-  CREATE TABLE IF NOT EXISTS canaries (
+  CREATE TABLE canaries (
     name TEXT PRIMARY KEY, versions TEXT NOT NULL, phase TEXT NOT NULL, stage INTEGER NOT NULL,
     looks INTEGER NOT NULL, spent INTEGER NOT NULL, stage_spent INTEGER NOT NULL,
     touched INTEGER NOT NULL, began INTEGER NOT NULL, changed INTEGER NOT NULL,
@@ -31,28 +23,9 @@ WallTime from_ms(int64_t count) { return WallTime(std::chrono::milliseconds(coun
 }  // namespace
 
 Result<std::unique_ptr<CanaryStore>> CanaryStore::open(const std::string& path) {
-  const int file = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, kMode);
-  if (file < 0) {
-    return Error(ErrorKind::kInternal, Fault::kSelf,
-                 cat("cannot create ", path, ": ", std::strerror(errno)));
-  }
-  ::close(file);
   std::unique_ptr<CanaryStore> store(new CanaryStore);
-  TRY_VOID(store->database_.open(path));
-  int64_t version = 0;
-  {
-    TRY(Statement ask, store->database_.prepare("PRAGMA user_version"));
-    TRY(const bool found, ask.step());
-    if (found) version = ask.number(0);
-  }
-  if (version > kSchemaVersion) {
-    return Error(
-        ErrorKind::kInternal, Fault::kSelf,
-        cat(path, " was written by a newer glia-control (layout ", version, ", this one knows ",
-            kSchemaVersion, "); run that version, or delete the file: canaries then begin anew"));
-  }
-  TRY_VOID(store->database_.execute(kCreateTable));
-  TRY_VOID(store->database_.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"));
+  TRY_VOID(store->database_.open(path, "to begin every canary anew"));
+  TRY_VOID(store->database_.set_up(kCreateTable, kSchemaVersion));
   return store;
 }
 

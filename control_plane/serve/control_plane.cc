@@ -125,6 +125,32 @@ std::vector<AdsSession::KindStatus> ControlPlane::Sidecar::kinds() const {
   return all;
 }
 
+Result<std::vector<std::string>> ControlPlane::held_of(const SpiffeId& caller,
+                                                       const std::vector<std::string>& clusters) {
+  if (identities_of_ != objects().version) {
+    identities_.clear();
+    for (const Workload& workload : objects().workloads) {
+      identities_.emplace(objects().spiffe_id(workload), workload.metadata.key());
+    }
+    identities_of_ = objects().version;
+  }
+  const auto [begin, end] = identities_.equal_range(caller.text());
+  if (begin == end) {
+    return Error(ErrorKind::kDenied, Fault::kDownstream,
+                 cat(caller.text(), " is no workload of the mesh"));
+  }
+  std::set<std::string> held;
+  for (auto entry = begin; entry != end && !clusters.empty(); ++entry) {
+    const auto resources = mesh_.resources(entry->second);
+    if (resources == nullptr) continue;
+    const PackedMap& names = *resources->of(XdsType::kCluster).resources;
+    for (const std::string& cluster : clusters) {
+      if (names.contains(cluster)) held.insert(cluster);
+    }
+  }
+  return std::vector<std::string>(held.begin(), held.end());
+}
+
 v1::Status ControlPlane::status() const {
   v1::Status status;
   const ObjectSet& objects = mesh_.objects();

@@ -59,6 +59,10 @@ class ControlPlane {
   }
 
   const ObjectSet& objects() const { return mesh_.objects(); }
+  // Which of these clusters (xDS names) the sidecars of `caller` have in their configuration; an
+  // error if it is no workload's identity.
+  Result<std::vector<std::string>> held_of(const SpiffeId& caller,
+                                           const std::vector<std::string>& clusters);
   v1::Status status() const;
   // Of the sidecars that are connected now: what each holds, has refused, or waits for.
   Result<envoy::service::status::v3::ClientStatusResponse> client_status(
@@ -92,6 +96,9 @@ class ControlPlane {
   std::string advertised_;
   const WallTime started_;
   std::set<AdsStream*> streams_;
+  // Workloads by their SPIFFE id, of the objects of this version; made when asked for.
+  std::multimap<std::string, std::string, std::less<>> identities_;
+  std::string identities_of_;
   std::map<std::string, Sidecar, std::less<>> sidecars_;  // By "namespace/name".
 };
 

@@ -38,8 +38,9 @@ Result<std::shared_ptr<const ClusterConfig>> cluster(const std::string& socket) 
   cluster->stat_name = kCluster;
   cluster->codec = Codec::kHttp2;
   // Every stream of every sidecar is a request that never ends.
-  cluster->limits.requests = ControlPlane::kMostStreams + 1000;
-  cluster->limits.pending_requests = ControlPlane::kMostStreams + 1000;
+  constexpr uint32_t kRequests = 2 * ControlPlane::kMostStreams + 1000;  // ADS and reports.
+  cluster->limits.requests = kRequests;
+  cluster->limits.pending_requests = kRequests;
   cluster->endpoints = std::move(endpoints);
   return std::shared_ptr<const ClusterConfig>(std::move(cluster));
 }

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "control_plane/translate/outbound.h"
+#include "control_plane/translate/pack.h"
+#include "glia/v1/traffic.pb.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -102,6 +104,11 @@ void add_shadow(const Share& share, Message& message) {
   for (const auto& part : message.route().weighted_clusters().clusters()) {
     if (part.name() != share.clusters.stable && part.name() != share.clusters.candidate) return;
   }
+  // A real Envoy sends the copies, and does not know how to compare.
+  envoy::config::route::v3::FilterConfig optional;
+  optional.set_is_optional(true);
+  pack(v1::CompareAnswers(), *optional.mutable_config());
+  pack(optional, (*message.mutable_typed_per_filter_config())["glia.compare_answers"]);
   auto& mirror = *message.mutable_route()->add_request_mirror_policies();
   mirror.set_cluster(share.clusters.candidate);
   Percent& part = *mirror.mutable_runtime_fraction()->mutable_default_value();

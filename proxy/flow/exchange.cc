@@ -413,7 +413,7 @@ void Exchange::log() {
   }
   if (site_.context_.tallies != nullptr) tell_tally();
   AccessRecord record;
-  if (sight_.answer != nullptr) tell_answer(record);
+  if (sight_.record && sight_.answer != nullptr) tell_answer(record);
   if (site_.log_ == nullptr) return;
   const std::string flags = flags_.text();
   const std::string upstream_address =

@@ -13,6 +13,7 @@
 #include "proxy/flow/filter.h"
 #include "proxy/flow/flags.h"
 #include "proxy/flow/model_sight.h"
+#include "proxy/flow/shadow_pair.h"
 #include "proxy/flow/site.h"
 #include "proxy/flow/watch.h"
 #include "proxy/http/client.h"
@@ -68,6 +69,8 @@ class Exchange final : private Watch::Owner {
   // What the request asks of which model; null if it is to none, or the listener does not read that.
   const ModelRequest* model() const { return sight_.record ? &*sight_.record : nullptr; }
   ModelSight& sight() { return sight_; }
+  // Who is shown the answer, because copies of the request were sent; null: nobody.
+  std::unique_ptr<ShadowedAnswer>& shadowed() { return shadowed_; }
   // Puts what is left of the caller's grpc-timeout into the request; before each attempt.
   void forward_deadline();
   // The verified caller: the first URI SAN of its certificate, "" if there is none.
@@ -139,6 +142,7 @@ class Exchange final : private Watch::Owner {
   std::string_view request_id_;
   UpstreamReport upstream_;
   ModelSight sight_;
+  std::unique_ptr<ShadowedAnswer> shadowed_;
   int status_ = 0;
   bool grpc_ = false;
   // Out of time after the head: the trailers that say so are on their way.

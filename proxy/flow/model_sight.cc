@@ -96,10 +96,19 @@ Task<Result<void>> read_model(Exchange& exchange) {
   co_return model_unknown(exchange, reader, readable);
 }
 
-void ModelSight::look_at(const Response& response) {
+void ModelSight::look_at(const Request& request, const Response& response, bool tallied) {
   answer.reset();
-  if (!record || response.status / 100 != 2 || !answers_with_output(*record)) return;
-  answer = std::make_unique<AnswerReader>(*record, response.headers);
+  if (response.status / 100 != 2) return;
+  if (!record && tallied) {
+    if (const auto found = recognise(request)) {
+      by_path_ = {.dialect = found->form->dialect,
+                  .operation = found->form->operation,
+                  .streaming = found->form->streams};
+    }
+  }
+  const ModelRequest* const asked = record ? &*record : by_path_ ? &*by_path_ : nullptr;
+  if (asked == nullptr || !answers_with_output(*asked)) return;
+  answer = std::make_unique<AnswerReader>(*asked, response.headers);
 }
 
 Result<void> rename_model(Exchange& exchange, const ModelName& name) {

@@ -24,8 +24,13 @@ struct ModelSight {
   // Reads the upstream's answer as it passes; null before, and if there is nothing to read in it.
   std::unique_ptr<AnswerReader> answer;
 
-  // The head of an upstream's answer has come, maybe of another attempt.
-  void look_at(const Response& response);
+  // The head of an upstream's answer has come, maybe of another attempt. `tallied`: the control plane
+  // asks for its cluster, so that an answer to a request to a model is read even where the request was
+  // not.
+  void look_at(const Request& request, const Response& response, bool tallied);
+
+ private:
+  std::optional<ModelRequest> by_path_;  // What `answer` knows of a request that was not read.
 };
 
 // Fills exchange.sight() and writes the x-glia-model-* fields of the request. An error refuses the

@@ -14,6 +14,7 @@
 #include "proxy/mesh/cluster.h"
 #include "proxy/mesh/rewrite.h"
 #include "proxy/mesh/weighted.h"
+#include "proxy/telemetry/tally.h"
 
 namespace glia {
 namespace {
@@ -74,6 +75,7 @@ class UpstreamBody final : public Body {
   Piece poll() override {
     Piece piece = call_->poll();
     exchange_.response_polled(piece.state);
+    if (exchange_.shadowed() != nullptr) show(piece);
     if (AnswerReader* const reader = exchange_.sight().answer.get()) {
       if (piece.state == State::kData) reader->push(piece.data.view(), exchange_.loop().now());
       if (piece.state == State::kEnd && !ended_) reader->finish();
@@ -83,7 +85,8 @@ class UpstreamBody final : public Body {
     return piece;
   }
   std::optional<KernelPipe> poll_pipe() override {
-    if (exchange_.sight().answer != nullptr) return {};  // Its bytes are looked at.
+    // Its bytes are looked at.
+    if (exchange_.sight().answer != nullptr || exchange_.shadowed() != nullptr) return {};
     std::optional<KernelPipe> pipe = call_->poll_pipe();
     if (pipe) exchange_.response_polled(State::kData);
     return pipe;
@@ -103,6 +106,16 @@ class UpstreamBody final : public Body {
       hear_load(exchange_, lease_, *trailers);
     }
     trailers_ = trailers_with_load(exchange_, lease_, trailers);
+  }
+
+  // To whoever compares it with the answers to copies.
+  void show(const Piece& piece) {
+    ShadowedAnswer& shadowed = *exchange_.shadowed();
+    if (piece.state == State::kData) shadowed.data(piece.data.view());
+    const bool whole = piece.state == State::kEnd;
+    if (!whole && piece.state != State::kError) return;
+    shadowed.ended(whole ? ShadowedSide::End::kWhole : ShadowedSide::End::kBroken,
+                   exchange_.loop().now() - began_);
   }
 
   Exchange& exchange_;
@@ -290,8 +303,13 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   // A gRPC answer without a message has its status in the head ("trailers-only").
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
+  if (exchange.shadowed() != nullptr) exchange.shadowed()->head(*response);
   talk_load(exchange, *lease, tried.load, *response);
-  if (exchange.model() != nullptr) exchange.sight().look_at(*response);
+  Tallies* const tallies = exchange.site().context().tallies;
+  const bool tallied = tallies != nullptr && tallies->find(chosen.cluster) != nullptr;
+  if (exchange.model() != nullptr || tallied) {
+    exchange.sight().look_at(exchange.request(), *response, tallied);
+  }
   response->body =
       std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease), began, status);
   co_return response;
@@ -325,7 +343,9 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
     apply_additions(mutation, exchange.request().headers);
   }
   apply_additions(chosen->request_headers, exchange.request().headers);
-  if (!action.mirrors.empty()) exchange.site().shadows().begin(exchange.request(), action);
+  if (!action.mirrors.empty()) {
+    exchange.shadowed() = exchange.site().shadows().begin(exchange.request(), *exchange.route());
+  }
   Chances chances(exchange, action);
   Tried tried;
   for (;;) {

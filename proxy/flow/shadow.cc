@@ -9,6 +9,7 @@
 #include "proxy/flow/deadline.h"
 #include "proxy/flow/kept_body.h"
 #include "proxy/http/syntax.h"
+#include "proxy/telemetry/tally.h"
 
 namespace glia {
 namespace {
@@ -144,11 +145,13 @@ Body::Piece Shadows::Copy::poll() {
 // One copy on its way, and its answer until that has ended.
 class Shadows::Shadow final : public Reapable {
  public:
-  Shadow(Shadows& shadows, Request request, std::string cluster)
+  // `pair`: where its answer is compared or counted; null: nobody does.
+  Shadow(Shadows& shadows, Request request, std::string cluster, ShadowPair* pair)
       : shadows_(shadows),
         alarm_(shadows.context_.loop),
         request_(std::move(request)),
-        cluster_(std::move(cluster)) {}
+        cluster_(std::move(cluster)),
+        pair_(pair) {}
   Request& request() { return request_; }
 
   void begin(Duration longest) {
@@ -170,7 +173,12 @@ class Shadows::Shadow final : public Reapable {
   Task<void> run() {
     // Whether it was answered, which nobody asks but the counters.
     const std::optional<bool> answered = co_await until(alarm_, send());
-    if (!answered.value_or(false)) ++shadows_.failed_;
+    const bool whole = answered.value_or(false);
+    if (!whole) ++shadows_.failed_;
+    if (pair_ != nullptr) {
+      pair_->copied.ended(whole ? ShadowedSide::End::kWhole : ShadowedSide::End::kBroken, took_);
+      shadows_.pairs_.ended(*pair_);
+    }
     shadows_.ended(*this);
   }
 
@@ -184,13 +192,17 @@ class Shadows::Shadow final : public Reapable {
     const std::unique_ptr<Call> call = lease->connection().start(request_);
     const Result<Response> response = co_await head_of(*call);
     if (!response) co_return false;
+    if (pair_ != nullptr) pair_->copied.head(*response);
     Body::State state = Body::State::kData;
     while (state != Body::State::kEnd && state != Body::State::kError) {
-      state = (co_await next(*call)).state;
+      const Body::Piece piece = co_await next(*call);
+      state = piece.state;
+      if (pair_ != nullptr && state == Body::State::kData) pair_->copied.data(piece.data.view());
     }
+    took_ = shadows_.context_.loop.now() - began;
     ClusterStats& stats = lease->endpoint().cluster().stats();
     ++stats.by_class[response->status / 100];
-    stats.time.record(shadows_.context_.loop.now() - began);
+    stats.time.record(took_);
     co_return state == Body::State::kEnd;
   }
 
@@ -198,30 +210,46 @@ class Shadows::Shadow final : public Reapable {
   Limit alarm_;
   Request request_;
   std::string cluster_;
+  ShadowPair* const pair_;  // Until its end is told.
+  Duration took_{0};
   Task<void> task_;  // Ends before what it uses.
 };
 
 Shadows::Shadows(MeshContext& context, ClusterMap& clusters)
-    : context_(context), clusters_(clusters) {}
+    : context_(context), clusters_(clusters), pairs_(context) {}
 
 Shadows::~Shadows() = default;
 
-void Shadows::begin(Request& request, const ForwardAction& action) {
+bool Shadows::asked_for(const Route& route, const Mirror& mirror) const {
+  return route.compare != nullptr ||
+         (context_.tallies != nullptr && context_.tallies->find(mirror.cluster) != nullptr);
+}
+
+std::unique_ptr<ShadowedAnswer> Shadows::begin(Request& request, const Route& route) {
+  std::unique_ptr<ShadowedAnswer> original;
+  const ForwardAction& action = *route.forward;
   // What follows an upgrade is a conversation, of which a copy would hear one side.
-  if (!request.upgrade.empty()) return;
+  if (!request.upgrade.empty()) return original;
   const Duration longest = action.timeout > 0s ? std::min(action.timeout, kLongest) : kLongest;
   for (const Mirror& mirror : action.mirrors) {
     constexpr uint32_t kAll = 1'000'000;
     if (mirror.per_million < kAll && context_.random.below(kAll) >= mirror.per_million) continue;
-    begin_one(request, mirror, longest);
+    if (running_.size() >= kMost) {
+      ++overflow_;
+      continue;
+    }
+    ShadowPair* pair = nullptr;
+    if (asked_for(route, mirror)) {
+      if (original == nullptr) original = std::make_unique<ShadowedAnswer>(pairs_);
+      pair = &pairs_.begin(mirror.cluster, route.compare, *original);
+    }
+    begin_one(request, mirror, longest, pair);
   }
+  return original;
 }
 
-void Shadows::begin_one(Request& request, const Mirror& mirror, Duration longest) {
-  if (running_.size() >= kMost) {
-    ++overflow_;
-    return;
-  }
+void Shadows::begin_one(Request& request, const Mirror& mirror, Duration longest,
+                        ShadowPair* pair) {
   ++begun_;
   Request copy = copy_of(request, mirror.mark_host);
   if (request.body != nullptr) {
@@ -229,7 +257,7 @@ void Shadows::begin_one(Request& request, const Mirror& mirror, Duration longest
     request.body = std::make_unique<Tee>(std::move(request.body), *body);
     copy.body = std::move(body);
   }
-  running_.push_back(std::make_unique<Shadow>(*this, std::move(copy), mirror.cluster));
+  running_.push_back(std::make_unique<Shadow>(*this, std::move(copy), mirror.cluster, pair));
   running_.back()->begin(longest);
 }
 
@@ -244,6 +272,7 @@ void Shadows::collect(MetricsPage& page, const Labels& labels) const {
   page.counter("glia_http_shadow_rq_total", labels, begun_);
   page.counter("glia_http_shadow_rq_failed", labels, failed_);
   page.counter("glia_http_shadow_rq_overflow", labels, overflow_);
+  pairs_.collect(page, labels);
   page.gauge("glia_http_shadow_rq_active", labels, static_cast<int64_t>(running_.size()));
 }
 

@@ -9,6 +9,7 @@
 #include <list>
 #include <memory>
 
+#include "proxy/flow/shadow_pair.h"
 #include "proxy/http/message.h"
 #include "proxy/mesh/cluster.h"
 #include "proxy/mesh/route.h"
@@ -30,8 +31,9 @@ class Shadows {
   ~Shadows();
 
   // Begins a copy for each mirror that chance picks. `request` is as its upstream will see it; its
-  // body is replaced by one that shows the copies what it gives.
-  void begin(Request& request, const ForwardAction& action);
+  // body is replaced by one that shows the copies what it gives. Returned is who must be shown the answer
+  // of the request itself; null: nobody asks for it.
+  std::unique_ptr<ShadowedAnswer> begin(Request& request, const Route& route);
   void collect(MetricsPage& page, const Labels& labels) const;
 
  private:
@@ -39,11 +41,13 @@ class Shadows {
   class Shadow;
   class Tee;
 
-  void begin_one(Request& request, const Mirror& mirror, Duration longest);
+  void begin_one(Request& request, const Mirror& mirror, Duration longest, ShadowPair* pair);
+  bool asked_for(const Route& route, const Mirror& mirror) const;
   void ended(Shadow& shadow);
 
   MeshContext& context_;
   ClusterMap& clusters_;
+  ShadowPairs pairs_;  // Ends after what runs.
   std::list<std::unique_ptr<Shadow>> running_;
   uint64_t begun_ = 0, failed_ = 0, overflow_ = 0;
 };

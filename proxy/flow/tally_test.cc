@@ -110,6 +110,27 @@ TEST_F(Tallied, CountsWhatModelsAnswer) {
   EXPECT_EQ(tally.first_token_ms.count(), 1u);
 }
 
+// A listener that reads no requests: the answer is read for the control plane alone.
+TEST_F(Tallied, ReadsAnswersOfModelsWhereNobodyReadsTheRequests) {
+  t.manager().model.reset();
+  t.upstream("10.0.1.1").reply_header("content-type", "text/event-stream");
+  t.upstream("10.0.1.1").replies(200, "data: {\"choices\":[{\"text\":\"x\"}]}\n\n");
+  t.start();
+  const ClientRequest asked{.method = "POST",
+                            .path = "/v1/completions",
+                            .headers = {{"x-glia-model", "stays"}},
+                            .body = "{}",
+                            .has_body = true};
+  t.send(asked);
+  t.worker().tally({"service"});
+  t.send(asked);
+  EXPECT_EQ(taken().output_tokens, 1u);
+  for (const Seen& seen : t.upstream("10.0.1.1").seen()) {
+    EXPECT_EQ(seen.header("x-glia-model"), "stays");
+  }
+  EXPECT_EQ(t.metrics().find("gen_ai_"), std::string::npos);
+}
+
 TEST_F(Tallied, CountsAGrpcStatusThatIsTheServersFault) {
   SimWorld grpc_world(5);
   MeshWorld g(grpc_world, Codec::kHttp2, Codec::kHttp2);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proxy/base/time.h"
+#include "proxy/mesh/compare.h"
 #include "proxy/mesh/matcher.h"
 #include "proxy/model/fields.h"
 
@@ -163,6 +164,7 @@ struct Route {
   std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
   std::optional<ModelName> model_name;
+  std::shared_ptr<const CompareRules> compare;  // Answers to copies; null: they are not.
   ModelNeed model_need = ModelNeed::kNothing;  // Set by the table that it stands in.
 };
 

@@ -24,6 +24,7 @@ struct Inherited {
   std::map<std::string, FilterSettings> filters;
   std::optional<MinimumRate> rate;
   std::optional<ModelName> model_name;
+  std::shared_ptr<const CompareRules> compare;
 };
 
 std::optional<TextMatcher> path_text(const Reader& match, std::string_view field,
@@ -293,6 +294,21 @@ MinimumRate decode_minimum_rate(const Reader& config) {
   return rate;
 }
 
+std::shared_ptr<const CompareRules> decode_compare(const Reader& config) {
+  constexpr uint64_t kLeast = 1024, kMost = 4 * 1024 * 1024;
+  CompareRules rules;
+  rules.kept_bytes =
+      static_cast<uint32_t>(config.number("kept_bytes", rules.kept_bytes, kMost, kLeast));
+  if (config.has("ignore")) rules.ignore = config.texts("ignore");
+  rules.absolute = config.real("absolute_tolerance", 0);
+  rules.relative = config.real("relative_tolerance", 0);
+  for (const auto& [field, value] : {std::pair("absolute_tolerance", rules.absolute),
+                                     std::pair("relative_tolerance", rules.relative)}) {
+    if (!(value >= 0)) config.fail(field, "is not a number from 0 on");
+  }
+  return std::make_shared<const CompareRules>(std::move(rules));
+}
+
 void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filters) {
   owner.each_in_map("typed_per_filter_config", [&](const std::string& filter, const Reader& any) {
     Reader config = any.content();
@@ -312,6 +328,10 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
     }
     if (config.type() == "glia.v1.ModelRewrite") {
       own.model_name = decode_model_rewrite(config);
+      return;
+    }
+    if (config.type() == "glia.v1.CompareAnswers") {
+      own.compare = decode_compare(config);
       return;
     }
     config.accept_all();
@@ -355,6 +375,7 @@ Inherited inherit(const Reader& level, const Inherited& above, const Filters& fi
   own.filters.insert(above.filters.begin(), above.filters.end());
   if (!own.rate) own.rate = above.rate;
   if (!own.model_name) own.model_name = above.model_name;
+  if (own.compare == nullptr) own.compare = above.compare;
   return own;
 }
 
@@ -386,6 +407,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.filters = std::move(all.filters);
   decoded.rate = all.rate.value_or(decoded.rate);
   decoded.model_name = std::move(all.model_name);
+  if (decoded.forward && !decoded.forward->mirrors.empty()) decoded.compare = all.compare;
   return decoded;
 }
 

@@ -222,6 +222,15 @@ void print_forward(Lines& out, int depth, const std::string& head, const Forward
   }
 }
 
+std::string text_of(const CompareRules& rules) {
+  std::string ignored;
+  for (const std::string& field : rules.ignore) ignored += cat(" ", field);
+  return cat("compare answers of copies up to ", rules.kept_bytes, " bytes",
+             rules.absolute > 0 ? cat(" absolute tolerance ", rules.absolute) : "",
+             rules.relative > 0 ? cat(" relative tolerance ", rules.relative) : "",
+             ignored.empty() ? "" : cat(" without", ignored));
+}
+
 void print_route(Lines& out, int depth, const Route& route) {
   const std::string head = cat("route ", route.name, ": ", text_of(route.match));
   if (route.forward) print_forward(out, depth, head, *route.forward);
@@ -247,6 +256,7 @@ void print_route(Lines& out, int depth, const Route& route) {
          seconds(route.rate.window));
   }
   if (route.model_name) line(out, depth + 1, text_of(*route.model_name));
+  if (route.compare != nullptr) line(out, depth + 1, text_of(*route.compare));
   for (const auto& [name, settings] : route.filters) {
     print_filter(out, depth + 1, name, settings);
   }
