@@ -19,10 +19,9 @@ BAR_MS = 1000  # To the last ACK of a change, 99 of 100.
 SIZES = (100, 1_000, 10_000)
 # Services, sidecars, variant, Services that each may call (0: all), changes of each kind.
 FLEETS = (
-    (1_000, 2_000, "delta", 10, 20),
-    (1_000, 2_000, "world", 10, 20),
-    (1_000, 2_000, "delta", 0, 5),
-    (1_000, 500, "delta", 0, 5),
+    (1_000, 2_000, "delta", 10, 10),
+    (1_000, 2_000, "world", 10, 10),
+    (1_000, 2_000, "delta", 0, 3),
 )
 
 

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -26,7 +27,6 @@
 #include <mutex>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "envoy/config/cluster/v3/cluster.pb.h"
@@ -122,7 +122,8 @@ class Sidecar final
   }
   void hang_up() override {
     context_.TryCancel();
-    while (!over_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return over_; });
   }
 
  private:
@@ -208,7 +209,11 @@ class Sidecar final
     queue_.pop_front();
     if (ok && !queue_.empty()) this->StartWrite(&queue_.front());
   }
-  void OnDone(const grpc::Status&) override { over_ = true; }
+  void OnDone(const grpc::Status&) override {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+    ended_.notify_all();
+  }
 
   const std::unique_ptr<xds::AggregatedDiscoveryService::Stub> stub_;
   grpc::ClientContext context_;
@@ -218,7 +223,8 @@ class Sidecar final
   Response response_;
   std::mutex mutex_;
   std::deque<Request> queue_;
-  std::atomic<bool> over_{false};
+  bool over_ = false;
+  std::condition_variable ended_;
 };
 
 // The real program.
@@ -328,10 +334,14 @@ class Bench {
   }
   // Waits until nothing has come for `quiet`; from when on.
   void settle(Instant since, std::chrono::milliseconds quiet) {
-    while (now() - since < kLongest) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::mutex mutex;
+    std::condition_variable never;
+    std::unique_lock lock(mutex);
+    while (true) {
       const Instant last{Instant::duration(tally_.last.load())};
-      if (now() - std::max(last, since) > quiet) return;
+      const Instant over = std::min(std::max(last, since) + quiet, since + kLongest);
+      if (now() >= over) return;
+      never.wait_until(lock, over);
     }
   }
   void connect(const char* what) {

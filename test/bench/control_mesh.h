@@ -55,13 +55,15 @@ struct ControlMesh {
                host % 256, ", ports: [{name: http, port: 8080, appPort: 8081}]",
                all ? "" : cat(", egress: [", names, "]"), "}\n");
   }
+  // The last Service of a file is split over its second and third.
   std::string route(int number) const {
-    const int i = number * kServicesOfFile;
+    const int first = number * kServicesOfFile;
+    const int i = std::min(first + kServicesOfFile, services) - 1;
     return cat(head("gateway.networking.k8s.io/v1", "HTTPRoute"), "metadata: {name: r", i,
                "}\nspec:\n  parentRefs: [{group: '', kind: Service, name: s", i,
-               "}]\n  rules: [{backendRefs: [{name: s", (i + 1) % services,
+               "}]\n  rules: [{backendRefs: [{name: s", (first + 1) % services,
                ", port: 80, weight: ", number == 0 ? 1 + weight : 1, "}, {name: s",
-               (i + 2) % services, ", port: 80, weight: 100}]}]\n");
+               (first + 2) % services, ", port: 80, weight: 100}]}]\n");
   }
   std::string refusals(int number) const {
     return cat(head("glia.dev/v1", "AuthorizationPolicy"), "metadata: {name: p", number,

@@ -185,8 +185,8 @@ std::map<std::string, std::string> SimControl::resources_for(const std::string& 
   const auto packed = pack(translate(objects, *objects.workload(workload)));
   std::map<std::string, std::string> all;
   for (const XdsType type : kXdsTypes) {
-    for (const auto& [name, resource] : *packed->of(type).resources) {
-      all[cat(type_url(type), " ", name)] = resource->any.value();
+    for (const auto& [name, resource] : packed->of(type).resources) {
+      all[cat(type_url(type), " ", name)] = resource->any().value();
     }
   }
   return all;
