@@ -168,7 +168,8 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, C
   }
   Result<Endpoint*> endpoint = pick(tried.failed, hints);
   if (!endpoint) co_return std::move(endpoint).error();
-  tried.load = (*endpoint)->load().estimate;
+  tried.work = (*endpoint)->load().work;
+  tried.tokens = (*endpoint)->load().expected;
   if (config_->proxy_protocol || carries == Carries::kBytes) {
     co_return co_await lease_alone(**endpoint, tried.failed, client, carries);
   }
@@ -393,6 +394,7 @@ void Cluster::collect_model_server(MetricsPage& page, const Labels& labels) cons
   page.counter("glia_model_server_scrape_failures_total", labels,
                static_cast<uint64_t>(load.failures().value()));
   page.gauge("glia_model_server_in_flight", labels, load.in_flight());
+  page.gauge("glia_model_server_reading_tokens", labels, load.reading());
   const auto seen = load.last_seen();
   if (seen == nullptr) return;
   page.gauge("glia_model_server_sample_age_ms", labels, to_ms(loop().now() - seen->at));

@@ -44,6 +44,7 @@ ServerReport ServerLoad::report(TimePoint now) const {
   ServerReport report;
   const int64_t in_flight = in_flight_.value();
   report.in_flight = static_cast<float>(std::max<int64_t>(0, in_flight));
+  report.reading = static_cast<float>(std::max<int64_t>(0, reading_.value()));
   const Duration latency = typical_latency(in_flight);
   if (latency > Duration::zero()) report.latency = latency;
   const auto seen = seen_.get();
