@@ -26,6 +26,7 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing;
   const std::shared_ptr<const ClusterConfig> before = std::exchange(config_, std::move(config));
   if (!same_balancing) {
+    listeners_.clear();
     for (const auto& [address, endpoint] : endpoints_) balancer_->removed(*endpoint);
     balancer_ = Balancer::create(config_->balancing);
   }
@@ -68,13 +69,21 @@ void Cluster::set_endpoints(const std::vector<EndpointConfig>& wanted) {
       continue;
     }
     Endpoint& gone = *place->second;
+    listeners_.erase(&gone);
     balancer_->removed(gone);
     leaving_.push_back(std::move(place->second));
     place = endpoints_.erase(place);
     gone.drain(/*others=*/!wanted.empty());
     if (gone.idle()) on_endpoint_idle(gone);
   }
+  follow_reports();
   rebuild_usable();
+}
+
+void Cluster::follow_reports() {
+  if (config_->balancing.oob_interval == Duration::zero()) return;
+  for (const auto& [address, endpoint] : endpoints_)
+    listeners_.try_emplace(endpoint.get(), *endpoint);
 }
 
 void Cluster::rebuild_usable() {
@@ -271,18 +280,20 @@ Task<void> Cluster::refresh_dns() {
 }
 
 void Cluster::hear(Endpoint& endpoint, const Headers& fields) {
-  auto orca = orca_of(fields);
-  if (!orca) return;
-  if (!orca->ok()) {
+  if (const auto orca = orca_of(fields)) hear(endpoint, *orca);
+}
+
+void Cluster::hear(Endpoint& endpoint, const Result<OrcaReport>& orca) {
+  if (!orca) {
     if (stats_.reports_rejected++ == 0) {
       LOG(warning, "cluster ", config_->name, ": ", endpoint.config().address.text(), ": ",
-          orca->error().message(), "; it is not believed");
+          orca.error().message(), "; it is not believed");
     }
     return endpoint.load().rejected();
   }
   ++stats_.reports;
-  ServerReport report = server_report_of(**orca);
-  if (const auto use = utilization_of(**orca, config_->balancing.weights.metrics)) {
+  ServerReport report = server_report_of(*orca);
+  if (const auto use = utilization_of(*orca, config_->balancing.weights.metrics)) {
     report.utilization = *use;
   }
   endpoint.load().report(report, endpoint.active(), loop().now());

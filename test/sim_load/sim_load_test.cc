@@ -320,5 +320,47 @@ TEST(SimLoadTest, StreamsTheLoadToWhoAsksForIt) {
   EXPECT_EQ(t.in_flight(), 0);
 }
 
+// Out of band: callers that send nothing know what a server has, and for how long it has been silent.
+TEST(SimLoadTest, KnowsTheLoadOfServersThatItSendsNothing) {
+  SimWorld world(12);
+  LoadPlan plan;
+  plan.servers = 3, plan.callers = 2;
+  plan.balancing.oob_interval = 200ms;
+  LoadWorld t(world, plan);
+  // One of the callers keeps server 0 busy, past its sidecar's other callers.
+  LiveClient client(world, "10.0.9.1", t.side(0).address(), Codec::kHttp2);
+  LiveCall& call = client.call("/", {{"x-work", "60000000"}}, /*with_body=*/false);
+  world.run_for(5s);
+  for (std::size_t caller = 0; caller < 2; ++caller) {
+    const auto& endpoints = t.caller(caller).worker().clusters().find("service")->endpoints();
+    for (const auto& [address, endpoint] : endpoints) {
+      EXPECT_NEAR(static_cast<double>(endpoint->load().reports()), 24, 3) << address.text();
+      EXPECT_LT(world.loop().now() - endpoint->load().heard_at(), 300ms);
+      EXPECT_EQ(endpoint->load().others(), address.text() == "10.0.1.1:80" ? 1 : 0);
+    }
+  }
+  // Who dies is asked again until it is back.
+  t.kill(2);
+  client.hang_up(call);
+  world.run_for(30s);
+  const auto& endpoints = t.caller(0).worker().clusters().find("service")->endpoints();
+  EXPECT_GT(world.loop().now() - endpoints.rbegin()->second->load().heard_at(), 10s);
+  EXPECT_LT(world.loop().now() - endpoints.begin()->second->load().heard_at(), 300ms);
+  EXPECT_EQ(endpoints.begin()->second->load().others(), 0);
+  EXPECT_EQ(t.in_flight(), 0);
+}
+
+TEST(SimLoadTest, DoesNotAskAgainWhereNobodyKnowsTheCall) {
+  SimWorld world(13);
+  MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
+  t.upstream("10.0.1.1").replies(404, "no such page");
+  t.cluster().balancing.policy = Balancing::Policy::kModel;
+  t.cluster().balancing.oob_interval = 100ms;
+  t.start();
+  world.run_for(600s);
+  EXPECT_EQ(t.upstream("10.0.1.1").seen().size(), 1u);
+  EXPECT_EQ(t.upstream("10.0.1.1").seen().at(0).path, kOrcaStreamPath);
+}
+
 }  // namespace
 }  // namespace glia
