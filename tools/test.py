@@ -253,7 +253,8 @@ def main():
             # bazel-bin pointed at the last configuration: make it the optimised one again.
             subprocess.run([BAZEL, "build", "--noshow_progress", "--ui_event_filters=-info",
                             "//proxy/...", "//control_plane/...", "//cli/...",
-                            "//test/interop:hostile_cases", "//test/faults:fault_shim.so", "//test/bench/..."],
+                            "//test/interop:hostile_cases", "//test/faults:fault_shim.so", "//test/bench/...",
+                            "//test/pool"],
                            cwd=ROOT)
             tally.phase("end to end", lambda: end_to_end(tally, options.long))
             tally.phase("demonstration", lambda: demonstration(tally))

@@ -255,7 +255,7 @@ TEST_F(CanariesTest, AStoreOfANewerProgramIsLeftAlone) {
   store_.reset();
   {
     Database database;
-    ASSERT_TRUE(database.open(directory_ + "/canaries.db").ok());
+    ASSERT_TRUE(database.open(directory_ + "/canaries.db", "to begin anew").ok());
     ASSERT_TRUE(database.execute("PRAGMA user_version = 9").ok());
   }
   const auto store = CanaryStore::open(directory_ + "/canaries.db");

@@ -1,10 +1,16 @@
 #include "proxy/flow/load_talk.h"
 
+#include <algorithm>
+
 #include "proxy/base/text.h"
+#include "proxy/model/fields.h"
 #include "proxy/model/orca.h"
 
 namespace glia {
 namespace {
+
+// Of a prompt, that are believed; a field of a stranger may say anything.
+constexpr uint64_t kMostTokens = 10'000'000;
 
 bool is_report(const Field& field) {
   return field.name == kOrcaField || field.name == kOrcaBinaryField || field.name == kOrcaJsonField;
@@ -35,6 +41,7 @@ PickHints hints_of(const Exchange& exchange, const ClusterConfig& config) {
   hints.prefix = asked->prefix_hashes;
   hints.adapter = asked->adapter;
   hints.model = asked->model;
+  hints.tokens = static_cast<float>(asked->input_tokens);
   if (hints.session.empty()) hints.session = asked->session;
   return hints;
 }
@@ -43,18 +50,39 @@ void hear_load(Exchange& exchange, const Lease& lease, const Headers& fields) {
   if (chooses_by_reports(lease)) lease.endpoint().cluster().hear(lease.endpoint(), fields);
 }
 
-void talk_load(Exchange& exchange, const Lease& lease, float load, Response& response) {
-  const Duration latency = exchange.upstream().head_after.value_or(Duration::zero());
+void count_tokens(Exchange& exchange, Lease& lease, const Tried& tried) {
+  Headers& headers = exchange.request().headers;
+  const ModelRequest* const asked = exchange.model();
+  if (lease.server_load() != nullptr) {
+    const auto told = headers.get(kNewTokensField);
+    const auto tokens = told ? parse_decimal(*told) : std::nullopt;
+    const uint64_t all = asked != nullptr ? asked->input_tokens : 0;
+    lease.reads(static_cast<uint32_t>(std::min(tokens.value_or(all), kMostTokens)));
+  }
+  headers.remove(kNewTokensField);
+  if (!chooses_by_reports(lease) || tried.tokens < 1) return;
+  const auto tokens =
+      static_cast<uint32_t>(std::min(tried.tokens, static_cast<float>(kMostTokens)));
+  lease.reads(tokens);
+  headers.add_kept(kNewTokensField, exchange.arena()->copy(cat(tokens)), /*unique=*/true);
+}
+
+void answer_begins(Exchange& exchange, Lease& lease, int status, Duration latency, float work) {
+  lease.has_read();
   // A refusal is fast, whoever's fault it is: it says nothing of how long work takes.
-  const bool worked = response.status < 400;
+  if (status >= 400) return;
   if (chooses_by_reports(lease)) {
-    if (worked) lease.endpoint().load().answered(latency, load + 1, exchange.loop().now());
+    lease.endpoint().load().answered(latency, work, exchange.loop().now());
+  }
+  if (lease.server_load() != nullptr) lease.server_load()->answered(lease.in_flight(), latency);
+}
+
+void talk_load(Exchange& exchange, const Lease& lease, Response& response) {
+  if (chooses_by_reports(lease)) {
     hear_load(exchange, lease, response.headers);
     if (!asked_for(exchange)) response.headers.remove_if(is_report);
   }
-  const ServerLoad* const own = lease.server_load();
-  if (own == nullptr) return;
-  if (worked) own->answered(lease.in_flight(), latency);
+  if (lease.server_load() == nullptr) return;
   response.headers.remove_if(is_report);
   const std::string text = cat("TEXT ", write_orca_text(own_report(exchange, lease)));
   response.headers.add_kept(kOrcaField, exchange.arena()->copy(text), /*unique=*/true);

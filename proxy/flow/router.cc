@@ -45,12 +45,13 @@ const WeightedCluster& choose(const ForwardAction& action, Random& random) {
 class UpstreamBody final : public Body {
  public:
   UpstreamBody(Exchange& exchange, std::unique_ptr<Call> call, Lease lease, TimePoint began,
-               int status)
+               int status, float work)
       : exchange_(exchange),
         lease_(std::move(lease)),
         call_(std::move(call)),
         began_(began),
-        status_(status) {
+        status_(status),
+        work_(work) {
     exchange.upstream().answering = call_.get();
   }
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
@@ -80,6 +81,7 @@ class UpstreamBody final : public Body {
       if (piece.state == State::kData) reader->push(piece.data.view(), exchange_.loop().now());
       if (piece.state == State::kEnd && !ended_) reader->finish();
     }
+    if (piece.state == State::kData || piece.state == State::kEnd) on_first();
     if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
     if (piece.state == State::kEnd && !std::exchange(ended_, true)) on_end();
     return piece;
@@ -88,7 +90,7 @@ class UpstreamBody final : public Body {
     // Its bytes are looked at.
     if (exchange_.sight().answer != nullptr || exchange_.shadowed() != nullptr) return {};
     std::optional<KernelPipe> pipe = call_->poll_pipe();
-    if (pipe) exchange_.response_polled(State::kData);
+    if (pipe) exchange_.response_polled(State::kData), on_first();
     return pipe;
   }
   void wait(Waiter& waiter) override { call_->wait(waiter); }
@@ -97,6 +99,10 @@ class UpstreamBody final : public Body {
   Error error() const override { return call_->error(); }
 
  private:
+  void on_first() {
+    if (std::exchange(answering_, true)) return;
+    answer_begins(exchange_, lease_, status_, exchange_.loop().now() - began_, work_);
+  }
   void on_end() {
     const Headers* const trailers = call_->trailers();
     if (trailers != nullptr) {
@@ -123,7 +129,8 @@ class UpstreamBody final : public Body {
   std::unique_ptr<Call> call_;
   TimePoint began_;
   int status_;
-  bool ended_ = false;
+  const float work_;  // Tried::work
+  bool answering_ = false, ended_ = false;
   std::optional<Headers> trailers_;  // Instead of the call's own.
 };
 
@@ -289,6 +296,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   // The lease's: the one that was asked may be gone by now.
   Cluster& asked = lease->endpoint().cluster();
   const CountedRetry counted(asked, retrying);
+  count_tokens(exchange, *lease, tried);
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
   const auto& policy = exchange.route()->forward->retry;
   const Duration limit = policy ? policy->per_try_timeout : Duration::zero();
@@ -304,14 +312,14 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   exchange.upstream().grpc_status = response->headers.get("grpc-status").value_or("");
   const int status = response->status;
   if (exchange.shadowed() != nullptr) exchange.shadowed()->head(*response);
-  talk_load(exchange, *lease, tried.load, *response);
+  talk_load(exchange, *lease, *response);
   Tallies* const tallies = exchange.site().context().tallies;
   const bool tallied = tallies != nullptr && tallies->find(chosen.cluster) != nullptr;
   if (exchange.model() != nullptr || tallied) {
     exchange.sight().look_at(exchange.request(), *response, tallied);
   }
-  response->body =
-      std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease), began, status);
+  response->body = std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease),
+                                                  began, status, tried.work);
   co_return response;
 }
 

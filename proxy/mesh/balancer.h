@@ -21,6 +21,7 @@ struct PickHints {
   std::string_view
       model;  // May be the name of an adapter: if a server says that it has one so called.
   std::string_view session;
+  float tokens = 0;  // Of its prompt; 0: not known.
 };
 
 struct PickContext {

@@ -43,11 +43,13 @@ void Beliefs::take(Endpoint& endpoint, TimePoint now, Duration half_life) {
   One& one = all_[size_++];
   one.endpoint = &endpoint;
   one.confidence = 0;
-  one.load = 0;  // Of others, until complete().
+  one.load = one.reading = 0;  // Of others, until complete().
   if (const auto others = load.others()) {
     one.confidence = static_cast<float>(load.confidence(now, half_life));
     one.load = *others;
+    one.reading = load.others_reading();
     others_ += one.confidence * *others;
+    reading_ += one.confidence * one.reading;
     believed_ += one.confidence;
   }
   one.speed = kUnknown;
@@ -60,13 +62,18 @@ void Beliefs::take(Endpoint& endpoint, TimePoint now, Duration half_life) {
 
 void Beliefs::complete() {
   const float others = believed_ > 0 ? others_ / believed_ : 0;
+  const float reading = believed_ > 0 ? reading_ / believed_ : 0;
   const float drain = drains_ > 0 ? log_drain_ / drains_ : 0;
   float sum = 0;
   for (One& one : std::span(all_.data(), size_)) {
     one.load = one.confidence * one.load + (1 - one.confidence) * in_doubt(one.load, others) +
                static_cast<float>(one.endpoint->active());
+    one.reading = one.confidence * one.reading +
+                  (1 - one.confidence) * in_doubt(one.reading, reading) +
+                  one.endpoint->load().reading();
     one.speed = speed_of(one.speed, drain);
     one.endpoint->load().estimate = one.load;
+    one.endpoint->load().work = one.load + 1;
     sum += one.load;
   }
   mean_load_ = sum / static_cast<float>(size_);

@@ -19,8 +19,9 @@ class Beliefs {
   struct One {
     Endpoint* endpoint;
     float load;        // Requests, ours included.
+    float reading;     // Tokens of their prompts that are not read yet.
     float confidence;  // In the report.
-    float speed;       // Time that one request costs here, to that of the mean endpoint.
+    float speed;       // Time that a unit of work costs here, to that of the mean endpoint.
   };
 
   Beliefs(std::span<Endpoint* const> usable, std::size_t most, Random& random, TimePoint now,
@@ -39,7 +40,7 @@ class Beliefs {
 
   std::array<One, kMost> all_;
   std::size_t size_ = 0;
-  float others_ = 0, believed_ = 0, log_drain_ = 0, drains_ = 0;  // Sums.
+  float others_ = 0, reading_ = 0, believed_ = 0, log_drain_ = 0, drains_ = 0;  // Sums.
   float mean_load_ = 0;
 };
 

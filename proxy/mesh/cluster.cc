@@ -26,6 +26,7 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   const bool same_balancing = config_ != nullptr && config_->balancing == config->balancing;
   const std::shared_ptr<const ClusterConfig> before = std::exchange(config_, std::move(config));
   if (!same_balancing) {
+    listeners_.clear();
     for (const auto& [address, endpoint] : endpoints_) balancer_->removed(*endpoint);
     balancer_ = Balancer::create(config_->balancing);
   }
@@ -68,13 +69,21 @@ void Cluster::set_endpoints(const std::vector<EndpointConfig>& wanted) {
       continue;
     }
     Endpoint& gone = *place->second;
+    listeners_.erase(&gone);
     balancer_->removed(gone);
     leaving_.push_back(std::move(place->second));
     place = endpoints_.erase(place);
     gone.drain(/*others=*/!wanted.empty());
     if (gone.idle()) on_endpoint_idle(gone);
   }
+  follow_reports();
   rebuild_usable();
+}
+
+void Cluster::follow_reports() {
+  if (config_->balancing.oob_interval == Duration::zero()) return;
+  for (const auto& [address, endpoint] : endpoints_)
+    listeners_.try_emplace(endpoint.get(), *endpoint);
 }
 
 void Cluster::rebuild_usable() {
@@ -168,7 +177,8 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, C
   }
   Result<Endpoint*> endpoint = pick(tried.failed, hints);
   if (!endpoint) co_return std::move(endpoint).error();
-  tried.load = (*endpoint)->load().estimate;
+  tried.work = (*endpoint)->load().work;
+  tried.tokens = (*endpoint)->load().expected;
   if (config_->proxy_protocol || carries == Carries::kBytes) {
     co_return co_await lease_alone(**endpoint, tried.failed, client, carries);
   }
@@ -270,18 +280,20 @@ Task<void> Cluster::refresh_dns() {
 }
 
 void Cluster::hear(Endpoint& endpoint, const Headers& fields) {
-  auto orca = orca_of(fields);
-  if (!orca) return;
-  if (!orca->ok()) {
+  if (const auto orca = orca_of(fields)) hear(endpoint, *orca);
+}
+
+void Cluster::hear(Endpoint& endpoint, const Result<OrcaReport>& orca) {
+  if (!orca) {
     if (stats_.reports_rejected++ == 0) {
       LOG(warning, "cluster ", config_->name, ": ", endpoint.config().address.text(), ": ",
-          orca->error().message(), "; it is not believed");
+          orca.error().message(), "; it is not believed");
     }
     return endpoint.load().rejected();
   }
   ++stats_.reports;
-  ServerReport report = server_report_of(**orca);
-  if (const auto use = utilization_of(**orca, config_->balancing.weights.metrics)) {
+  ServerReport report = server_report_of(*orca);
+  if (const auto use = utilization_of(*orca, config_->balancing.weights.metrics)) {
     report.utilization = *use;
   }
   endpoint.load().report(report, endpoint.active(), loop().now());
@@ -393,6 +405,7 @@ void Cluster::collect_model_server(MetricsPage& page, const Labels& labels) cons
   page.counter("glia_model_server_scrape_failures_total", labels,
                static_cast<uint64_t>(load.failures().value()));
   page.gauge("glia_model_server_in_flight", labels, load.in_flight());
+  page.gauge("glia_model_server_reading_tokens", labels, load.reading());
   const auto seen = load.last_seen();
   if (seen == nullptr) return;
   page.gauge("glia_model_server_sample_age_ms", labels, to_ms(loop().now() - seen->at));

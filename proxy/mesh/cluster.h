@@ -14,6 +14,7 @@
 #include "proxy/mesh/cluster_config.h"
 #include "proxy/mesh/endpoint.h"
 #include "proxy/mesh/engine_scraper.h"
+#include "proxy/mesh/load_listener.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -80,6 +81,8 @@ class Cluster : public Reapable {
   // An answer of `endpoint`, or its trailers, came with these fields: the load report among them is
   // believed from now on.
   void hear(Endpoint& endpoint, const Headers& fields);
+  // It said this; an error: nothing that can be believed.
+  void hear(Endpoint& endpoint, const Result<OrcaReport>& orca);
   const Balancer& balancer() const { return *balancer_; }
   // The cluster is no longer configured: it ends with its last request.
   void retire();
@@ -106,6 +109,7 @@ class Cluster : public Reapable {
   Error too_many_connections() const;
   Result<Endpoint*> pick(const std::vector<Address>& failed, const PickHints& hints);
   void follow_model_server();
+  void follow_reports();
   void collect_model_server(MetricsPage& page, const Labels& labels) const;
   void collect_reports(MetricsPage& page, const Labels& labels) const;
   void on_endpoint_idle(Endpoint& endpoint);
@@ -119,6 +123,7 @@ class Cluster : public Reapable {
   HttpClientStats http_stats_;
   std::map<Address, std::unique_ptr<Endpoint>> endpoints_;
   std::vector<std::unique_ptr<Endpoint>> leaving_;  // Removed, with requests still on them.
+  std::map<Endpoint*, LoadListener> listeners_;     // Where load is told out of band.
   std::vector<Endpoint*> usable_;                   // What the balancer sees.
   bool retired_ = false;
   bool resolved_ = true;  // False until DNS answered once.

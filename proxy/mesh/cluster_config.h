@@ -85,6 +85,9 @@ struct Balancing {
   uint32_t choices = 2;  // kLeastRequest: how many endpoints are compared.
   ReportWeights weights;  // kWeightedByReports.
   ModelBalancing model;   // kModel.
+  // Policies that go by reports: how often each endpoint is to tell its load out of band (gRFC A51);
+  // 0: with its answers only.
+  Duration oob_interval{};
   friend bool operator==(const Balancing&, const Balancing&) = default;
 };
 

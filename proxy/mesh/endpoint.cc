@@ -156,7 +156,8 @@ Lease::Lease(Lease&& other) noexcept
       connection_(other.connection_),
       alone_(std::move(other.alone_)),
       counted_(std::move(other.counted_)),
-      in_flight_(other.in_flight_) {}
+      in_flight_(other.in_flight_),
+      reading_(std::exchange(other.reading_, 0)) {}
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   std::swap(endpoint_, other.endpoint_);
@@ -164,10 +165,18 @@ Lease& Lease::operator=(Lease&& other) noexcept {
   std::swap(alone_, other.alone_);
   std::swap(counted_, other.counted_);
   std::swap(in_flight_, other.in_flight_);
+  std::swap(reading_, other.reading_);
   return *this;
 }
 
+void Lease::reads(uint32_t tokens) {
+  const int64_t more = int64_t{tokens} - std::exchange(reading_, tokens);
+  endpoint_->load().reads(static_cast<float>(more));
+  if (counted_ != nullptr) counted_->reads(more);
+}
+
 Lease::~Lease() {
+  if (endpoint_ != nullptr) has_read();
   if (counted_ != nullptr) counted_->end();
   if (endpoint_ == nullptr) return;
   if (alone_ != nullptr) {

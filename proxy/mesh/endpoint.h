@@ -42,6 +42,9 @@ class Lease {
   // and how many requests it had with this one. Null elsewhere.
   const ServerLoad* server_load() const { return counted_.get(); }
   uint32_t in_flight() const { return in_flight_; }
+  // The server has so many tokens of this request's prompt to read, until has_read() or the end.
+  void reads(uint32_t tokens);
+  void has_read() { reads(0); }
 
  private:
   void count();
@@ -50,6 +53,7 @@ class Lease {
   std::unique_ptr<LoneConnection> alone_;
   std::shared_ptr<const ServerLoad> counted_;
   uint32_t in_flight_ = 0;
+  uint32_t reading_ = 0;  // tokens
 };
 
 // One connection to an endpoint that serves one client alone (a relayed TCP connection): counted as a
@@ -88,8 +92,9 @@ struct Tried {
   // How often it was turned away by a connection that was ending. Who was goes before those that have
   // not been: else a peer that ends connections often would make some wait for ever.
   int turned_away = 0;
-  // Requests that were believed to be at the endpoint of the last lease, without this one.
-  float load = 0;
+  // What was believed to be at the endpoint of the last lease, this request included, in requests; and
+  // how many tokens of its prompt are new there.
+  float work = 1, tokens = 0;
 };
 
 class Endpoint : public Reapable {

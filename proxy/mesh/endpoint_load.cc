@@ -27,6 +27,7 @@ void EndpointLoad::report(const ServerReport& report, uint32_t active, TimePoint
   }
   others_.reset();
   if (all) others_ = std::max(0.0f, *all - static_cast<float>(active));
+  others_reading_ = std::max(0.0f, report.reading.value_or(0) - reading());
 }
 
 ServerReport::Adapter EndpointLoad::adapter(uint64_t hash) const {
@@ -42,9 +43,9 @@ bool EndpointLoad::adapter_room() const {
   return report_.most_adapters == 0 || loaded_.size() + waiting_.size() < report_.most_adapters;
 }
 
-void EndpointLoad::answered(Duration latency, double load, TimePoint now) {
+void EndpointLoad::answered(Duration latency, double work, TimePoint now) {
   ++answers_;
-  const double drain = std::log(std::max(to_seconds(latency), 1e-6) / std::max(load, 1.0));
+  const double drain = std::log(std::max(to_seconds(latency), 1e-6) / std::max(work, 1.0));
   const double memory = std::min(static_cast<double>(answers_), kLatencyMemory);
   log_drain_ += (drain - log_drain_) / memory;
   latency_ += Duration(static_cast<int64_t>(static_cast<double>((latency - latency_).count()) /

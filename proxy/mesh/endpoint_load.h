@@ -6,6 +6,7 @@
 // other callers is then that of the other endpoints (model_balancer.cc).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,8 +22,12 @@ class EndpointLoad {
   // The server said this; `active` are our own requests there.
   void report(const ServerReport& report, uint32_t active, TimePoint now);
   void rejected() { ++rejected_; }
-  // The head of an answer came; `load` is what was believed to be there when the request was sent.
-  void answered(Duration latency, double load, TimePoint now);
+  // An answer began to come, after `latency`; `work` is what was believed to be there, this request
+  // included, when it was sent.
+  void answered(Duration latency, double work, TimePoint now);
+  // Prompts of ours with so many tokens more, or less, are there and not read yet.
+  void reads(float tokens) { reading_ += tokens; }
+  float reading() const { return std::max(0.0f, reading_); }
   // A failure of the server: no connection, a reset, a 5xx. Never what a client did wrong.
   void failed(TimePoint now);
 
@@ -41,11 +46,13 @@ class EndpointLoad {
   }
   // Requests of others that were there when it was sent; nothing if it did not say.
   std::optional<float> others() const { return others_; }
+  // Tokens that it had still to read for others then; 0 if it did not say.
+  float others_reading() const { return others_reading_; }
   ServerReport::Adapter adapter(uint64_t hash) const;
   bool adapter_room() const;
   static uint64_t adapter_hash(std::string_view name);
 
-  // Time that one request more costs, from our own latencies: natural logarithm of seconds, mean over
+  // Time that one unit of work costs, from our own latencies: natural logarithm of seconds, mean over
   // about kLatencyMemory answers; nothing before kLatencyLeast of them.
   std::optional<double> log_drain() const {
     return answers_ >= kLatencyLeast ? std::optional(log_drain_) : std::nullopt;
@@ -58,6 +65,8 @@ class EndpointLoad {
 
   // As the last pick saw it.
   float estimate = 0;  // Requests.
+  float work = 1;      // What one more request would find there, itself included, in requests.
+  float expected = 0;  // Tokens that it would have to read for the request that it was picked for.
   float score = 0;
   uint64_t picked = 0;
   // For weights by use (weighted_by_reports.cc).
@@ -80,6 +89,7 @@ class EndpointLoad {
   TimePoint heard_at_{};
   ServerReport report_;  // Without the names of adapters.
   std::optional<float> others_;
+  float reading_ = 0, others_reading_ = 0;  // tokens
   std::vector<uint64_t> loaded_, waiting_;  // Hashes of adapters.
   uint64_t reports_ = 0, rejected_ = 0, answers_ = 0;
   Duration latency_{};

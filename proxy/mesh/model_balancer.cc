@@ -68,20 +68,25 @@ Endpoint& ModelBalancer::pick(std::span<Endpoint* const> usable, const PickConte
   const TimePoint now = context.now;
   const Beliefs beliefs(usable, Beliefs::kMost, context.random, now, config_.half_life);
   const auto all = beliefs.all();
+  const PickHints& hints = context.hints;
   Prices prices;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const EndpointLoad& load = all[i].endpoint->load();
+    prices[i] = (all[i].load + 1) * Beliefs::kv_factor(load, now, config_.half_life);
+  }
+  const float worth = std::max(static_cast<float>(config_.affinity), beliefs.mean_load() / 2);
+  add_tokens(beliefs, hints, worth, prices);
   const float unit = std::max(1.0f, beliefs.mean_load() / 4);
   for (std::size_t i = 0; i < all.size(); ++i) {
-    const Beliefs::One& one = all[i];
-    const EndpointLoad& load = one.endpoint->load();
-    prices[i] = (one.load + 1) * one.speed * Beliefs::kv_factor(load, now, config_.half_life) /
-                static_cast<float>(one.endpoint->config().weight);
+    EndpointLoad& load = all[i].endpoint->load();
+    load.work = prices[i];
+    prices[i] *= all[i].speed / static_cast<float>(all[i].endpoint->config().weight);
     const double failures = load.failures(now);
     if (failures > 0.01) prices[i] += static_cast<float>(failures) * kFailure * unit;
   }
-  const PickHints& hints = context.hints;
   const std::string_view adapter = hints.adapter.empty() ? hints.model : hints.adapter;
   if (!adapter.empty()) add_adapters(beliefs, adapter, now, prices);
-  if (config_.affinity > 0) add_affinity(beliefs, hints, prices);
+  if (config_.affinity > 0) add_affinity(beliefs, hints, worth, prices);
   std::size_t best = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     all[i].endpoint->load().score = prices[i];
@@ -89,8 +94,33 @@ Endpoint& ModelBalancer::pick(std::span<Endpoint* const> usable, const PickConte
   }
   Endpoint& chosen = *all[best].endpoint;
   ++chosen.load().picked;
+  chosen.load().expected = new_tokens_[best];
   if (config_.affinity > 0) remember(chosen, hints);
   return chosen;
+}
+
+void ModelBalancer::add_tokens(const Beliefs& beliefs, const PickHints& hints, float worth,
+                               Prices& prices) {
+  constexpr float kBlockTokens = 64;  // model/prefix.h
+  const auto all = beliefs.all();
+  const bool knows = config_.affinity > 0 && !hints.prefix.empty();
+  const float tokens =
+      std::max(hints.tokens, static_cast<float>(hints.prefix.size()) * kBlockTokens);
+  if (tokens > 0) {
+    prompts_ = std::min(prompts_ + 1, kTokenMemory);
+    mean_tokens_ += (tokens - mean_tokens_) / prompts_;
+  }
+  const float mean = std::max(mean_tokens_, kMeanTokens);
+  const float fresh =
+      std::max(kNewTokens * static_cast<float>(config_.affinity), beliefs.mean_load() / 2);
+  if (knows) index_.look(hints.prefix);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const uint32_t place = all[i].endpoint->load().prefix_place;
+    const std::size_t depth = knows && place != 0 ? index_.depth(place - 1) : 0;
+    // The whole chain may stop short of the prompt's end.
+    new_tokens_[i] = std::max(0.0f, tokens - static_cast<float>(depth) * kBlockTokens);
+    prices[i] += (all[i].reading * worth + new_tokens_[i] * fresh) / mean;
+  }
 }
 
 // Only if somebody is known to have it: else its name is that of a base model, which all have.
@@ -116,8 +146,8 @@ void ModelBalancer::add_adapters(const Beliefs& beliefs, std::string_view adapte
   for (std::size_t i = 0; i < all.size(); ++i) prices[i] += extra[i];
 }
 
-void ModelBalancer::add_affinity(const Beliefs& beliefs, const PickHints& hints, Prices& prices) {
-  const float worth = std::max(static_cast<float>(config_.affinity), beliefs.mean_load() / 2);
+void ModelBalancer::add_affinity(const Beliefs& beliefs, const PickHints& hints, float worth,
+                                 Prices& prices) {
   if (!hints.session.empty()) {
     const uint64_t session = name_hash(kSession, hints.session);
     credit(beliefs, {&session, 1}, worth, prices);
@@ -126,11 +156,10 @@ void ModelBalancer::add_affinity(const Beliefs& beliefs, const PickHints& hints,
     const uint64_t adapter = name_hash(kAdapter, hints.adapter);
     credit(beliefs, {&adapter, 1}, worth / 4, prices);
   }
-  // Last: remember() goes on with what was found.
-  if (hints.prefix.empty()) return;
-  constexpr float kBlockTokens = 64;  // model/prefix.h
-  const float tokens = static_cast<float>(hints.prefix.size()) * kBlockTokens;
-  credit(beliefs, hints.prefix, worth * std::min(1.0f, tokens / kFullAffinityTokens), prices);
+  // Last, so that remember() goes on with what was found.
+  if (!hints.prefix.empty() && !(hints.session.empty() && hints.adapter.empty())) {
+    index_.look(hints.prefix);
+  }
 }
 
 void ModelBalancer::credit(const Beliefs& beliefs, std::span<const uint64_t> chain, float worth,
@@ -185,6 +214,9 @@ std::string ModelBalancer::why(const Endpoint& endpoint, TimePoint now) const {
   if (const auto latency = load.latency()) text += cat(", latency ", to_ms(*latency), " ms");
   if (const double failures = load.failures(now); failures > 0.01) {
     text += cat(", ", text_of(failures), " failures of late");
+  }
+  if (const float reading = load.reading() + load.others_reading(); reading >= 1) {
+    text += cat(", ", text_of(std::round(reading)), " tokens to read");
   }
   if (load.prefix_place != 0) {
     text += cat(", ", index_.blocks(load.prefix_place - 1), " prompt blocks known");

@@ -24,11 +24,12 @@ class LeastLoaded final : public Balancer {
 
 // The composed default. Each endpoint has a price in requests:
 //
-//   (load + 1) * speed * kv_factor / weight + failures + adapter - affinity
+//   ((load + 1) * kv_factor + tokens) * speed / weight + failures + adapter - affinity
 //
-// and the cheapest is taken; among equals, any. Affinity is for what it has seen of the prompt, the
-// session and the adapter. It is worth config.affinity requests, or half as many as the mean endpoint has
-// if that is more: an endpoint that everybody wants is left when it is half again as busy as the others.
+// and the cheapest is taken; among equals, any. Tokens are those of prompts that the endpoint has still
+// to read, this one's included: as many as in a mean prompt (but at least kMeanTokens) count as
+// config.affinity requests, or half as many as the mean endpoint has if that is more. What it has seen
+// of a prompt it need not read. Affinity is for the session and the adapter, and worth the same.
 class ModelBalancer final : public Balancer {
  public:
   explicit ModelBalancer(ModelBalancing config)
@@ -43,14 +44,22 @@ class ModelBalancer final : public Balancer {
   // Prices, in requests.
   static constexpr float kFailure = 8;  // One that has just failed.
   static constexpr float kAdapterWaits = 1, kAdapterLoads = 2, kAdapterEvicts = 4;
-  // Tokens of a prompt whose whole reading is worth the full affinity.
-  static constexpr float kFullAffinityTokens = 1024;
+  // The mean prompt is taken for at least so many tokens: shorter ones take an engine as long to answer
+  // as to read.
+  static constexpr float kMeanTokens = 1024;
+  static constexpr float kTokenMemory = 256;  // Prompts that the mean is over.
+  // What is new to an endpoint counts so many times as much: reading it delays those behind it, too,
+  // and takes the place of what it knows. But never more than half as many requests as the mean
+  // endpoint has, or one would keep a prompt that all want.
+  static constexpr float kNewTokens = 3;
 
  private:
   using Prices = std::array<float, Beliefs::kMost>;
   void add_adapters(const Beliefs& beliefs, std::string_view adapter, TimePoint now,
                     Prices& prices) const;
-  void add_affinity(const Beliefs& beliefs, const PickHints& hints, Prices& prices);
+  // Fills new_tokens_ and adds what they and those before them cost.
+  void add_tokens(const Beliefs& beliefs, const PickHints& hints, float worth, Prices& prices);
+  void add_affinity(const Beliefs& beliefs, const PickHints& hints, float worth, Prices& prices);
   // Takes off `worth` times the share of the chain that an endpoint knows.
   void credit(const Beliefs& beliefs, std::span<const uint64_t> chain, float worth, Prices& prices);
   void remember(Endpoint& endpoint, const PickHints& hints);
@@ -58,6 +67,8 @@ class ModelBalancer final : public Balancer {
 
   const ModelBalancing config_;
   PrefixIndex index_;
+  float mean_tokens_ = 0, prompts_ = 0;
+  Prices new_tokens_;  // Of the prompt that is being picked for.
 };
 
 }  // namespace glia

@@ -130,6 +130,50 @@ TEST(ModelBalancerTest, SpreadsAPrefixThatEverybodyWants) {
   }
 }
 
+TEST(ModelBalancerTest, LooksAtWhatIsStillToBeReadRatherThanAtHowManyRequests) {
+  PickWorld t(2, model_config());
+  ModelBalancer balancer({});
+  const auto says = [&](std::size_t i, float in_flight, float reading) {
+    ServerReport report;
+    report.in_flight = in_flight;
+    report.reading = reading;
+    t.report(i, report);
+  };
+  // Four that write against one that reads a long prompt.
+  says(0, 4, 0);
+  says(1, 1, 16'000);
+  EXPECT_EQ(t.shares(balancer, 10, {.tokens = 100}), (std::vector<int>{10, 0}));
+  EXPECT_EQ(t.endpoint(0).load().expected, 100);
+  says(1, 1, 100);
+  EXPECT_EQ(t.shares(balancer, 10, {.tokens = 100}), (std::vector<int>{0, 10}));
+}
+
+TEST(ModelBalancerTest, CountsOurOwnPromptsUntilTheyAreRead) {
+  PickWorld t(2, model_config());
+  ModelBalancer balancer({});
+  t.endpoint(0).load().reads(8000);
+  EXPECT_EQ(t.shares(balancer, 10, {.tokens = 100}), (std::vector<int>{0, 10}));
+  // Of what a server says is still to be read, ours is known better.
+  ServerReport report;
+  report.in_flight = 1;
+  report.reading = 9000;
+  t.report(0, report);
+  EXPECT_EQ(t.endpoint(0).load().others_reading(), 1000);
+  t.endpoint(0).load().reads(-8000);
+  EXPECT_EQ(t.endpoint(0).load().reading(), 0);
+}
+
+TEST(ModelBalancerTest, ExpectsOnlyWhatIsNewOfAPrompt) {
+  PickWorld t(4, model_config());
+  ModelBalancer balancer({});
+  auto hashes = prompt(1, 94);
+  const std::size_t first = t.pick(balancer, {.prefix = hashes, .tokens = 6000});
+  EXPECT_EQ(t.endpoint(first).load().expected, 94 * 64);
+  hashes.push_back(7);
+  EXPECT_EQ(t.pick(balancer, {.prefix = hashes, .tokens = 6080}), first);
+  EXPECT_EQ(t.endpoint(first).load().expected, 64);
+}
+
 TEST(ModelBalancerTest, KeepsASessionTogetherAndForgetsWhoLeft) {
   PickWorld t(4, model_config());
   ModelBalancer balancer({});

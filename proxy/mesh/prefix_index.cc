@@ -31,10 +31,19 @@ void PrefixIndex::close(std::size_t place) {
 uint32_t PrefixIndex::find(uint64_t hash) const {
   if (table_.empty()) return kNone;
   const std::size_t mask = table_.size() - 1;
-  for (std::size_t at = hash & mask; table_[at] != kNone; at = (at + 1) & mask) {
-    if (entries_[table_[at]].hash == hash) return table_[at];
+  for (std::size_t at = hash & mask; table_[at].entry != kNone; at = (at + 1) & mask) {
+    const Slot& slot = table_[at];
+    if (slot.hash == static_cast<uint32_t>(hash) && entries_[slot.entry].hash == hash) {
+      return slot.entry;
+    }
   }
   return kNone;
+}
+
+uint32_t PrefixIndex::neighbour(uint32_t entry, uint64_t hash) const {
+  if (entry == kNone) return kNone;
+  if (entry + 1 < entries_.size() && entries_[entry + 1].hash == hash) return entry + 1;
+  return entry > 0 && entries_[entry - 1].hash == hash ? entry - 1 : kNone;
 }
 
 uint32_t PrefixIndex::make(uint64_t hash) {
@@ -48,22 +57,22 @@ uint32_t PrefixIndex::make(uint64_t hash) {
     free_.pop_back();
   }
   entries_[entry] = {hash, {}, {}};
-  const std::size_t mask = table_.size() - 1;
-  std::size_t at = hash & mask;
-  while (table_[at] != kNone) at = (at + 1) & mask;
-  table_[at] = entry;
+  enter({entry, static_cast<uint32_t>(hash)});
   return entry;
 }
 
-void PrefixIndex::grow() {
-  std::vector<uint32_t> old(std::max(kFirstTable, table_.size() * 2), kNone);
-  old.swap(table_);
+void PrefixIndex::enter(Slot slot) {
   const std::size_t mask = table_.size() - 1;
-  for (const uint32_t entry : old) {
-    if (entry == kNone) continue;
-    std::size_t at = entries_[entry].hash & mask;
-    while (table_[at] != kNone) at = (at + 1) & mask;
-    table_[at] = entry;
+  std::size_t at = slot.hash & mask;
+  while (table_[at].entry != kNone) at = (at + 1) & mask;
+  table_[at] = slot;
+}
+
+void PrefixIndex::grow() {
+  std::vector<Slot> old(std::max(kFirstTable, table_.size() * 2));
+  old.swap(table_);
+  for (const Slot& slot : old) {
+    if (slot.entry != kNone) enter(slot);
   }
 }
 
@@ -71,14 +80,14 @@ void PrefixIndex::grow() {
 void PrefixIndex::erase(uint32_t entry) {
   const std::size_t mask = table_.size() - 1;
   std::size_t gap = entries_[entry].hash & mask;
-  while (table_[gap] != entry) gap = (gap + 1) & mask;
-  for (std::size_t at = (gap + 1) & mask; table_[at] != kNone; at = (at + 1) & mask) {
-    const std::size_t home = entries_[table_[at]].hash & mask;
+  while (table_[gap].entry != entry) gap = (gap + 1) & mask;
+  for (std::size_t at = (gap + 1) & mask; table_[at].entry != kNone; at = (at + 1) & mask) {
+    const std::size_t home = table_[at].hash & mask;
     if (((at - home) & mask) < ((at - gap) & mask)) continue;
     table_[gap] = table_[at];
     gap = at;
   }
-  table_[gap] = kNone;
+  table_[gap] = {};
   entries_[entry].hash = ~entries_[entry].hash;  // remember() may still look at it.
   free_.push_back(entry);
 }
@@ -98,9 +107,13 @@ void PrefixIndex::look(std::span<const uint64_t> chain) {
   const std::size_t mask = table_.size() - 1;
   Set alive;
   alive.fill(~uint64_t{0});
+  uint32_t entry = kNone;
   for (std::size_t i = 0; i < chain_.size(); ++i) {
-    if (i + kAhead < chain_.size()) __builtin_prefetch(&table_[chain_[i + kAhead] & mask]);
-    const uint32_t entry = find(chain_[i]);
+    const uint32_t beside = neighbour(entry, chain_[i]);
+    if (beside == kNone && i + kAhead < chain_.size()) {
+      __builtin_prefetch(&table_[chain_[i + kAhead] & mask]);
+    }
+    entry = beside != kNone ? beside : find(chain_[i]);
     if (entry == kNone) break;
     found_.push_back(entry);
     uint64_t left = 0;
@@ -170,7 +183,7 @@ void PrefixIndex::put(Ring& ring, std::size_t place, uint32_t entry, std::size_t
 
 std::size_t PrefixIndex::bytes() const {
   std::size_t bytes = entries_.capacity() * sizeof(Entry) + free_.capacity() * sizeof(uint32_t) +
-                      table_.capacity() * sizeof(uint32_t) + found_.capacity() * sizeof(uint32_t);
+                      table_.capacity() * sizeof(Slot) + found_.capacity() * sizeof(uint32_t);
   for (const Ring& ring : rings_) bytes += ring.blocks.capacity() * sizeof(uint32_t);
   return bytes;
 }

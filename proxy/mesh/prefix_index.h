@@ -19,7 +19,7 @@ class PrefixIndex {
   static constexpr std::size_t kPlaces = 128;
   // Of a prompt, so many blocks are looked at: 131,072 tokens.
   static constexpr std::size_t kLongest = 2048;
-  // Blocks of one cluster on one worker, all endpoints together (48 to 60 bytes each).
+  // Blocks of one cluster on one worker, all endpoints together (60 to 80 bytes each).
   static constexpr std::size_t kMostBlocks = 500'000;
 
   // Blocks remembered of each endpoint at most.
@@ -49,6 +49,11 @@ class PrefixIndex {
     uint64_t hash;
     Set holders, touched;
   };
+  // The end of a block's hash stands beside its number, so that probing looks at one place of memory.
+  struct Slot {
+    uint32_t entry = kNone;
+    uint32_t hash = 0;
+  };
   struct Ring {
     std::vector<uint32_t> blocks;
     std::size_t hand = 0;
@@ -59,7 +64,11 @@ class PrefixIndex {
     return (set[place / 64] >> place % 64 & 1) != 0;
   }
   uint32_t find(uint64_t hash) const;
+  // Blocks of a prompt were made one after the other, so most stand beside the one before them: upwards,
+  // or downwards where they took the places of others. kNone: ask find().
+  uint32_t neighbour(uint32_t entry, uint64_t hash) const;
   uint32_t make(uint64_t hash);
+  void enter(Slot slot);
   void grow();
   void erase(uint32_t entry);
   void let_go(uint32_t entry, std::size_t place);
@@ -68,7 +77,7 @@ class PrefixIndex {
   const std::size_t most_;
   std::vector<Entry> entries_;
   std::vector<uint32_t> free_;
-  std::vector<uint32_t> table_;  // Open addressing, linear probes, a power of two; kNone: empty.
+  std::vector<Slot> table_;  // Open addressing, linear probes, a power of two; kNone: empty.
   std::array<Ring, kPlaces> rings_;
   // Of the last look().
   std::span<const uint64_t> chain_;

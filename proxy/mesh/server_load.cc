@@ -46,6 +46,7 @@ ServerReport ServerLoad::report(TimePoint now) const {
   const auto waiting = static_cast<float>(std::max<int64_t>(0, waiting_.value()));
   report.in_flight = static_cast<float>(std::max<int64_t>(0, in_flight)) + waiting;
   if (waiting > 0) report.waiting = waiting;
+  report.reading = static_cast<float>(std::max<int64_t>(0, reading_.value()));
   const Duration latency = typical_latency(in_flight);
   if (latency > Duration::zero()) report.latency = latency;
   const auto seen = seen_.get();

@@ -43,7 +43,10 @@ class ServerLoad {
   }
   // So many more requests wait for it in this process, before they are let in.
   void waits(int64_t more) const { waiting_.add(more); }
-  // The head of its answer came after `latency`; `with` is what begin() said.
+  // So many tokens of prompts more, or less, are let in and not read yet.
+  void reads(int64_t tokens) const { reading_.add(tokens); }
+  int64_t reading() const { return reading_.value(); }
+  // Its answer began to come after `latency`; `with` is what begin() said.
   void answered(uint32_t with, Duration latency) const;
 
   // What callers are told.
@@ -68,7 +71,7 @@ class ServerLoad {
  private:
   Duration typical_latency(int64_t in_flight) const;
 
-  SharedCount in_flight_, waiting_, ended_, scrapes_, failures_;
+  SharedCount in_flight_, reading_, waiting_, ended_, scrapes_, failures_;
   SharedSamples<kLatencies> latencies_;  // In flight << 48 | latency in us.
   SharedLatest<Seen> seen_;
   SharedTurn turn_;

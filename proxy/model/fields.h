@@ -22,6 +22,10 @@ inline constexpr std::string_view kOutputTokens = "x-glia-model-output-tokens"; 
 inline constexpr std::string_view kRows = "x-glia-model-rows";
 }  // namespace model_field
 
+// From a caller's sidecar to the server's: tokens of the prompt that the server has to read, without
+// those that it is thought to know. The latter takes it out again.
+inline constexpr std::string_view kNewTokensField = "x-glia-new-tokens";
+
 // How much of a request somebody asks for.
 enum class ModelNeed : uint8_t {
   kNothing,

@@ -71,6 +71,7 @@ std::optional<double> utilization_of(const OrcaReport& report,
 inline constexpr std::string_view kOrcaStreamPath =
     "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics";
 Result<Duration> read_orca_request(std::string_view bytes);
+std::string write_orca_request(Duration interval);
 
 // Without the word in front. Names that a form cannot hold (a comma or '=' in text) are left out of it.
 std::string write_orca_text(const OrcaReport& report);

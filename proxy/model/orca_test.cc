@@ -131,6 +131,9 @@ TEST(OrcaTest, KeepsItsLimits) {
 
 TEST(OrcaTest, ReadsHowOftenReportsAreAskedFor) {
   EXPECT_EQ(*read_orca_request(""), 0s);
+  for (const Duration interval : {100ms, 1500ms, 600'000ms}) {
+    EXPECT_EQ(*read_orca_request(write_orca_request(interval)), interval);
+  }
   // report_interval {seconds: 1, nanos: 500000000}, request_cost_names "a".
   EXPECT_EQ(*read_orca_request("\x0a\x08\x08\x01\x10\x80\xca\xb5\xee\x01\x12\x01"
                                "a"),

@@ -180,6 +180,21 @@ Result<Duration> read_orca_request(std::string_view bytes) {
   return interval;
 }
 
+std::string write_orca_request(Duration interval) {
+  std::string duration, out;
+  const auto number = [&](char tag, uint64_t value) {
+    duration += tag;
+    for (; value >= 0x80; value >>= 7) duration += static_cast<char>(value | 0x80);
+    duration += static_cast<char>(value);
+  };
+  number('\x08', static_cast<uint64_t>(interval / 1s));
+  number('\x10', static_cast<uint64_t>(interval % 1s / 1ns));
+  // At most 22 bytes, so its length is one.
+  out += '\x0A';
+  out += static_cast<char>(duration.size());
+  return out + duration;
+}
+
 std::string write_orca_binary(const OrcaReport& report) {
   std::string out;
   const auto scalar = [&](uint64_t number, double value) {

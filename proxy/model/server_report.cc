@@ -25,6 +25,7 @@ constexpr Number kNumbers[] = {
     {"kv_cache_usage_perc", &ServerReport::kv_use},
     {"kv_cache_utilization", &ServerReport::kv_use},  // Triton's.
     {"glia.in_flight", &ServerReport::in_flight},
+    {"glia.reading_tokens", &ServerReport::reading},
     {"glia.slots", &ServerReport::slots},
 };
 

@@ -21,6 +21,8 @@ struct ServerReport {
   // Absent: not said.
   std::optional<float> waiting, running, kv_use;
   std::optional<float> in_flight;  // Requests that its sidecar has let in, of all callers.
+  // Tokens of prompts among those, which it has still to read before they get their first token.
+  std::optional<float> reading;
   // From a request's arrival to the head of its answer, typical for as many in flight as now.
   std::optional<Duration> latency;
   // That run at once while others wait; beyond it a request waits.

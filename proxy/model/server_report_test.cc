@@ -14,6 +14,7 @@ TEST(ServerReportTest, ArrivesAsItWasSent) {
   report.running = 8;
   report.kv_use = 0.5;
   report.in_flight = 11;
+  report.reading = 5200;
   report.slots = 8;
   report.latency = 250ms;
   report.age = 40ms;

@@ -13,6 +13,8 @@ constexpr std::string_view kPolicies = "envoy.extensions.load_balancing_policies
 constexpr Duration kShortestHalfLife = 1ms, kLongestHalfLife = 10min;
 constexpr Duration kShortestInterval = 50ms, kLongestInterval = 60s;
 constexpr Duration kShortestUpdate = 100ms;  // Of weights (gRFC A58).
+// Load out of band; servers floor it, ours at the same (flow/load_stream.h).
+constexpr Duration kOobUsual = 10s, kShortestOob = 100ms, kLongestOob = 10min;
 constexpr uint32_t kMostPrefixBlocks = 1'000'000;
 
 // A duration within bounds; outside of them an error that says so, and `otherwise`.
@@ -28,8 +30,9 @@ Duration bounded(const Reader& reader, std::string_view name, Duration otherwise
 void decode_weighted(const Reader& policy, Balancing& balancing) {
   balancing.policy = kWeightedByReports;
   ReportWeights& weights = balancing.weights;
-  policy.only("enable_oob_load_report", false);
-  policy.accept("oob_reporting_period");
+  const Duration period =
+      bounded(policy, "oob_reporting_period", kOobUsual, kShortestOob, kLongestOob);
+  if (policy.flag("enable_oob_load_report")) balancing.oob_interval = period;
   weights.blackout = policy.duration("blackout_period", weights.blackout);
   weights.expiry = policy.duration("weight_expiration_period", weights.expiry);
   // As gRFC A58 asks, less than the least period is that period.
@@ -62,6 +65,9 @@ void decode_model_balancing(const Reader& policy, Balancing& balancing) {
     policy.fail("affinity", "is not between 0 and 1000");
   model.prefix_blocks =
       static_cast<uint32_t>(policy.number("prefix_blocks", model.prefix_blocks, kMostPrefixBlocks));
+  if (policy.has("oob_interval")) {
+    balancing.oob_interval = bounded(policy, "oob_interval", 1s, kShortestOob, kLongestOob);
+  }
   if (policy.has("session_header")) model.session_header = to_lower(policy.text("session_header"));
 }
 

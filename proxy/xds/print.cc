@@ -438,8 +438,11 @@ std::string text_of(const Balancing& balancing) {
     case Balancing::Policy::kLeastRequest:
       return cat("least_request", unless("choices", balancing.choices, Balancing().choices));
     case Balancing::Policy::kWeightedByReports:
-      return cat("weighted_by_reports", text_of(balancing.weights));
-    case Balancing::Policy::kModel: return cat("model", text_of(balancing.model));
+      return cat("weighted_by_reports", text_of(balancing.weights),
+                 unless("told each", balancing.oob_interval, Duration::zero()));
+    case Balancing::Policy::kModel:
+      return cat("model", text_of(balancing.model),
+                 unless("told each", balancing.oob_interval, Duration::zero()));
   }
   CHECK(!"unknown balancing");
 }

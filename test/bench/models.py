@@ -97,14 +97,18 @@ class Player:
             faults = faults_of(row, pool, requests[-1].due_s / row.speed)
             busy, begun = busy_seconds(), time.monotonic()
             before = sum(sidecar.cpu_seconds() for sidecar in sidecars)
+            pool_before = pool.cpu_seconds()
             addresses = [callers.address(name) for name in callers.ports if name != "admin"]
             answers = self.load(row, requests, addresses, work)
             for fault in faults:
                 fault.join()
             own = sum(sidecar.cpu_seconds() for sidecar in sidecars) - before
-            took = time.monotonic() - begun
+            machine = (time.monotonic() - begun) * os.cpu_count()
+            busy = busy_seconds() - busy
+            known = own + answers.load_cpu_s + pool.cpu_seconds() - pool_before
+            block.others = max(0.0, (busy - known) / machine)
             block.notes = {
-                "busy": (busy_seconds() - busy) / took / os.cpu_count(),
+                "busy": busy / machine, "pool_cpu": (pool.cpu_seconds() - pool_before) / machine,
                 "sidecars_cpu_ms_a_request": own / len(requests) * 1e3,
                 "load_cpu_ms_a_request": answers.load_cpu_s / len(requests) * 1e3,
                 "by_second": answers.by_second(), "errors": answers.errors(),
@@ -126,8 +130,11 @@ class Player:
             at_once = [models_rows.dataclasses.replace(request, due_s=0) for request in requests]
             self.load(row, at_once[:300], address, work, at_once=150)
             begun, before = time.monotonic(), callers.cpu_seconds()
+            busy, pool_before = busy_seconds(), pool.cpu_seconds()
             peak = self.load(row, at_once, address, work, at_once=150)
             took, own = time.monotonic() - begun, callers.cpu_seconds() - before
+            known = own + peak.load_cpu_s + pool.cpu_seconds() - pool_before
+            block.others = max(0.0, (busy_seconds() - busy - known) / (took * os.cpu_count()))
             part = requests[:len(requests) // 4]
             through = self.load(row, part, address, work)
             straight = self.load(row, part, pool.servers[:1], work)
@@ -180,14 +187,16 @@ def judge(row, requests, answers, hits, block):
 
 
 def collapse(by_second):
-    """The mean TTFT of the worst second (ms) since the fault began in the second third, and how long
-    after its beginning the last second was that was worse than twice what was usual before (s)."""
+    """The mean TTFT of the worst second since the fault began, in the second third, to what was usual
+    before; and how long after its beginning the last second was that was worse than twice that (s)."""
     last = by_second[-1][0]
     begins = last / 3
-    usual = statistics.mean(mean for second, mean in by_second if 1 <= second < begins)
+    before = [mean for second, mean in by_second if 1 <= second < begins] or [by_second[0][1]]
+    usual = statistics.mean(before)
     after = [(second, mean) for second, mean in by_second if second >= int(begins)]
     bad = [second for second, mean in after if mean > 2 * usual]
-    return max(mean for _, mean in after) * 1e3, max(0.0, bad[-1] + 1 - begins) if bad else 0.0
+    worst = max(mean for _, mean in after) / usual
+    return worst, max(0.0, bad[-1] + 1 - begins) if bad else 0.0
 
 
 def say(line):
@@ -200,7 +209,8 @@ def tell(row, label, number, block):
     notes = "  ".join(f"{name} {value:.2f}" for name, value in block.notes.items()
                       if isinstance(value, float))
     trouble = f"  {block.errors} ERRORS: {block.first_error}" * (block.errors > 0)
-    say(f"round {number + 1}  {row.name:16} {label:20} {figures}  ({notes}){trouble}")
+    say(f"round {number + 1}  {row.name:16} {label:20} {figures}  ({notes}, others "
+        f"{block.others * 100:.0f} %){trouble}")
 
 
 def compare(arguments, player):

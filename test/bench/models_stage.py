@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 import urllib.request
 
 import peers
@@ -45,6 +46,9 @@ class Pool(contextlib.AbstractContextManager):
                 found = re.search(rf"^{name}{{.*}} (\S+)$", page.read().decode(), re.MULTILINE)
             total += float(found.group(1))
         return total
+
+    def cpu_seconds(self):
+        return time.clock_gettime(~self.process.pid << 3 | 2)  # As in peers.py.
 
     def __exit__(self, *_):
         self.process.stdin.close()

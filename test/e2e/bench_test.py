@@ -15,6 +15,7 @@ BENCH = ROOT / "test" / "bench"
 sys.path.insert(0, str(BENCH))
 
 import instructions  # noqa: E402
+import models_rows  # noqa: E402
 import plot  # noqa: E402
 import rows  # noqa: E402
 import table  # noqa: E402
@@ -58,6 +59,39 @@ class EveryRow(unittest.TestCase):
                           "no wheels", done.stderr)
             result = json.loads(report.read_text())
         self.assertEqual([block["label"] for block in result["blocks"]], ["relay"])
+
+
+class EveryRowOfModels(unittest.TestCase):
+    def test_starts_and_answers_everything(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            report = pathlib.Path(scratch, "report.json")
+            done = subprocess.run(
+                [sys.executable, BENCH / "run.py", "models", "--rounds", "1", "--requests", "small",
+                 "--bin", BIN, "--only", "glia-proxy", "--json", report],
+                cwd=ROOT, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            result = json.loads(report.read_text())
+        self.assertEqual(result["unmeasured"], [])
+        seen = {block["row"]: block for block in result["blocks"]}
+        for row in models_rows.ROWS.values():
+            self.assertEqual(set(seen[row.name]["figures"]), {figure.name for figure in row.figures})
+            self.assertEqual(seen[row.name]["errors"], 0, seen[row.name])
+
+    def test_plans_are_the_same_for_the_same_seed_and_keep_their_rate(self):
+        for row in models_rows.ROWS.values():
+            plan = models_rows.plan(row, 1)
+            self.assertEqual(plan, models_rows.plan(row, 1))
+            self.assertNotEqual(plan, models_rows.plan(row, 2))
+            self.assertEqual(len(plan), row.requests)
+            if not row.rate:
+                tokens = sum(request.shared + request.unique for request in plan)
+                use = tokens / plan[-1].due_s / row.servers / models_rows.PREFILL_RATE
+                self.assertAlmostEqual(use / row.use, 1, delta=0.1)
+
+    def test_an_oracle_finds_what_was_asked_before(self):
+        asked = [models_rows.Request(0, 0, group, 6000, 10, 1) for group in (1, 2, 1, 1)]
+        self.assertEqual(models_rows.oracle_hits(asked), 2 * 6000)
+        self.assertEqual(models_rows.oracle_hits(models_rows.plan(models_rows.ROWS["tails-85"], 1)), 0)
 
 
 def result_of(costs):

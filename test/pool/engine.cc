@@ -17,7 +17,7 @@ Duration after(double seconds) { return Duration(static_cast<int64_t>(std::ceil(
 
 }  // namespace
 
-Engine::Id Engine::add(Ask ask, TimePoint now) {
+SimEngine::Id SimEngine::add(Ask ask, TimePoint now) {
   CHECK(ask.output_tokens > 0 && ask.prompt_tokens > 0 && ask.tokens_an_event > 0);
   CHECK(fits(ask.prompt_tokens, ask.output_tokens));
   advance(now);
@@ -30,7 +30,7 @@ Engine::Id Engine::add(Ask ask, TimePoint now) {
   return id;
 }
 
-void Engine::remove(Id id, TimePoint now) {
+void SimEngine::remove(Id id, TimePoint now) {
   advance(now);
   if (!sequences_.contains(id)) return;
   std::erase_if(events_, [&](const Event& event) { return event.id == id; });
@@ -44,34 +44,34 @@ void Engine::remove(Id id, TimePoint now) {
   read_next();
 }
 
-void Engine::slowness(double slowness, TimePoint now) {
+void SimEngine::slowness(double slowness, TimePoint now) {
   advance(now);
   slowness_ = slowness;
 }
 
-double Engine::decode_rate() const {
+double SimEngine::decode_rate() const {
   if (writing_.empty()) return 0;
   const double share = config_.decode_all / static_cast<double>(writing_.size());
   return std::min(config_.decode_each, share) / slowness_ *
          (reading_ ? config_.decode_while_prefilling : 1);
 }
 
-double Engine::seconds_to_prefill() const {
+double SimEngine::seconds_to_prefill() const {
   return reading_ ? left_to_read_ / prefill_rate() : kNever;
 }
 
-double Engine::seconds_to_decode() const {
+double SimEngine::seconds_to_decode() const {
   if (writing_.empty()) return kNever;
   return std::max(0.0, writing_.begin()->first - service_) / decode_rate();
 }
 
-std::optional<TimePoint> Engine::next() const {
+std::optional<TimePoint> SimEngine::next() const {
   const double seconds = std::min(seconds_to_prefill(), seconds_to_decode());
   if (seconds == kNever) return {};
   return now_ + after(seconds);
 }
 
-void Engine::advance(TimePoint now) {
+void SimEngine::advance(TimePoint now) {
   for (;;) {
     const auto due = next();
     if (!due || *due > now) break;
@@ -82,13 +82,13 @@ void Engine::advance(TimePoint now) {
   now_ = now;
 }
 
-void Engine::pass(double seconds) {
+void SimEngine::pass(double seconds) {
   service_ += decode_rate() * seconds;
   if (reading_) left_to_read_ = std::max(0.0, left_to_read_ - prefill_rate() * seconds);
 }
 
 // Goes to the next thing that happens, and lets it happen.
-void Engine::settle() {
+void SimEngine::settle() {
   const double prefill = seconds_to_prefill(), decode = seconds_to_decode();
   const double seconds = std::min(prefill, decode);
   pass(seconds);
@@ -101,7 +101,7 @@ void Engine::settle() {
   wrote(id, std::min(ask.tokens_an_event, ask.output_tokens - sequences_.at(id).written));
 }
 
-void Engine::read_next() {
+void SimEngine::read_next() {
   while (!reading_ && !waiting_.empty() && running() < config_.slots) {
     const Id id = waiting_.front();
     Sequence& sequence = sequences_.at(id);
@@ -122,7 +122,7 @@ void Engine::read_next() {
   }
 }
 
-void Engine::prompt_read() {
+void SimEngine::prompt_read() {
   const Id id = *std::exchange(reading_, std::nullopt);
   const Sequence& sequence = sequences_.at(id);
   cache_.computed(sequence.hold, sequence.ask.chain);
@@ -130,7 +130,7 @@ void Engine::prompt_read() {
   read_next();
 }
 
-void Engine::wrote(Id id, uint32_t tokens) {
+void SimEngine::wrote(Id id, uint32_t tokens) {
   Sequence& sequence = sequences_.at(id);
   sequence.written += tokens;
   written_ += tokens;
@@ -142,13 +142,13 @@ void Engine::wrote(Id id, uint32_t tokens) {
   read_next();
 }
 
-void Engine::expect_more(Id id, Sequence& sequence) {
+void SimEngine::expect_more(Id id, Sequence& sequence) {
   const uint32_t left = sequence.ask.output_tokens - sequence.written;
   sequence.due = service_ + std::min(left, sequence.ask.tokens_an_event);
   writing_.emplace(sequence.due, id);
 }
 
-void Engine::end(Id id) {
+void SimEngine::end(Id id) {
   const Sequence& sequence = sequences_.at(id);
   if (reading_ == id) reading_.reset();
   writing_.erase({sequence.due, id});
@@ -156,6 +156,6 @@ void Engine::end(Id id) {
   sequences_.erase(id);
 }
 
-std::vector<Engine::Event> Engine::events() { return std::exchange(events_, {}); }
+std::vector<SimEngine::Event> SimEngine::events() { return std::exchange(events_, {}); }
 
 }  // namespace glia

@@ -1,4 +1,4 @@
-// Engine: a model server's inner life without a network: a queue, continuous batching, a prefix cache.
+// SimEngine: a model server's inner life without a network: a queue, continuous batching, a prefix cache.
 //
 // The model, which is vLLM's with everything left out that does not change who waits for whom:
 //
@@ -43,7 +43,7 @@ struct EngineConfig {
   std::size_t blocks = 20'000;  // 320,000 tokens
 };
 
-class Engine {
+class SimEngine {
  public:
   using Id = uint64_t;
   struct Ask {
@@ -59,8 +59,8 @@ class Engine {
     TimePoint at;
   };
 
-  explicit Engine(EngineConfig config) : config_(config), cache_(config.blocks) {}
-  Engine(const Engine&) = delete;
+  explicit SimEngine(EngineConfig config) : config_(config), cache_(config.blocks) {}
+  SimEngine(const SimEngine&) = delete;
 
   // Can a sequence of this size ever run?
   bool fits(uint32_t prompt_tokens, uint32_t output_tokens) const {

@@ -27,19 +27,19 @@ struct Outcome {
 };
 
 Outcome run(const EngineConfig& config, const Load& load) {
-  Engine engine(config);
+  SimEngine engine(config);
   Random random(7);
   TimePoint now{};
-  std::unordered_map<Engine::Id, TimePoint> arrived;
+  std::unordered_map<SimEngine::Id, TimePoint> arrived;
   double sojourn = 0;
   const auto count = [&] {
-    for (const Engine::Event& event : engine.events()) {
+    for (const SimEngine::Event& event : engine.events()) {
       if (event.last) sojourn += to_seconds(event.at - arrived.at(event.id));
     }
   };
   for (int i = 0; i < load.requests; ++i) {
     now += seconds(-std::log(1 - random.unit()) / load.rate);
-    Engine::Ask ask;
+    SimEngine::Ask ask;
     ask.prompt_tokens = load.prompt_tokens;
     if (load.mean_output > 1) {
       ask.output_tokens =
@@ -112,16 +112,16 @@ TEST(EngineTest, AnswersShareTheDecodeRateFairly) {
   expect_near(seen.sojourn, 1 / (1 - 0.8), 0.06, "M/M/1-PS");
 }
 
-Engine::Ask prompt(std::vector<uint64_t> chain, uint32_t tokens, uint32_t output = 1) {
+SimEngine::Ask prompt(std::vector<uint64_t> chain, uint32_t tokens, uint32_t output = 1) {
   return {.chain = std::move(chain), .prompt_tokens = tokens, .output_tokens = output};
 }
 
-int64_t ms_to_next(const Engine& engine, TimePoint now) {
+int64_t ms_to_next(const SimEngine& engine, TimePoint now) {
   return std::llround(to_seconds(*engine.next() - now) * 1e3);
 }
 
 TEST(EngineTest, ReadsOnlyWhatThePrefixCacheDoesNotKnow) {
-  Engine engine({.prefill_rate = 1000});
+  SimEngine engine({.prefill_rate = 1000});
   TimePoint now{};
   engine.add(prompt({1, 2, 3}, 50), now);
   EXPECT_EQ(ms_to_next(engine, now), 50);
@@ -137,7 +137,7 @@ TEST(EngineTest, ReadsOnlyWhatThePrefixCacheDoesNotKnow) {
 }
 
 TEST(EngineTest, ForgetsThePrefixThatWasUsedLongestAgo) {
-  Engine engine({.blocks = 6});
+  SimEngine engine({.blocks = 6});
   TimePoint now{};
   const auto ask = [&](std::vector<uint64_t> chain) {
     const uint64_t before = engine.prefix_hits();
@@ -154,7 +154,7 @@ TEST(EngineTest, ForgetsThePrefixThatWasUsedLongestAgo) {
 }
 
 TEST(EngineTest, WaitsForBlocksAndTellsHowManyAreUsed) {
-  Engine engine({.prefill_rate = 1000, .decode_each = 100, .blocks = 10});
+  SimEngine engine({.prefill_rate = 1000, .decode_each = 100, .blocks = 10});
   const TimePoint now{};
   engine.add(prompt({}, 80, 16), now);  // 6 blocks
   engine.add(prompt({}, 80), now);
@@ -170,7 +170,7 @@ TEST(EngineTest, WaitsForBlocksAndTellsHowManyAreUsed) {
 }
 
 TEST(EngineTest, WhoLeavesMakesRoom) {
-  Engine engine({.slots = 1, .prefill_rate = 1000, .decode_each = 10});
+  SimEngine engine({.slots = 1, .prefill_rate = 1000, .decode_each = 10});
   const TimePoint now{};
   const auto first = engine.add(prompt({}, 100, 1000), now);
   const auto second = engine.add(prompt({}, 100, 1), now);
@@ -187,7 +187,7 @@ TEST(EngineTest, WhoLeavesMakesRoom) {
 }
 
 TEST(EngineTest, ASlowEngineTakesItsTimeFromThatMomentOn) {
-  Engine engine({.prefill_rate = 1000, .decode_each = 100});
+  SimEngine engine({.prefill_rate = 1000, .decode_each = 100});
   const TimePoint now{};
   engine.add(prompt({}, 100, 2), now);
   engine.slowness(4, now + 50ms);

@@ -34,7 +34,7 @@ std::vector<uint64_t> chain_of(std::string_view prompt, std::string_view model,
 struct Asked {
   std::string model;
   bool stream = false, usage = false, chat = false;
-  Engine::Ask ask;
+  SimEngine::Ask ask;
 };
 
 Result<Asked> read_asked(const Request& request, const std::string& body,
@@ -68,7 +68,7 @@ std::string words(uint32_t tokens) {
   return text;
 }
 
-std::string usage_of(const Engine::Ask& ask) {
+std::string usage_of(const SimEngine::Ask& ask) {
   return cat("\"usage\":{\"prompt_tokens\":", ask.prompt_tokens,
              ",\"completion_tokens\":", ask.output_tokens,
              ",\"total_tokens\":", ask.prompt_tokens + ask.output_tokens, "}");
@@ -153,7 +153,7 @@ class PoolServer::Writing final : public Body {
 
   PoolServer& server_;
   const Asked asked_;
-  Engine::Id id_ = 0;
+  SimEngine::Id id_ = 0;
   bool began_ = false, over_ = false;
   std::string due_;
 };
@@ -164,7 +164,7 @@ PoolServer::PoolServer(EventLoop& loop, Network& network, PoolServerConfig confi
       config_(config),
       name_(std::move(name)),
       began_(loop.clock().now()),
-      engine_(std::make_unique<Engine>(config.engine)),
+      engine_(std::make_unique<SimEngine>(config.engine)),
       pacer_(loop, [this] { deliver(); }) {
   options_.codec = Codec::kHttp1;
 }
@@ -201,7 +201,7 @@ Result<void> PoolServer::come_back() {
   if (acceptor_ != nullptr) return {};
   TRY(acceptor_, network_.listen(address_, ListenOptions(), *this));
   address_ = acceptor_->address();
-  engine_ = std::make_unique<Engine>(config_.engine);
+  engine_ = std::make_unique<SimEngine>(config_.engine);
   engine_->slowness(slowness_, now());
   return {};
 }
@@ -221,7 +221,7 @@ void PoolServer::on_finished(ServerConnection& connection) {
 
 void PoolServer::deliver() {
   engine_->advance(now());
-  for (const Engine::Event& event : engine_->events()) {
+  for (const SimEngine::Event& event : engine_->events()) {
     const auto found = writing_.find(event.id);
     if (found != writing_.end()) found->second->came(event.tokens, event.last);
   }
@@ -287,7 +287,7 @@ std::string PoolServer::page() const {
     return cat("# TYPE vllm:", name, " ", kind, "\nvllm:", name, "{engine=\"0\",model_name=\"m\"} ",
                value, "\n");
   };
-  const Engine& engine = *engine_;
+  const SimEngine& engine = *engine_;
   std::string text = row("gauge", "num_requests_running", lies ? 0 : engine.running());
   text += row("gauge", "num_requests_waiting", lies ? 0 : engine.waiting());
   text += row("gauge", "kv_cache_usage_perc", lies ? 0.0 : engine.kv_use());

@@ -1,4 +1,4 @@
-// PoolServer: a simulated model server on a port: an Engine that speaks HTTP/1.1 as vLLM does.
+// PoolServer: a simulated model server on a port: a SimEngine that speaks HTTP/1.1 as vLLM does.
 //
 //   POST /v1/chat/completions, /v1/completions   unary, or a stream of server-sent events
 //   GET  /metrics                                vLLM's names, those that routers read
@@ -50,7 +50,7 @@ class PoolServer final : private AcceptHandler, private Service, private ServerC
   void die();
   Result<void> come_back();
 
-  const Engine& engine() const { return *engine_; }
+  const SimEngine& engine() const { return *engine_; }
 
  private:
   class Writing;
@@ -73,8 +73,8 @@ class PoolServer final : private AcceptHandler, private Service, private ServerC
   Metrics metrics_ = Metrics::kTrue;
   double slowness_ = 1;
   const TimePoint began_;
-  std::unique_ptr<Engine> engine_;
-  std::unordered_map<Engine::Id, Writing*> writing_;
+  std::unique_ptr<SimEngine> engine_;
+  std::unordered_map<SimEngine::Id, Writing*> writing_;
   Pacer pacer_;
   std::unique_ptr<Acceptor> acceptor_;
   std::map<ServerConnection*, std::unique_ptr<ServerConnection>> connections_;

@@ -101,14 +101,14 @@ Duration LoadWorld::wait_quantile(double q) const {
 
 int64_t LoadWorld::in_flight() const {
   int64_t all = 0;
-  for (const auto& load : loads_) all += load->in_flight();
+  for (const auto& load : loads_) all += load->in_flight() + load->reading();
   for (const auto& server : servers_) {
     all += static_cast<int64_t>(server->running() + server->waiting());
   }
   for (const auto& caller : callers_) {
     for (const auto& [address, endpoint] :
          caller->worker().clusters().find("service")->endpoints()) {
-      all += endpoint->active();
+      all += endpoint->active() + static_cast<int64_t>(endpoint->load().reading());
     }
   }
   return all;

@@ -40,7 +40,8 @@ class LoadWorld {
   int answers(int status) const;
   // The q-th quantile of the time that requests waited in a queue.
   Duration wait_quantile(double q) const;
-  // In-flight counts of servers, sidecars and callers, added up: 0 when nothing is under way.
+  // In-flight counts of servers, sidecars and callers, of requests and of tokens, added up: 0 when
+  // nothing is under way.
   int64_t in_flight() const;
   Duration mean_work() const;
 

@@ -240,6 +240,55 @@ TEST(SimLoadTest, TellsTheLoadInTheHeadAndInTrailersToWhoTakesThem) {
             std::string::npos);
 }
 
+// Until the first bytes of its answer, a prompt has still to be read; so say both sidecars.
+TEST(SimLoadTest, CountsTheTokensOfAPromptUntilItsAnswerBegins) {
+  SimWorld world(11);
+  MeshWorld caller(world, Codec::kHttp2, Codec::kHttp2, "10.0.2.1");
+  MeshWorld side(world, Codec::kHttp2, Codec::kHttp1, "10.0.1.1");
+  LiveUpstream engine(world, "10.0.3.1", Codec::kHttp1);
+  const auto load = std::make_shared<const ServerLoad>();
+  side.add_endpoint(*Address::ip("10.0.3.1", 8080));
+  side.cluster().server_load = load;
+  side.start();
+  caller.add_endpoint(*Address::ip("10.0.1.1", 80));
+  caller.cluster().balancing.policy = Balancing::Policy::kModel;
+  caller.manager().model.emplace();
+  caller.manager().model->always = true;
+  caller.start();
+  const auto& endpoint = *caller.worker().clusters().find("service")->endpoints().begin()->second;
+  LiveClient client(world, "10.0.9.1", caller.address(), Codec::kHttp2);
+  const auto ask = [&]() -> LiveCall& {
+    LiveCall& call = client.call("/v1/chat/completions", {{"content-type", "application/json"}});
+    call.speech.say(cat(R"({"messages":[{"role":"user","content":")", std::string(40'000, 'x'),
+                        R"("}],"model":"m","stream":true})"));
+    call.speech.end();
+    return call;
+  };
+  LiveCall& first = ask();
+  world.run_for(300ms);
+  ASSERT_EQ(engine.requests(), 1u);
+  // The head is there at once, as many engines send it, and says nothing of the work.
+  EXPECT_EQ(first.status, 200);
+  EXPECT_NEAR(static_cast<double>(load->reading()), 10'000, 10);
+  EXPECT_EQ(static_cast<int64_t>(endpoint.load().reading()), load->reading());
+  EXPECT_EQ(endpoint.load().latency(), std::nullopt);
+  EXPECT_FALSE(engine.request(0).headers.contains("x-glia-new-tokens"));
+  engine.request(0).answer.say("data: 1\n\n");
+  world.run_for(100ms);
+  EXPECT_EQ(load->reading(), 0);
+  EXPECT_EQ(endpoint.load().reading(), 0);
+  EXPECT_GT(endpoint.load().latency().value_or(0ms), 250ms);
+  // Who goes away takes his tokens along.
+  LiveCall& second = ask();
+  world.run_for(100ms);
+  EXPECT_NE(load->reading(), 0);
+  client.hang_up(second);
+  client.hang_up(first);
+  world.run_for(1s);
+  EXPECT_EQ(load->reading(), 0);
+  EXPECT_EQ(endpoint.load().reading(), 0);
+}
+
 TEST(SimLoadTest, StreamsTheLoadToWhoAsksForIt) {
   SimWorld world(8);
   LoadPlan plan;
@@ -269,6 +318,48 @@ TEST(SimLoadTest, StreamsTheLoadToWhoAsksForIt) {
   client.hang_up(call);
   world.run_for(1s);
   EXPECT_EQ(t.in_flight(), 0);
+}
+
+// Out of band: callers that send nothing know what a server has, and for how long it has been silent.
+TEST(SimLoadTest, KnowsTheLoadOfServersThatItSendsNothing) {
+  SimWorld world(12);
+  LoadPlan plan;
+  plan.servers = 3, plan.callers = 2;
+  plan.balancing.oob_interval = 200ms;
+  LoadWorld t(world, plan);
+  // One of the callers keeps server 0 busy, past its sidecar's other callers.
+  LiveClient client(world, "10.0.9.1", t.side(0).address(), Codec::kHttp2);
+  LiveCall& call = client.call("/", {{"x-work", "60000000"}}, /*with_body=*/false);
+  world.run_for(5s);
+  for (std::size_t caller = 0; caller < 2; ++caller) {
+    const auto& endpoints = t.caller(caller).worker().clusters().find("service")->endpoints();
+    for (const auto& [address, endpoint] : endpoints) {
+      EXPECT_NEAR(static_cast<double>(endpoint->load().reports()), 24, 3) << address.text();
+      EXPECT_LT(world.loop().now() - endpoint->load().heard_at(), 300ms);
+      EXPECT_EQ(endpoint->load().others(), address.text() == "10.0.1.1:80" ? 1 : 0);
+    }
+  }
+  // Who dies is asked again until it is back.
+  t.kill(2);
+  client.hang_up(call);
+  world.run_for(30s);
+  const auto& endpoints = t.caller(0).worker().clusters().find("service")->endpoints();
+  EXPECT_GT(world.loop().now() - endpoints.rbegin()->second->load().heard_at(), 10s);
+  EXPECT_LT(world.loop().now() - endpoints.begin()->second->load().heard_at(), 300ms);
+  EXPECT_EQ(endpoints.begin()->second->load().others(), 0);
+  EXPECT_EQ(t.in_flight(), 0);
+}
+
+TEST(SimLoadTest, DoesNotAskAgainWhereNobodyKnowsTheCall) {
+  SimWorld world(13);
+  MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
+  t.upstream("10.0.1.1").replies(404, "no such page");
+  t.cluster().balancing.policy = Balancing::Policy::kModel;
+  t.cluster().balancing.oob_interval = 100ms;
+  t.start();
+  world.run_for(600s);
+  EXPECT_EQ(t.upstream("10.0.1.1").seen().size(), 1u);
+  EXPECT_EQ(t.upstream("10.0.1.1").seen().at(0).path, kOrcaStreamPath);
 }
 
 }  // namespace
