@@ -1,5 +1,5 @@
 # Brings a Debian 12 machine to where Glia builds: packages, cargo, maven, a Python environment, the
-# programs in Go that tests talk to.
+# programs in Go and on Node that tests talk to.
 #
 # Sourced by ./dev. Works with bash, coreutils and apt alone, because a fresh machine has nothing
 # else. Every step first looks whether its work is done, so a run with nothing to do costs a
@@ -10,6 +10,7 @@ BAZEL=/usr/bin/bazel  # Debian's, whatever else is on the PATH: the WORKSPACE is
 APT_PACKAGES=third_party/apt-packages.txt
 OLDEST_CARGO=70  # 1.70: the first that fetches crates without a copy of the whole index.
 OLDEST_GO=19     # 1.19: Debian 12's, which builds the peers at the versions of third_party/go.
+OLDEST_NODE=18   # Debian 12's, which runs the peer of third_party/node.
 
 say() { printf '\033[2m[dev]\033[0m %s\n' "$*" >&2; }
 
@@ -19,14 +20,16 @@ die() {
 }
 
 # setup PART...: each part is build, test, bench, lint (groups of Debian packages), python or
-# python-test (requirement files, in one environment), or go. Sets GLIA_PYTHON and GLIA_GO_PEERS.
+# python-test (requirement files, in one environment), go or node. Sets GLIA_PYTHON, GLIA_GO_PEERS and
+# GLIA_NODE_PEERS.
 setup() {
   mkdir -p "$GLIA_CACHE"
-  local groups=() requirements=() go= part
+  local groups=() requirements=() go= node= part
   for part in "$@"; do
     case $part in
       python) requirements+=(third_party/python/requirements.txt) ;;
       go) go=1 ;;
+      node) node=1 ;;
       python-*) requirements+=("third_party/python/requirements-${part#python-}.txt") ;;
       *) groups+=("$part") ;;
     esac
@@ -36,6 +39,7 @@ setup() {
   setup_cargo
   [ ${#requirements[@]} -eq 0 ] || setup_python "${requirements[@]}"
   [ -z "$go" ] || setup_go
+  [ -z "$node" ] || setup_node
 }
 
 # --- Debian packages -------------------------------------------------------------------------
@@ -63,6 +67,15 @@ has_go() {
   [ "${version:-0}" -ge "$OLDEST_GO" ]
 }
 
+# Are a node that can run the peer, and its npm, on the PATH?
+has_node() {
+  local version
+  command -v npm >/dev/null || return 1
+  version=$(node --version 2>/dev/null) || return 1
+  version=${version#v}
+  [ "${version%%.*}" -ge "$OLDEST_NODE" ] 2>/dev/null
+}
+
 # Lines "package version rule" of the pinned packages of these groups that this machine lacks.
 missing_packages() {
   local group package version rule have installed
@@ -77,10 +90,11 @@ missing_packages() {
     case $rule in
       cargo) [ -z "$have" ] && ! has_cargo || continue ;;
       go) [ -z "$have" ] && ! has_go || continue ;;
+      node) [ -z "$have" ] && ! has_node || continue ;;
       mvn) [ -z "$have" ] && ! command -v mvn >/dev/null || continue ;;
       any) [ -z "$have" ] || continue ;;
       exact) [ -z "$have" ] || [ "$(upstream "$have")" != "$(upstream "$version")" ] || continue ;;
-      *) die "$APT_PACKAGES: $package has the rule '$rule'; use exact, any, cargo, go or mvn" ;;
+      *) die "$APT_PACKAGES: $package has the rule '$rule'; use exact, any, cargo, go, node or mvn" ;;
     esac
     echo "$package $version $rule"
   done < <(sed 's/#.*//; /^ *$/d' "$APT_PACKAGES")
@@ -196,12 +210,12 @@ forget_old_environments() {
 
 # --- Peers in Go -----------------------------------------------------------------------------
 
-GO_PEERS=(github.com/summerwind/h2spec/cmd/h2spec github.com/summerwind/h2spec/cmd/h2specd ./xdsplane)
+GO_PEERS=(github.com/summerwind/h2spec/cmd/h2spec github.com/summerwind/h2spec/cmd/h2specd ./xdsplane ./xdscaller)
 
-# One directory for each state of the pins and of our own program. go.sum holds the checksum of every
+# One directory for each state of the pins and of our own programs. go.sum holds the checksum of every
 # module; each is looked up in Go's checksum database, too, when it is fetched for the first time.
 setup_go() {
-  GLIA_GO_PEERS=$GLIA_CACHE/go-peers-$(cd third_party/go && cat go.mod go.sum xdsplane/main.go | content_hash)
+  GLIA_GO_PEERS=$GLIA_CACHE/go-peers-$(cd third_party/go && cat go.mod go.sum xdsplane/main.go xdscaller/main.go | content_hash)
   export GLIA_GO_PEERS
   [ ! -e "$GLIA_GO_PEERS/.complete" ] || return 0
   local go=go
@@ -211,6 +225,22 @@ setup_go() {
     GOCACHE=$GLIA_CACHE/go/build "$go" build -trimpath -o "$GLIA_GO_PEERS/" "${GO_PEERS[@]}") ||
     die "the programs in Go could not be built (see above): check the network and run this again"
   touch "$GLIA_GO_PEERS/.complete"
+}
+
+# --- A peer on Node ---------------------------------------------------------------------------
+
+# One directory for each state of the pins and of our own program. The lock holds the checksum of every
+# package, and no script of a package is run.
+setup_node() {
+  GLIA_NODE_PEERS=$GLIA_CACHE/node-peers-$(cd third_party/node && cat package.json package-lock.json xdscaller.js | content_hash)
+  export GLIA_NODE_PEERS
+  [ ! -e "$GLIA_NODE_PEERS/.complete" ] || return 0
+  say "installing packages of Node for a program that tests talk to"
+  mkdir -p "$GLIA_NODE_PEERS"
+  cp third_party/node/{package.json,package-lock.json,xdscaller.js} "$GLIA_NODE_PEERS/"
+  (cd "$GLIA_NODE_PEERS" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+    die "npm could not install third_party/node (see above): check the network and run this again"
+  touch "$GLIA_NODE_PEERS/.complete"
 }
 
 # --- Bazel -----------------------------------------------------------------------------------

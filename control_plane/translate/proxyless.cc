@@ -1,5 +1,7 @@
 #include "control_plane/translate/proxyless.h"
 
+#include <algorithm>
+
 #include "control_plane/translate/pack.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
@@ -50,6 +52,18 @@ void adapt(envoy::config::endpoint::v3::ClusterLoadAssignment& endpoints) {
   }
 }
 
+// An answer of the proxy's own is nothing that gRPC can do: a call that takes such a route fails. At the
+// end of the list it fails without the route as well; and Node's gRPC refuses a whole table with one.
+void adapt(envoy::config::route::v3::RouteConfiguration& table) {
+  auto& hosts = *table.mutable_virtual_hosts();
+  for (auto& host : hosts) {
+    auto& routes = *host.mutable_routes();
+    while (!routes.empty() && !routes.rbegin()->has_route()) routes.RemoveLast();
+  }
+  const auto empty = [](const auto& host) { return host.routes().empty(); };
+  hosts.erase(std::remove_if(hosts.begin(), hosts.end(), empty), hosts.end());
+}
+
 Listener api_listener(const std::string& name) {
   hcm::HttpConnectionManager manager;
   manager.mutable_rds()->set_route_config_name(kOutboundName);
@@ -71,7 +85,8 @@ Resources proxyless(Resources outbound) {
                 [](const Cluster& cluster) { return cluster.type() != Cluster::EDS; });
   for (Cluster& cluster : outbound.clusters) adapt(cluster);
   for (auto& endpoints : outbound.endpoints) adapt(endpoints);
-  for (const auto& table : outbound.routes) {
+  for (auto& table : outbound.routes) {
+    adapt(table);
     for (const auto& host : table.virtual_hosts()) {
       for (const std::string& domain : host.domains()) {
         const bool has_port = domain.find(':') != std::string::npos;

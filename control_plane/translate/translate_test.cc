@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "control_plane/translate/proxyless.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
 #include "proxy/base/text.h"
 
@@ -149,6 +150,28 @@ TEST(Translate, EveryDomainStandsOnceAndEveryClusterOfARouteExists) {
   EXPECT_TRUE(domains.contains("model"));
   EXPECT_TRUE(domains.contains("model:80"));
   EXPECT_TRUE(domains.contains("model.default.svc.cluster.local"));
+}
+
+// Node's gRPC refuses a table with any other action.
+TEST(Proxyless, TheRoutesEndWithOneThatForwards) {
+  const ObjectSet set = objects(R"(apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: model}
+spec:
+  parentRefs: [{name: model}]
+  rules:
+  - {matches: [{path: {value: /longest}}], filters: [{type: RequestRedirect, requestRedirect: {port: 81}}]}
+  - {matches: [{path: {value: /long}}], backendRefs: [{name: model, port: 80}]}
+  - {matches: [{path: {value: /a}}], filters: [{type: RequestRedirect, requestRedirect: {port: 81}}]}
+)");
+  const Resources all = proxyless(translate_outbound(set, "default"));
+  ASSERT_EQ(all.routes.size(), 1u);
+  ASSERT_EQ(all.routes[0].virtual_hosts_size(), 1);
+  const auto& host = all.routes[0].virtual_hosts(0);
+  EXPECT_EQ(host.name(), "model.default:80");
+  ASSERT_EQ(host.routes_size(), 2);
+  EXPECT_TRUE(host.routes(0).has_redirect());
+  EXPECT_TRUE(host.routes(1).has_route());
 }
 
 }  // namespace

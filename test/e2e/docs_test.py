@@ -2,6 +2,7 @@
 Envoy's messages are those that are read, and every command line that a newcomer is told to type names a
 program, a command and flags that exist."""
 
+import json
 import math
 import os
 import pathlib
@@ -48,6 +49,12 @@ def pinned_go():
     return re.findall(r"^(?:require )?\s*(\S+\.\S+/\S+) (v\S+)", (PINS / "go" / "go.mod").read_text(), re.M)
 
 
+def pinned_node():
+    packages = json.loads((PINS / "node" / "package-lock.json").read_text())["packages"]
+    return {(path.rpartition("node_modules/")[2], package["version"])
+            for path, package in packages.items() if path}
+
+
 class Dependencies(unittest.TestCase):
     page = read("docs/DEPENDENCIES.md")
 
@@ -72,6 +79,12 @@ class Dependencies(unittest.TestCase):
         sums = (PINS / "go" / "go.sum").read_text()
         self.assertEqual([f"{name} {version}" for name, version in pinned_go()
                           if f"{name} {version} h1:" not in sums], [])
+
+    def test_every_node_package_is_named_and_has_a_checksum(self):
+        self.assertEqual(self.lacking(sorted(pinned_node())), [])
+        packages = json.loads((PINS / "node" / "package-lock.json").read_text())["packages"]
+        self.assertEqual([path for path, package in packages.items()
+                          if path and not package.get("integrity", "").startswith("sha512-")], [])
 
     def test_what_the_workspace_pins_is_explained(self):
         workspace = read("WORKSPACE")

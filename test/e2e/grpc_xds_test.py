@@ -1,5 +1,5 @@
-"""gRPC Python as a client without a sidecar: it takes names, endpoints, weights and identities from
-glia-control by gRPC's own xDS, and calls the sidecars of the mesh over mutual TLS."""
+"""gRPC Python, Go and Node as clients without a sidecar: each takes names, endpoints, weights and
+identities from glia-control by gRPC's own xDS, and calls the sidecars of the mesh over mutual TLS."""
 
 import json
 import os
@@ -8,34 +8,57 @@ import subprocess
 import sys
 import unittest
 
-from harness import WITHIN_S, Scene, eventually, peer
+from bootstrap import bootstrap, cluster, listener, to, upstream_tls
+from harness import WITHIN_S, Proxy, Scene, eventually, peer
 from meshes import (ControlPlane, MeshFile, Sidecar, free_network, join_with_own_key, mesh, policy,
                     service, settled, split, workload)
 from origins import GrpcOrigin
 
 
-class Caller:
-    """The client's process."""
+def built(variable, *command):
+    """A command whose last word is a program that ./dev test makes in this directory."""
+    program = pathlib.Path(os.environ.get(variable, ""), command[-1])
+    if not program.is_file():
+        raise unittest.SkipTest(f"{command[-1]} is not there; ./dev test makes it")
+    return [*command[:-1], str(program)]
 
-    def __init__(self, directory, control, name, target):
-        identity, bundle = join_with_own_key(control.join_file(name), directory)
+
+def python():
+    return [sys.executable, str(pathlib.Path(__file__).with_name("grpc_caller.py"))]
+
+
+def go():
+    return built("GLIA_GO_PEERS", "xdscaller")
+
+
+def node():
+    return built("GLIA_NODE_PEERS", peer("node"), "xdscaller.js")
+
+
+class Caller:
+    """The client's process. `door`: a port of this machine that leads to the control plane in clear text,
+    for a client that cannot show a certificate there."""
+
+    def __init__(self, directory, control, command, target, identity, bundle, door=None):
         files = {"certificate_file": str(identity.certificate),
                  "private_key_file": str(identity.key),
                  "ca_certificate_file": str(bundle.certificate)}
+        name = identity.spiffe_id.rpartition("/")[2]
+        way = {"server_uri": f"localhost:{control.port}",
+               "channel_creds": [{"type": "tls", "config": files}]}
+        if door:
+            way = {"server_uri": f"127.0.0.1:{door}", "channel_creds": [{"type": "insecure"}]}
         bootstrap = directory / f"grpc-{target.rpartition('/')[2]}.json"
         bootstrap.write_text(json.dumps({
-            "xds_servers": [{"server_uri": f"localhost:{control.port}",
-                             "server_features": ["xds_v3"],
-                             "channel_creds": [{"type": "tls", "config": files}]}],
-            "node": {"id": f"default/{name}", "cluster": name},
+            "xds_servers": [{**way, "server_features": ["xds_v3"]}],
+            "node": {"id": f"default/{name}", "cluster": name, "locality": {}},
             "certificate_providers": {"default": {
                 "plugin_name": "file_watcher",
                 "config": {**files, "refresh_interval": "600s"}}}}))
         self.log = directory / "caller.log"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [peer("setpriv"), "--pdeathsig", "KILL", "--", sys.executable,
-                 pathlib.Path(__file__).with_name("grpc_caller.py"), target],
+                [peer("setpriv"), "--pdeathsig", "KILL", "--", *command, target],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(bootstrap),
                      "NO_PROXY": "*", "no_proxy": "*"})
@@ -57,10 +80,13 @@ class Caller:
         return json.loads(line)
 
 
-class GrpcWithoutASidecar(Scene):
+class WithoutASidecar:
+    """What each client must do; `client` makes its command."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        command = cls.client()
         network = free_network()
         cls.names = ("reco-v1", "reco-v2")
         cls.at = {name: f"{network}.{host}" for host, name in enumerate(("caller", *cls.names), 1)}
@@ -69,8 +95,14 @@ class GrpcWithoutASidecar(Scene):
         cls.control = cls.enterClassContext(ControlPlane(cls.directory, cls.file))
         for name in cls.names:
             cls.enterClassContext(Sidecar(cls.directory, cls.control, name, cls.at[name]))
-        cls.caller = cls.enterClassContext(
-            Caller(cls.directory, cls.control, "caller", "xds:///reco.default:80"))
+        identity, bundle = join_with_own_key(cls.control.join_file("caller"), cls.directory)
+        cls.caller = cls.enterClassContext(Caller(
+            cls.directory, cls.control, command, "xds:///reco.default:80", identity, bundle,
+            cls.door(identity, bundle)))
+
+    @classmethod
+    def door(cls, identity, bundle):
+        return None
 
     @classmethod
     def objects(cls, without=(), deny=False, **weights):
@@ -107,6 +139,8 @@ class GrpcWithoutASidecar(Scene):
         self.assertAlmostEqual(counts["reco-v1"] / 400, 0.75, delta=0.13)  # 6 deviations.
 
     def test_it_balances_over_endpoints_and_no_call_fails_when_one_is_removed(self):
+        self.apply(v1=100, v2=0)
+        self.until_only("reco-v1")
         self.apply()
         self.until_only("reco-v1", "reco-v2")
         self.apply(without=("reco-v2",))
@@ -123,13 +157,40 @@ class GrpcWithoutASidecar(Scene):
         self.apply(v1=100, v2=0)
         self.until_only("reco-v1")
         self.apply(v1=100, v2=0, deny=True)
-        eventually(lambda: all("PERMISSION_DENIED" in answer for answer in self.caller.call(5)),
+        eventually(lambda: all(is_refusal(answer) for answer in self.caller.call(5)),
                    "calls are refused")
 
     def test_it_accepts_all_that_it_is_sent(self):
         self.apply(v1=50, v2=50)
         self.until_only("reco-v1", "reco-v2")
         eventually(lambda: settled(self.control.status(), "caller"), "nothing was refused")
+
+
+def is_refusal(answer):
+    return answer.upper().replace("_", "").startswith(("PERMISSIONDENIED", "STATUSCODE.PERMISSIONDENIED"))
+
+
+class InPython(WithoutASidecar, Scene):
+    client = staticmethod(python)
+
+
+class InGo(WithoutASidecar, Scene):
+    client = staticmethod(go)
+
+
+class OnNode(WithoutASidecar, Scene):
+    """Node's client cannot show a certificate to a control plane (grpc-js-xds 1.14 knows `insecure` and
+    `google_default` there), so a glia-proxy beside it does; to the workloads it shows its own."""
+
+    client = staticmethod(node)
+
+    @classmethod
+    def door(cls, identity, bundle):
+        control = cluster("control", cls.control.port, http2=True, tls=upstream_tls(
+            identity, bundle, [f"{bundle.spiffe_id}/glia-control"], ["h2"]))
+        proxy = cls.enterClassContext(Proxy(cls.directory, bootstrap(
+            [listener("door", [to("control", timeout="0s", idle_timeout="0s")])], [control]), name="door"))
+        return proxy.ports["door"]
 
 
 if __name__ == "__main__":

@@ -130,6 +130,34 @@ Task<void> SimUpstream::serve(ServerStream& stream) {
   co_await stream.respond(std::move(response));
 }
 
+// A body that is sent little by little.
+class PacedBody final : public Body {
+ public:
+  PacedBody(EventLoop& loop, std::string text, Duration pace)
+      : text_(std::move(text)), pace_(pace), timer_(loop, [this, &loop] {
+          due_ = true;
+          slot_.wake(loop.ready());
+        }) {}
+  Piece poll() override {
+    if (sent_ == text_.size()) return {State::kEnd, {}};
+    if (!due_) return {State::kPending, {}};
+    due_ = false;
+    timer_.start(pace_);
+    const auto piece = std::string_view(text_).substr(sent_, ClientRequest::kPacedPiece);
+    sent_ += piece.size();
+    return {State::kData, Slice::copy(piece)};
+  }
+  void wait(Waiter& waiter) override { slot_.put(waiter); }
+
+ private:
+  const std::string text_;
+  const Duration pace_;
+  std::size_t sent_ = 0;
+  bool due_ = true;
+  WaitSlot slot_;
+  CallbackTimer timer_;
+};
+
 struct SimClient::Running {
   ClientRequest wanted;
   std::shared_ptr<Answer> answer;
@@ -168,6 +196,10 @@ std::shared_ptr<const Answer> SimClient::send(ClientRequest request) {
 
 void SimClient::drop() { running_.clear(); }
 
+void SimClient::forget_ended() {
+  std::erase_if(running_, [](const auto& running) { return running->answer->finished; });
+}
+
 Task<void> SimClient::run(Running& running) {
   Answer& answer = *running.answer;
   Request& request = running.request.emplace(running.arena);
@@ -176,7 +208,10 @@ Task<void> SimClient::run(Running& running) {
   request.authority = running.wanted.authority;
   request.path = running.wanted.path;
   for (const auto& [name, value] : running.wanted.headers) request.headers.add(name, value);
-  if (running.wanted.has_body || !running.wanted.body.empty()) {
+  if (running.wanted.pace > 0s) {
+    request.body =
+        std::make_unique<PacedBody>(world_.loop(), running.wanted.body, running.wanted.pace);
+  } else if (running.wanted.has_body || !running.wanted.body.empty()) {
     request.body = std::make_unique<TextBody>(Slice::copy(running.wanted.body));
   }
   while (connection_ == nullptr || connection_->capacity() == 0) {

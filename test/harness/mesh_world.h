@@ -106,6 +106,8 @@ struct ClientRequest {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   bool has_body = false;
+  Duration pace{0};  // Not 0: the body goes up in pieces of kPacedPiece bytes, so long apart.
+  static constexpr std::size_t kPacedPiece = 64;
 };
 
 // A client with one connection, made anew when the last one ended.
@@ -118,6 +120,8 @@ class SimClient final : private ClientConnection::Owner {
   std::shared_ptr<const Answer> send(ClientRequest request);
   // Drops every call in progress, as a client that goes away.
   void drop();
+  // Lets go of the calls that have ended; their answers stay with whoever holds them.
+  void forget_ended();
   std::size_t capacity() const { return connection_ == nullptr ? 0 : connection_->capacity(); }
 
  private:

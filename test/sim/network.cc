@@ -20,15 +20,17 @@ class SimHost final : public Network {
   }
 
   // A wildcard address is this machine's.
-  Result<std::unique_ptr<Acceptor>> listen(const Address& at, const ListenOptions&,
+  Result<std::unique_ptr<Acceptor>> listen(const Address& at, const ListenOptions& options,
                                            AcceptHandler& handler) override {
     Address address = at.is_unix() ? at : ip_.with_port(at.port());
     if (!at.is_unix() && at.port() == 0) address = free_port();
-    if (fabric_.acceptors_.contains(address)) {
+    const SimAcceptor* other = fabric_.acceptor_at(address);
+    if (other != nullptr && !(options.reuse_port && other->shared())) {
       return Error(ErrorKind::kInternal, Fault::kSelf,
                    cat("listen on ", address.text(), ": bind: address already in use"));
     }
-    return std::unique_ptr<Acceptor>(std::make_unique<SimAcceptor>(fabric_, address, handler));
+    return std::unique_ptr<Acceptor>(std::make_unique<SimAcceptor>(
+        fabric_, address, options.reuse_port && !address.is_unix(), handler));
   }
 
   Task<Result<std::vector<Address>>> resolve(std::string host, uint16_t port) override {
@@ -91,6 +93,14 @@ void SimFabric::reset_all(const Address& to) {
 
 void SimFabric::name(const std::string& host, std::vector<std::string> ips) {
   names_[host] = std::move(ips);
+}
+
+SimAcceptor* SimFabric::acceptor_at(const Address& address) {
+  auto [first, last] = acceptors_.equal_range(address);
+  const auto count = std::distance(first, last);
+  if (count == 0) return nullptr;
+  if (count > 1) std::advance(first, random_.below(static_cast<uint64_t>(count)));
+  return first->second;
 }
 
 Duration SimFabric::latency() {

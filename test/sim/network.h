@@ -77,6 +77,8 @@ class SimFabric {
 
   bool chance(double probability) { return probability > 0 && random_.unit() < probability; }
   Duration latency();
+  // Who gets the next connection; null if nobody listens.
+  SimAcceptor* acceptor_at(const Address& address);
   bool dead(const Address& address) const { return dead_.contains(address.ip_text()); }
   bool parted(const Address& a, const Address& b) const;
   void note(std::string_view what, const SimStream& stream, std::size_t bytes = 0);
@@ -85,7 +87,8 @@ class SimFabric {
   Random random_;
   SimFaults faults_;
   std::map<std::string, std::unique_ptr<SimHost>> hosts_;
-  std::map<Address, SimAcceptor*> acceptors_;
+  // Several at one address if all of them share it, as with SO_REUSEPORT: chance says who gets what.
+  std::multimap<Address, SimAcceptor*> acceptors_;
   std::map<uint64_t, SimStream*> streams_;  // By number: the order of making, the same each time.
   std::set<std::string> dead_;
   std::set<std::pair<std::string, std::string>> partitions_;

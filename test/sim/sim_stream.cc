@@ -191,18 +191,18 @@ void SimStream::take(Arrival& arrival) {
 }
 
 void SimStream::answer_connect() {
-  const auto found = fabric_.acceptors_.find(info_.remote);
-  if (found == fabric_.acceptors_.end() || fabric_.dead(info_.remote) ||
-      fabric_.dead(info_.local) || fabric_.chance(fabric_.faults_.refuse)) {
+  SimAcceptor* acceptor = fabric_.acceptor_at(info_.remote);
+  if (acceptor == nullptr || fabric_.dead(info_.remote) || fabric_.dead(info_.local) ||
+      fabric_.chance(fabric_.faults_.refuse)) {
     return break_now("connection refused");
   }
-  if (found->second->paused()) return arrive(Arrival::Kind::kAnswer, SimFabric::kRetransmit);
+  if (acceptor->paused()) return arrive(Arrival::Kind::kAnswer, SimFabric::kRetransmit);
   fabric_.note("accept", *this);
   auto accepted = std::make_unique<SimStream>(fabric_, info_.remote, info_.local, false);
   join(*accepted);
   accepted->start(Duration(0));
   state_ = State::kOpening;
-  found->second->handler().on_accept(std::move(accepted));
+  acceptor->handler().on_accept(std::move(accepted));
 }
 
 // From the top of the loop. The watcher does not destroy this stream in here.

@@ -84,11 +84,15 @@ class SimStream final : public Stream, private Timer {
 
 class SimAcceptor final : public Acceptor {
  public:
-  SimAcceptor(SimFabric& fabric, const Address& address, AcceptHandler& handler)
-      : fabric_(fabric), address_(address), handler_(handler) {
-    fabric_.acceptors_[address_] = this;
+  // `shared`: others may listen at `address`, too.
+  SimAcceptor(SimFabric& fabric, const Address& address, bool shared, AcceptHandler& handler)
+      : fabric_(fabric), address_(address), handler_(handler), shared_(shared) {
+    fabric_.acceptors_.emplace(address_, this);
   }
-  ~SimAcceptor() override { fabric_.acceptors_.erase(address_); }
+  ~SimAcceptor() override {
+    std::erase_if(fabric_.acceptors_, [this](const auto& entry) { return entry.second == this; });
+  }
+  bool shared() const { return shared_; }
   const Address& address() const override { return address_; }
   // As with a full backlog, connects then wait.
   void pause(bool paused) override { paused_ = paused; }
@@ -99,6 +103,7 @@ class SimAcceptor final : public Acceptor {
   SimFabric& fabric_;
   const Address address_;
   AcceptHandler& handler_;
+  const bool shared_;
   bool paused_ = false;
 };
 

@@ -14,8 +14,9 @@ namespace {
 
 // Accepts and echoes.
 struct EchoServer : AcceptHandler {
-  EchoServer(SimWorld& world, const std::string& ip, uint16_t port) {
-    auto made = world.host(ip).listen(*Address::ip("0.0.0.0", port), {}, *this);
+  EchoServer(SimWorld& world, const std::string& ip, uint16_t port,
+             const ListenOptions& options = {}) {
+    auto made = world.host(ip).listen(*Address::ip("0.0.0.0", port), options, *this);
     EXPECT_TRUE(made.ok());
     acceptor = std::move(*made);
   }
@@ -78,6 +79,32 @@ TEST(Sim, NobodyListeningIsARefusal) {
   EXPECT_EQ(client.stream->error().message(), "connect 10.0.0.1:80: connection refused");
   EXPECT_EQ(client.stream->error().kind(), ErrorKind::kConnectFailed);
   EXPECT_EQ(client.opened, 0);
+}
+
+TEST(Sim, SeveralListenAtOneAddressIfAllOfThemShareIt) {
+  SimWorld world(1);
+  const ListenOptions shared = {.reuse_port = true};
+  auto first = std::make_unique<EchoServer>(world, "10.0.0.1", 80, shared);
+  EchoServer second(world, "10.0.0.1", 80, shared);
+  EXPECT_FALSE(world.host("10.0.0.1").listen(*Address::ip("0.0.0.0", 80), {}, second).ok());
+  std::vector<std::unique_ptr<Party>> clients;
+  const auto connect = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      clients.push_back(
+          std::make_unique<Party>(world.host("10.0.0.2").connect(*Address::ip("10.0.0.1", 80))));
+    }
+    world.run_for(1s);
+  };
+  connect(40);
+  EXPECT_EQ(first->parties.size() + second.parties.size(), 40u);
+  EXPECT_GT(first->parties.size(), 5u);
+  EXPECT_GT(second.parties.size(), 5u);
+  clients.clear();
+  world.run_for(1s);
+  first.reset();
+  const std::size_t before = second.parties.size();
+  connect(10);
+  EXPECT_EQ(second.parties.size(), before + 10);
 }
 
 TEST(Sim, AFullPipeStopsTheWriterUntilTheReaderReads) {

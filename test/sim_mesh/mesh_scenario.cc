@@ -34,45 +34,42 @@ std::string ip_of(std::size_t proxy) {
 
 std::string MeshPlan::yaml() const {
   std::string text = R"(
-{apiVersion: glia.dev/v1, kind: Mesh, metadata: {name: sim}, spec: {trustDomain: sim.mesh}}
+{apiVersion: glia.dev/v1, kind: Mesh, metadata: {name: sim}, spec: {trustDomain: sim.mesh, accessLog: {path: none}}}
 ---
 apiVersion: glia.dev/v1
 kind: Workload
 metadata: {name: front}
 spec: {address: 10.1.0.10, ports: [{name: http, port: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: reco}
-spec: {selector: {app: reco}, ports: [{port: 80, targetPort: http}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: pool}
-spec: {selector: {app: reco}, ports: [{port: 80, targetPort: http}]}
 )";
+  const auto service = [&](const std::string& name, const std::string& more = "") {
+    return cat("---\napiVersion: v1\nkind: Service\nmetadata: {name: ", name,
+               "}\nspec: {selector: {app: reco", more,
+               "}, ports: [{port: 80, targetPort: ", port_name, "}]}\n");
+  };
+  text += service("reco") + service("pool");
+  const std::string suffix = generation == 0 ? "" : cat("-", generation);
   std::string backends;
   for (std::size_t i = 0; i < kApps; ++i) {
     const std::string name = app(i);
-    text += cat("---\napiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: reco-", name,
-                ", labels: {app: ", in_service[i] ? "reco" : "idle", ", version: ", name,
-                "}}\nspec: {identity: reco, address: ", ip(i), ", appAddress: ", ip(i),
-                ", ports: [{name: http, port: 8080, protocol: ", speaks_http2(i) ? "HTTP2" : "HTTP",
-                ", appPort: ", kAppPort,
-                "}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: reco-", name,
-                "}\nspec: {selector: {app: reco, version: ", name,
-                "}, ports: [{port: 80, targetPort: http}]}\n");
-    backends += cat("    - {name: reco-", name, ", port: 80, weight: ", weights[i], "}\n");
+    text +=
+        cat("---\napiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: reco-", name,
+            ", labels: {app: ", in_service[i] ? "reco" : "idle", ", version: ", name,
+            "}}\nspec: {identity: reco, address: ", ip(i), ", appAddress: ", ip(i),
+            ", ports: [{name: ", port_name,
+            ", port: 8080, protocol: ", speaks_http2(i) ? "HTTP2" : "HTTP", ", appPort: ", kAppPort,
+            "}", extra_port ? cat(", {name: more, port: 8090, appPort: ", kAppPort, "}") : "",
+            "]}\n", service(cat("reco-", name, suffix), cat(", version: ", name)));
+    backends += cat("    - {name: reco-", name, suffix, ", port: 80, weight: ", weights[i], "}\n");
   }
   text +=
       cat("---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: reco}\n"
           "spec:\n  parentRefs: [{group: '', kind: Service, name: reco}]\n  rules:\n"
           "  - timeouts: {request: ",
           timeout_s, "s}\n    backendRefs:\n", backends);
-  if (extra_service) {
-    text +=
-        "---\napiVersion: v1\nkind: Service\nmetadata: {name: extra}\n"
-        "spec: {selector: {app: reco}, ports: [{port: 80, targetPort: http}]}\n";
+  if (extra_service) text += service("extra");
+  if (!traffic.empty()) {
+    text += cat("---\napiVersion: glia.dev/v1\nkind: TrafficPolicy\nmetadata: {name: reco}\n",
+                "spec: {targetRef: {name: reco}, ", traffic, "}\n");
   }
   if (deny_secret) {
     text +=
@@ -149,12 +146,40 @@ void MeshScenario::send(const std::string& path, const std::string& host) {
   Trial sent{.path = path, .host = host, .at = world_.loop().clock().now()};
   // Half of the bodies are small; a request says who it is, so that no other's answer passes for it.
   const std::size_t size = random.below(2) == 0 ? random.below(200) : random.below(kLargestBody);
-  sent.body = cat("request ", requests_.size(), " of ", world_.seed(), ":");
+  sent.body = cat("request ", sent_++, " of ", world_.seed(), ":");
   while (sent.body.size() < size) sent.body += cat(random.next(), ",");
-  sent.client = &idle_client(random.below(2) == 0 ? Codec::kHttp1 : Codec::kHttp2);
-  sent.answer = sent.client->send(
-      {.method = "POST", .path = path, .authority = host, .body = sent.body, .has_body = true});
+  send_body(std::move(sent), {});
+}
+
+void MeshScenario::send_small(const std::string& host, Duration pace) {
+  Trial sent{.path = "/", .host = host, .at = world_.loop().clock().now()};
+  constexpr std::size_t kPieces = 60;  // Of a body that is sent little by little.
+  const std::size_t size =
+      pace > 0s ? kPieces * ClientRequest::kPacedPiece : world_.random().below(200);
+  sent.body = cat("request ", sent_++, " of ", world_.seed(), ":");
+  while (sent.body.size() < size) sent.body += cat(world_.random().next(), ",");
+  send_body(std::move(sent), pace);
+}
+
+void MeshScenario::send_body(Trial sent, Duration pace) {
+  sent.client = &idle_client(world_.random().below(2) == 0 ? Codec::kHttp1 : Codec::kHttp2);
+  sent.answer = sent.client->send({.method = "POST",
+                                   .path = sent.path,
+                                   .authority = sent.host,
+                                   .body = sent.body,
+                                   .has_body = true,
+                                   .pace = pace});
   requests_.push_back(std::move(sent));
+}
+
+std::vector<Trial> MeshScenario::take_ended() {
+  std::vector<Trial> ended, others;
+  for (Trial& sent : requests_) {
+    (sent.answer->finished ? ended : others).push_back(std::move(sent));
+  }
+  requests_ = std::move(others);
+  for (const auto& client : clients_) client->forget_ended();
+  return ended;
 }
 
 void MeshScenario::send_some(std::size_t most) {

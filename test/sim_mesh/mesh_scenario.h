@@ -25,7 +25,11 @@ struct MeshPlan {
   std::array<bool, kApps> in_service = {true, true, true};
   bool deny_secret = false;  // A policy refuses /secret.
   bool extra_service = false;
-  int timeout_s = 5;  // Of the route.
+  int timeout_s = 5;   // Of the route.
+  int generation = 0;  // In the names of the backends' Services, and so of their clusters.
+  std::string port_name = "http";  // Of the workloads' port, and so of its listener.
+  bool extra_port = false;         // A second listener at each workload.
+  std::string traffic;  // The spec of a TrafficPolicy for reco, less targetRef; "": none.
 
   std::string yaml() const;
   static std::string app(std::size_t index) { return std::string(1, "abc"[index]); }
@@ -53,11 +57,15 @@ class MeshScenario {
   SimControl& control() { return *control_; }
   // The sidecar of that workload ends and starts again, as after a crash.
   void restart_proxy(std::size_t index);
+  // The sidecar of that workload has a new certificate.
+  void renew_certificate(std::size_t index) { proxies_[index]->renew(office_.authority()); }
 
   // Until every sidecar has what the newest mesh says; false if that takes longer than `limit`.
   bool settle(Duration limit);
   // Sends a request with a random body through front's sidecar, over HTTP/1.1 or HTTP/2.
   void send(const std::string& path = "/", const std::string& host = "reco");
+  // The same with a small body; not at once but little by little, if there is a `pace`.
+  void send_small(const std::string& host, Duration pace = {});
   void send_some(std::size_t most);
   // Lets time pass and notes when answers came.
   void pass(Duration time);
@@ -65,6 +73,8 @@ class MeshScenario {
   bool finish(Duration limit);
   const std::vector<Trial>& requests() const { return requests_; }
   void forget_requests() { requests_.clear(); }
+  // Those that have ended, which are forgotten.
+  std::vector<Trial> take_ended();
 
   // What is wrong with an answer that came: a wrong body, a wrong status; "" if nothing.
   std::string wrong_with(const Trial& sent) const;
@@ -73,6 +83,7 @@ class MeshScenario {
   std::string describe(const Trial& sent) const;
 
  private:
+  void send_body(Trial sent, Duration pace);
   SimClient& idle_client(Codec codec);
   void look();
 
@@ -86,6 +97,7 @@ class MeshScenario {
   std::list<std::unique_ptr<SimClient>> clients_;
   std::map<SimClient*, Codec> codecs_;
   std::vector<Trial> requests_;
+  std::size_t sent_ = 0;
 };
 
 }  // namespace glia

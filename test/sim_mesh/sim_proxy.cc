@@ -40,6 +40,14 @@ static_resources:
 )");
 }
 
+SecretResource own_secret(const std::string& spiffe_id, const CertificateAuthority& authority,
+                          WallTime now) {
+  auto own = issue(authority, {.uri_san = spiffe_id, .now = now});
+  CHECK(own.ok());
+  return {
+      .name = "default", .certificate_chain = own->certificate, .private_key = own->private_key};
+}
+
 Bootstrap make_bootstrap(const std::string& workload, const std::string& spiffe_id,
                          const CertificateAuthority& authority, const Address& control,
                          std::string_view api_type, WallTime now) {
@@ -47,10 +55,7 @@ Bootstrap make_bootstrap(const std::string& workload, const std::string& spiffe_
   auto bootstrap = parse_bootstrap(
       bootstrap_text(workload, control, authority.trust_domain(), api_type), "", now, errors);
   CHECK(bootstrap.has_value());
-  auto own = issue(authority, {.uri_san = spiffe_id, .now = now});
-  CHECK(own.ok());
-  bootstrap->draft.set_secret(
-      {.name = "default", .certificate_chain = own->certificate, .private_key = own->private_key});
+  bootstrap->draft.set_secret(own_secret(spiffe_id, authority, now));
   bootstrap->draft.set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()});
   return *std::move(bootstrap);
 }
@@ -60,7 +65,10 @@ Bootstrap make_bootstrap(const std::string& workload, const std::string& spiffe_
 SimProxy::SimProxy(SimWorld& world, const std::string& ip, const std::string& workload,
                    const std::string& spiffe_id, const CertificateAuthority& authority,
                    const Address& control)
-    : workload_(workload), worker_(0, world.loop(), world.host(ip), world.random().next()) {
+    : loop_(world.loop()),
+      workload_(workload),
+      spiffe_id_(spiffe_id),
+      worker_(0, world.loop(), world.host(ip), world.random().next()) {
   const WallTime now = world.loop().clock().wall_now();
   const std::string_view api_type = world.random().below(2) == 0 ? "GRPC" : "DELTA_GRPC";
   configuration_ = std::make_unique<Configuration>(
@@ -74,6 +82,11 @@ SimProxy::SimProxy(SimWorld& world, const std::string& ip, const std::string& wo
 }
 
 SimProxy::~SimProxy() = default;
+
+void SimProxy::renew(const CertificateAuthority& authority) {
+  const WallTime now = loop_.clock().wall_now();
+  CHECK(configuration_->set_secret(own_secret(spiffe_id_, authority, now)).ok());
+}
 
 void SimProxy::publish(const SnapshotRef& snapshot) {
   ListenAddresses addresses;

@@ -25,6 +25,9 @@ class SimProxy {
   // Call it between turns only.
   ~SimProxy();
 
+  // Goes on with a new certificate of the same identity.
+  void renew(const CertificateAuthority& authority);
+
   const std::string& workload() const { return workload_; }
   Worker& worker() { return worker_; }
   const Configuration& configuration() const { return *configuration_; }
@@ -40,7 +43,8 @@ class SimProxy {
  private:
   void publish(const SnapshotRef& snapshot);
 
-  const std::string workload_;
+  EventLoop& loop_;
+  const std::string workload_, spiffe_id_;
   Worker worker_;
   std::unique_ptr<Configuration> configuration_;
   std::unique_ptr<AdsClient> ads_;
