@@ -143,7 +143,7 @@ Result<std::vector<std::string>> ControlPlane::held_of(const SpiffeId& caller,
   for (auto entry = begin; entry != end && !clusters.empty(); ++entry) {
     const auto resources = mesh_.resources(entry->second);
     if (resources == nullptr) continue;
-    const PackedMap& names = *resources->of(XdsType::kCluster).resources;
+    const ResourceMap& names = resources->of(XdsType::kCluster).resources;
     for (const std::string& cluster : clusters) {
       if (names.contains(cluster)) held.insert(cluster);
     }
