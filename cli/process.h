@@ -1,5 +1,5 @@
-// Process: a child of `glia run`, in a process group of its own so that the terminal's Ctrl-C reaches
-// only us, with its output in a file. It ends with us, whatever happens to us.
+// Process: a child of `glia run`, in a process group of its own so that the terminal's Ctrl-C
+// reaches only us, with its output in a file. It ends with us, whatever happens to us.
 #pragma once
 
 #include <sys/types.h>

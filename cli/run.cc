@@ -292,7 +292,8 @@ Task<void> Run::end(std::vector<std::optional<Process>*> processes, Duration pat
   }
 }
 
-// Applications first, so that their sidecars can still carry what they finish; the control plane last.
+// Applications first, so that their sidecars can still carry what they finish; the control plane
+// last.
 Task<void> Run::end_all() {
   std::vector<std::optional<Process>*> applications, sidecars, control;
   for (Member& member : members_) {

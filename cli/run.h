@@ -1,5 +1,5 @@
-// Run: one mesh on one machine: a control plane, a sidecar for each workload, and the workloads that
-// have a command. Started in that order, ended in the reverse.
+// Run: one mesh on one machine: a control plane, a sidecar for each workload, and the workloads
+// that have a command. Started in that order, ended in the reverse.
 #pragma once
 
 #include <map>

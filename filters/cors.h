@@ -1,8 +1,8 @@
 // CORS: tells browsers which pages of other origins may read the answers of a route.
 //
 // Envoy's envoy.filters.http.cors. The question that a browser asks before a request (preflight) is
-// answered here and reaches no upstream; other requests go up whatever their origin, because it is the
-// browser that keeps the answer from a page which the fields do not name.
+// answered here and reaches no upstream; other requests go up whatever their origin, because it is
+// the browser that keeps the answer from a page which the fields do not name.
 #pragma once
 
 #include <memory>
@@ -15,8 +15,8 @@ namespace glia {
 
 class CorsFilter final : public Filter {
  public:
-  // `name` as configured. `before` (may be null) is the filter that this one replaces after a change of
-  // configuration; its counts go on.
+  // `name` as configured. `before` (may be null) is the filter that this one replaces after a
+  // change of configuration; its counts go on.
   CorsFilter(std::string name, std::shared_ptr<const CorsPolicy> config, std::string stat_prefix,
              const CorsFilter* before);
 

@@ -1,5 +1,6 @@
-// What one sidecar would do with the objects, in its own words: translate()'s resources, read by the
-// proxy's decoders into the proxy's drawing. Whoever asks that drawing asks the code that decides.
+// What one sidecar would do with the objects, in its own words: translate()'s resources, read by
+// the proxy's decoders into the proxy's drawing. Whoever asks that drawing asks the code that
+// decides.
 #pragma once
 
 #include "control_plane/objects/object_set.h"
@@ -8,8 +9,8 @@
 
 namespace glia {
 
-// In clear text: certificates are not looked at. An error is a fault of ours: what translate() makes,
-// a proxy takes.
+// In clear text: certificates are not looked at. An error is a fault of ours: what translate()
+// makes, a proxy takes.
 Result<SnapshotRef> sidecar_view(const ObjectSet& objects, const Workload& workload);
 
 // "HTTPRoute default/classify (mesh.yaml:12)"

@@ -197,6 +197,26 @@ spec:
           rule, "\n"));
 }
 
+TEST(Objects, RetriesAndOriginsHaveLimits) {
+  const auto many = [](std::string_view item, int count) {
+    std::string items;
+    for (int i = 0; i < count; ++i) items += cat(items.empty() ? "" : ", ", item);
+    return items;
+  };
+  const auto rule = [](const std::string& codes, int attempts, const std::string& origins) {
+    return with_rule(cat("{retry: {codes: [", codes, "], attempts: ", attempts,
+                         "}, filters: [{type: CORS, cors: {allowOrigins: [", origins,
+                         "]}}], backendRefs: [{name: a, port: 80}]}"));
+  };
+  EXPECT_EQ(rule(many("500", 100), 100, many("https://a.b", 64)), "");
+  const std::string above = rule(many("500", 101), 101, many("https://a.b", 65));
+  EXPECT_NE(above.find(".retry.codes has 101 items, the limit is 100\n"), above.npos) << above;
+  EXPECT_NE(above.find(".retry.attempts must be a whole number from 1 to 100, not 101\n"),
+            above.npos)
+      << above;
+  EXPECT_NE(above.find(".cors.allowOrigins has 65 items, the limit is 64\n"), above.npos) << above;
+}
+
 TEST(Objects, SaysWhatIsWrongWithARoute) {
   EXPECT_EQ(with_rule("backendRefs: [{name: a, port: 80}]"), "");
   EXPECT_EQ(with_rule("backendRef: []"),

@@ -1,5 +1,5 @@
-// Which Services a route may name, whether they are there, and what the Gateway API calls the result:
-// the conditions of a route's status.
+// Which Services a route may name, whether they are there, and what the Gateway API calls the
+// result: the conditions of a route's status.
 #pragma once
 
 #include <string>
@@ -22,8 +22,8 @@ struct Referrer {
   }
 };
 
-// May it name this Service as a backend? In its own namespace, where a ReferenceGrant says so, and as
-// one of its parents: then it only sends where the request was to go anyway.
+// May it name this Service as a backend? In its own namespace, where a ReferenceGrant says so, and
+// as one of its parents: then it only sends where the request was to go anyway.
 bool may_refer(const ObjectSet& objects, const Referrer& from, std::string_view ns,
                std::string_view name);
 

@@ -87,7 +87,8 @@ class RouteChecks {
     say(route, Problem::Severity::kError, at, sentence);
   }
 
-  // Something that the route names is not there, or not for it. Who gets no requests may be missing.
+  // Something that the route names is not there, or not for it. Who gets no requests may be
+  // missing.
   template <class Route, class Reference>
   void unresolved(const Route& route, const Reference& to, std::string_view sentence) {
     bool fatal = references_ == References::kMustExist;

@@ -1,4 +1,5 @@
-// What rules and backends of HTTPRoutes and GRPCRoutes do to requests besides sending them somewhere.
+// What rules and backends of HTTPRoutes and GRPCRoutes do to requests besides sending them
+// somewhere.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
-// Writes docs/schema/<Kind>.json, docs/schema/all.json and docs/mesh-objects.md below the directory that is its argument:
+// Writes docs/schema/<Kind>.json, docs/schema/all.json and docs/mesh-objects.md below the directory
+// that is its argument:
 //   bazel run //control_plane/objects:schema_tool -- $PWD
 #include <cstdio>
 #include <fstream>

@@ -7,8 +7,8 @@
 
 namespace glia {
 
-// The filter that reads the policies of routes. Every outbound listener has it from the beginning, for
-// a route with a policy may come at any time and must find it there.
+// The filter that reads the policies of routes. Every outbound listener has it from the beginning,
+// for a route with a policy may come at any time and must find it there.
 void add_cors(
     envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager&
         manager);

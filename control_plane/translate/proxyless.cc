@@ -52,8 +52,9 @@ void adapt(envoy::config::endpoint::v3::ClusterLoadAssignment& endpoints) {
   }
 }
 
-// An answer of the proxy's own is nothing that gRPC can do: a call that takes such a route fails. At the
-// end of the list it fails without the route as well; and Node's gRPC refuses a whole table with one.
+// An answer of the proxy's own is nothing that gRPC can do: a call that takes such a route fails.
+// At the end of the list it fails without the route as well; and Node's gRPC refuses a whole table
+// with one.
 void adapt(envoy::config::route::v3::RouteConfiguration& table) {
   auto& hosts = *table.mutable_virtual_hosts();
   for (auto& host : hosts) {

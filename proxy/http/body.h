@@ -35,8 +35,8 @@ class Body {
   virtual ~Body() = default;
   // What there is now, without waiting. After kEnd or kError it says the same again.
   virtual Piece poll() = 0;
-  // For who passes bytes on without looking at them, asked before poll(): what has arrived, if it can
-  // stay in the kernel. A body that passes another one's bytes on unseen passes this on, too.
+  // For who passes bytes on without looking at them, asked before poll(): what has arrived, if it
+  // can stay in the kernel. A body that passes another one's bytes on unseen passes this on, too.
   virtual std::optional<KernelPipe> poll_pipe() { return {}; }
   // Puts `waiter` where it is woken when poll() may say something else than kPending.
   virtual void wait(Waiter& waiter) = 0;
@@ -119,8 +119,8 @@ class Drained {
 };
 inline Drained drained(Sink& sink) { return Drained(sink); }
 
-// Carries a whole body from `from` to `to` at the pace of the slower; the one pump of the house, used
-// for requests going up and for responses coming down. Ends with the error of `from`, after
+// Carries a whole body from `from` to `to` at the pace of the slower; the one pump of the house,
+// used for requests going up and for responses coming down. Ends with the error of `from`, after
 // to.abort(); the caller cancels it when `to` is gone.
 Task<Result<void>> pump(Body& from, Sink& to);
 

@@ -1,10 +1,10 @@
-// Canonical: the one spelling of a path and of a host. Routing, policies, logs and the upstream all see
-// it, so that no two of them can be told different things (RFC 3986 section 6.2.2, RFC 9110 section
-// 4.2.3; checklist G1-G5).
+// Canonical: the one spelling of a path and of a host. Routing, policies, logs and the upstream all
+// see it, so that no two of them can be told different things (RFC 3986 section 6.2.2, RFC 9110
+// section 4.2.3; checklist G1-G5).
 //
-// Always: escapes of letters, digits and "-._~" are decoded, once; other escapes are written in upper
-// case; a broken escape and "%00" are refused, and so is a segment "." or "..", unless dots are
-// resolved. What is canonical stays as it is.
+// Always: escapes of letters, digits and "-._~" are decoded, once; other escapes are written in
+// upper case; a broken escape and "%00" are refused, and so is a segment "." or "..", unless dots
+// are resolved. What is canonical stays as it is.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@
 
 namespace glia {
 
-// What is done with "%2F" and "%5C" in a path: some applications read a separator there, some do not.
+// What is done with "%2F" and "%5C" in a path: some applications read a separator there, some do
+// not.
 enum class EscapedSlashes : uint8_t { kKeep, kReject, kRedirect, kForward };
 
 // Envoy's normalize_path, merge_slashes and path_with_escaped_slashes_action.

@@ -78,7 +78,8 @@ TEST(CanonicalPath, RefusesOrRedirectsEscapedSlashesWhereThatIsAsked) {
   }
 }
 
-// What is canonical is left alone, whatever the rules; and it is still a path, without dot segments.
+// What is canonical is left alone, whatever the rules; and it is still a path, without dot
+// segments.
 TEST(CanonicalPath, IsCanonicalAlready) {
   constexpr std::string_view kPieces[] = {"/",   ".",   "..",  "%",   "%2e", "%2F", "%5c", "%25",
                                           "%41", "%00", ";",   "a",   "Z",   "%zz", "//",  "%2",

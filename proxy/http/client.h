@@ -1,7 +1,7 @@
 // Client: one upstream connection, HTTP/1.1 (one call at a time) or HTTP/2 (many).
 //
-// A call is the response's body: it owns the upstream stream and the task that pumps the request. So
-// dropping a response resets its call, and nothing else has to be remembered.
+// A call is the response's body: it owns the upstream stream and the task that pumps the request.
+// So dropping a response resets its call, and nothing else has to be remembered.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ class Call : public Body {
   virtual void wait_head(Waiter& waiter) = 0;
   // Once head_ready(): the response, without its body (the caller puts this call there), or the
   // error. Retry::kSafe if the request may be sent again by whoever still has all of its body:
-  //  - the peer certainly did not act on it: not a byte of it left, REFUSED_STREAM, or a stream above
-  //    the last of a GOAWAY (RFC 9113 sections 6.8, 8.7; the kind is then kClosed);
+  //  - the peer certainly did not act on it: not a byte of it left, REFUSED_STREAM, or a stream
+  //    above the last of a GOAWAY (RFC 9113 sections 6.8, 8.7; the kind is then kClosed);
   //  - HTTP/1: a connection that had served before ended without a byte of the answer, and the
   //    method is idempotent (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1): the peer most likely
   //    closed an idle connection as the request was under way. The next attempt has to be on a
@@ -40,8 +40,8 @@ class Call : public Body {
   virtual Result<Response> take_head() = 0;
   // The code of the upstream's RST_STREAM (RFC 9113 section 7), if that is how the call broke.
   virtual std::optional<uint32_t> reset_code() const { return {}; }
-  // Breaks the call off: the upstream is told, and whoever waits for the head or reads the body gets
-  // `why`, after what has arrived. No effect on a call that has ended.
+  // Breaks the call off: the upstream is told, and whoever waits for the head or reads the body
+  // gets `why`, after what has arrived. No effect on a call that has ended.
   virtual void cancel(const Error& why) = 0;
 };
 
@@ -69,8 +69,8 @@ class ClientConnection : public Reapable {
   virtual uint64_t calls_started() const = 0;
   // Whether it can carry the upgrade that `request` asks for; needs on_connected().
   virtual bool takes_upgrade(const Request&) const { return true; }
-  // Sends `request` (which lives until the call is destroyed) and pumps its body; of one that asks for
-  // an upgrade only when the peer has agreed. Needs capacity() > 0.
+  // Sends `request` (which lives until the call is destroyed) and pumps its body; of one that asks
+  // for an upgrade only when the peer has agreed. Needs capacity() > 0.
   virtual std::unique_ptr<Call> start(Request& request) = 0;
   // No new calls; ends when the last one has.
   virtual void drain() = 0;

@@ -1,5 +1,5 @@
-// What the full-duplex stresses share: bodies that tell whose they are, an echo with moods, pools of
-// connections, and callers that check every byte.
+// What the full-duplex stresses share: bodies that tell whose they are, an echo with moods, pools
+// of connections, and callers that check every byte.
 //
 // A call has a number. Each byte of its body is a function of that number and of its place, and the
 // header "x-call" carries the number and the size; so both ends know at once when a byte of another

@@ -16,8 +16,8 @@ void H1BodyDecoder::begin(const H1Framing& framing, ArenaRef arena) {
   left_ = framing.length;
   digits_ = extension_ = 0;
   chunked_ = framing.kind == H1Framing::Kind::kChunked;
-  // Only chunked messages have trailers. The arena of any other would be kept until the next message
-  // comes, which are 4 KiB for each idle connection.
+  // Only chunked messages have trailers. The arena of any other would be kept until the next
+  // message comes, which are 4 KiB for each idle connection.
   arena_ = chunked_ ? std::move(arena) : ArenaRef();
   switch (framing.kind) {
     case H1Framing::Kind::kNone: stage_ = Stage::kEnd; break;

@@ -134,10 +134,11 @@ void H1Client::refuse(std::string_view reason) {
                cat("the upstream's HTTP/1.1 answer was refused: ", reason)));
 }
 
-// The connection broke under its call. The request may be sent again (RFC 9110 section 9.2.2) if the
-// upstream cannot have seen it, or if sending it twice does no harm and it most likely met the
-// upstream's idle timeout: the connection had served before, and not a byte of an answer came. Never
-// twice for that reason (RFC 9112 section 9.3.1): the second connection has to be a fresh one.
+// The connection broke under its call. The request may be sent again (RFC 9110 section 9.2.2) if
+// the upstream cannot have seen it, or if sending it twice does no harm and it most likely met the
+// upstream's idle timeout: the connection had served before, and not a byte of an answer came.
+// Never twice for that reason (RFC 9112 section 9.3.1): the second connection has to be a fresh
+// one.
 void H1Client::break_off(const Error& error) {
   if (call_ == nullptr) return finish(error);
   ++stats_.resets_received;

@@ -1,10 +1,10 @@
 // The requests that must be refused: families A and B of the checklist of bad input (body framing;
-// request line, host and fields). The first word of a case's name is its row; rows whose requests are
-// not refused but handled in some way have tests of their own, named after them
+// request line, host and fields). The first word of a case's name is its row; rows whose requests
+// are not refused but handled in some way have tests of their own, named after them
 // (proxy/flow/hostile_test.cc, which also checks that no row is missing).
 //
-// Test data, shared by the tests of the parser alone, of the server, and of a whole worker; each case
-// is sent whole, byte by byte, line by line, and behind a valid request.
+// Test data, shared by the tests of the parser alone, of the server, and of a whole worker; each
+// case is sent whole, byte by byte, line by line, and behind a valid request.
 #pragma once
 
 #include <string>
@@ -84,8 +84,8 @@ inline void add_framing(std::vector<Hostile>& all) {
   add("A42 other expectation", head("Expect: y\r\nContent-Length: 5\r\n") + "hello", 417);
 }
 
-// Every control and high byte before and after the coding and its value: 640 cases, of which two stand
-// in kTabsAroundCoding.
+// Every control and high byte before and after the coding and its value: 640 cases, of which two
+// stand in kTabsAroundCoding.
 inline const std::string kTabsAroundCoding[] = {"Transfer-Encoding: \tchunked\r\n",
                                                 "Transfer-Encoding: chunked\t\r\n"};
 inline void add_coding_bytes(std::vector<Hostile>& all) {

@@ -1,5 +1,5 @@
-// Large HTTP/1.1 bodies between real sockets, which pass through a pipe of the kernel: a client and an
-// origin that speak raw bytes, and a forwarding service between them.
+// Large HTTP/1.1 bodies between real sockets, which pass through a pipe of the kernel: a client and
+// an origin that speak raw bytes, and a forwarding service between them.
 #include <gtest/gtest.h>
 
 #include <csignal>

@@ -240,7 +240,8 @@ void H1RequestParser::finish() {
   if (!clear) request_->upgrade = {};
 }
 
-// What follows it is the tunnel's, so that it cannot have a body of its own (RFC 9110 section 9.3.6).
+// What follows it is the tunnel's, so that it cannot have a body of its own (RFC 9110 section
+// 9.3.6).
 void H1RequestParser::finish_connect() {
   if (has_length_ || chunked_) refuse(400, "CONNECT with content-length or transfer-encoding");
   if (old_version_) refuse(505, "CONNECT needs HTTP/1.1");

@@ -19,8 +19,8 @@ enum class AfterThis : uint8_t { kKeepAlive, kClose };
 // Whether the receiver can read chunks: an HTTP/1.0 client cannot.
 enum class Chunks : uint8_t { kUnderstood, kUnknown };
 
-// How the body of `response` to `method` is framed: by its length if it is known, else in chunks, or
-// by the end of the connection.
+// How the body of `response` to `method` is framed: by its length if it is known, else in chunks,
+// or by the end of the connection.
 H1Framing framing_of(const Response& response, std::string_view method,
                      Chunks chunks = Chunks::kUnderstood);
 // The body of a request that asks for an upgrade does not belong to it.

@@ -1,6 +1,6 @@
-// Attacks on an HTTP/2 server by one connection: family D of the checklist. Each must end at its limit
-// with the code that belongs there, start no more work and hold no more memory than it paid for, and
-// leave a clean client on the same worker alone.
+// Attacks on an HTTP/2 server by one connection: family D of the checklist. Each must end at its
+// limit with the code that belongs there, start no more work and hold no more memory than it paid
+// for, and leave a clean client on the same worker alone.
 #include <gtest/gtest.h>
 #include <malloc.h>
 

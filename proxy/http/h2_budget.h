@@ -1,5 +1,6 @@
-// Budgets of what an HTTP/2 peer may do without being useful: so much at once, so much a second, and
-// something back for useful work, because who finishes a thousand requests may well cancel some.
+// Budgets of what an HTTP/2 peer may do without being useful: so much at once, so much a second,
+// and something back for useful work, because who finishes a thousand requests may well cancel
+// some.
 #pragma once
 
 #include <algorithm>

@@ -66,8 +66,9 @@ void H2ClientStream::head_ended() {
   head_slot_.wake(client_.ready());
 }
 
-// An extended CONNECT was the client's "Upgrade", whose answer is 101. The upstream need not look at the
-// client's key (RFC 8441 section 5.1); one that passes it on to HTTP/1.1, as Envoy does, has the answer.
+// An extended CONNECT was the client's "Upgrade", whose answer is 101. The upstream need not look
+// at the client's key (RFC 8441 section 5.1); one that passes it on to HTTP/1.1, as Envoy does, has
+// the answer.
 void H2ClientStream::open_tunnel() {
   tunnel_ = true;
   length_.reset();

@@ -12,8 +12,8 @@ namespace {
 constexpr std::size_t kPseudoFields = 5;
 constexpr std::size_t kAddedFields = 2;  // content-length, te
 
-// Never in the HPACK table: what is a secret, and what is another one in each request and would only
-// push out what comes again.
+// Never in the HPACK table: what is a secret, and what is another one in each request and would
+// only push out what comes again.
 bool stays_out_of_table(std::string_view name) {
   return name == "authorization" || name == "traceparent" || name == "x-request-id" ||
          name == "grpc-timeout";
@@ -116,8 +116,8 @@ FieldFault RequestDecoder::finish() {
   return FieldFault::kNone;
 }
 
-// RFC 9113 section 8.5; with a protocol RFC 8441 section 4. Neither has content: what follows is the
-// tunnel's.
+// RFC 9113 section 8.5; with a protocol RFC 8441 section 4. Neither has content: what follows is
+// the tunnel's.
 FieldFault RequestDecoder::take_connect() {
   if (!protocol_ && !options_.connect) return FieldFault::kNotAllowed;
   if (content_length_) return FieldFault::kMalformed;

@@ -1,8 +1,8 @@
 // H2Gate: looks at the head of every frame before nghttp2 reads it.
 //
 // nghttp2 is lenient where RFC 9113 is not: it ignores frames on streams that are closed, streams
-// opened in the wrong order, PRIORITY frames whatever they say, and it ends the connection where one
-// stream is to be reset. And it counts nothing that Envoy has a limit for. The gate knows which
+// opened in the wrong order, PRIORITY frames whatever they say, and it ends the connection where
+// one stream is to be reset. And it counts nothing that Envoy has a limit for. The gate knows which
 // streams the peer may still send on, and what it has spent of its budgets; everything else about a
 // frame is nghttp2's business. It holds back the first bytes of a frame until its head is complete.
 #pragma once

@@ -68,8 +68,8 @@ class Gate : public ::testing::Test {
     nghttp2_session_callbacks_del(set);
   }
   ~Gate() override { nghttp2_session_del(session); }
-  // What the gate lets through of `input`, given to it in pieces of `step` bytes; the first fault ends
-  // it.
+  // What the gate lets through of `input`, given to it in pieces of `step` bytes; the first fault
+  // ends it.
   std::string pass(H2Gate& gate, std::string_view input, std::size_t step) {
     std::string through;
     fault.reset();

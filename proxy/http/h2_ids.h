@@ -7,8 +7,8 @@
 
 namespace glia {
 
-// A hash set with open addressing. Stream numbers are chosen by the peer, so where they fall depends
-// on where the set stands in memory.
+// A hash set with open addressing. Stream numbers are chosen by the peer, so where they fall
+// depends on where the set stands in memory.
 class IdSet {
  public:
   void insert(int32_t id);

@@ -1,9 +1,10 @@
-// What nghttp2 allocates for one session: from the thread's pool, about fifteen small blocks a request.
+// What nghttp2 allocates for one session: from the thread's pool, about fifteen small blocks a
+// request.
 //
-// Except one: nghttp2 keeps 16 KiB a session to put frames together in, of which an idle session holds
-// on to a page or two. A frame is taken out as soon as it is made, before another session makes one, so
-// a server's sessions, of which there are thousands, share that buffer. A client's session has its
-// own: the preface waits in it until the first output.
+// Except one: nghttp2 keeps 16 KiB a session to put frames together in, of which an idle session
+// holds on to a page or two. A frame is taken out as soon as it is made, before another session
+// makes one, so a server's sessions, of which there are thousands, share that buffer. A client's
+// session has its own: the preface waits in it until the first output.
 #pragma once
 
 #include <nghttp2/nghttp2.h>

@@ -1,5 +1,5 @@
-// An HTTP/2 peer that sends any bytes at all, and frames put together by hand; for what no library would
-// send. It reads what it is sent and acknowledges nothing by itself.
+// An HTTP/2 peer that sends any bytes at all, and frames put together by hand; for what no library
+// would send. It reads what it is sent and acknowledges nothing by itself.
 #pragma once
 
 #include <nghttp2/nghttp2.h>

@@ -1,5 +1,5 @@
-// Every way to break HTTP/2 of the checklist's family C, frame by frame, towards our server and towards
-// our client. What is malformed is served never and answered with the code of RFC 9113.
+// Every way to break HTTP/2 of the checklist's family C, frame by frame, towards our server and
+// towards our client. What is malformed is served never and answered with the code of RFC 9113.
 #include <gtest/gtest.h>
 
 #include "proxy/http/h2_raw_test_support.h"

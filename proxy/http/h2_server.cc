@@ -243,9 +243,9 @@ void H2Server::head_ended(H2Stream& any) {
   if (most != 0 && requests_ >= most) drain();
 }
 
-// Starts what nghttp2 has announced, when nghttp2 is no longer on the stack. A stream keeps its place
-// until its work has ended, not only until the client has reset it: whoever opens and resets in turns
-// has no more work done at once than anyone else.
+// Starts what nghttp2 has announced, when nghttp2 is no longer on the stack. A stream keeps its
+// place until its work has ended, not only until the client has reset it: whoever opens and resets
+// in turns has no more work done at once than anyone else.
 Task<void> H2Server::start_streams() {
   for (;;) {
     co_await wait_in(begun_slot_);

@@ -1,10 +1,11 @@
-// H2Session: one HTTP/2 connection over nghttp2 behind our frame gate, what server and client share.
+// H2Session: one HTTP/2 connection over nghttp2 behind our frame gate, what server and client
+// share.
 //
 // nghttp2's callbacks only record, copy and wake; tasks run later, from the ready queue. Output is
 // made once a turn, in produce(), and never more than kOutputLimit ahead of what the socket takes.
 // Received bytes give their window back when a body's reader takes them, never before: that is the
-// whole back-pressure chain. The connection's they may give back earlier, up to kCreditedMost: it belongs
-// to all streams, and those whose reader is slow must not stop the others.
+// whole back-pressure chain. The connection's they may give back earlier, up to kCreditedMost: it
+// belongs to all streams, and those whose reader is slow must not stop the others.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -42,8 +43,9 @@ class H2Session : public Wire {
 
   // Bytes of output that may wait for the socket, D10 of the checklist of attacks; one frame more.
   static constexpr std::size_t kOutputLimit = 64 * 1024;
-  // Bytes that wait in a connection's streams for their readers beyond half of its window. The window
-  // gets them back at once, so that slow readers do not hold their neighbours; above this, it does not.
+  // Bytes that wait in a connection's streams for their readers beyond half of its window. The
+  // window gets them back at once, so that slow readers do not hold their neighbours; above this,
+  // it does not.
   static constexpr std::size_t kCreditedMost = 16 * 1024 * 1024;
   static constexpr std::size_t kSettingsEntries = 32;  // of one SETTINGS frame
   // A DATA frame below this, cut off by the peer's window while more waits, is a glitch; one of

@@ -37,8 +37,8 @@ class RawCall final : public Call, private Sink {
   // Bytes that wait undelivered pause reading above this.
   static constexpr std::size_t kUndelivered = 64 * 1024;
 
-  // A piece at a time: the end of the request is not taken before all bytes of it have left, so that
-  // the connection can go when the call does.
+  // A piece at a time: the end of the request is not taken before all bytes of it have left, so
+  // that the connection can go when the call does.
   bool full() const override;
   void wait_drained(Waiter& waiter) override { writer_.put(waiter); }
   void write(Slice data) override;

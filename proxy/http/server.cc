@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
 
-// A first line of three words without HTTP among them: another protocol, or a broken preface of HTTP/2
-// (RFC 9113 section 3.4), whose sender would take an answer of HTTP/1 for frames.
+// A first line of three words without HTTP among them: another protocol, or a broken preface of
+// HTTP/2 (RFC 9113 section 3.4), whose sender would take an answer of HTTP/1 for frames.
 bool is_foreign(std::string_view input) {
   const std::string_view line = input.substr(0, input.find("\r\n"));
   if (line.size() == input.size() || std::ranges::count(line, ' ') != 2) return false;

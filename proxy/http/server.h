@@ -1,6 +1,7 @@
 // Server: serves HTTP/1.1 or HTTP/2 on one accepted stream, one task a request.
 //
-// The protocol is told by ALPN, by the configured codec, or by the first bytes (the HTTP/2 preface).
+// The protocol is told by ALPN, by the configured codec, or by the first bytes (the HTTP/2
+// preface).
 #pragma once
 
 #include <cstdint>
@@ -85,8 +86,8 @@ struct Refusal {
   std::string_view reason;  // A sentence that lives for ever.
 };
 
-// What serves requests. A request's task is destroyed, wherever it sleeps, when the client resets the
-// stream or the connection dies.
+// What serves requests. A request's task is destroyed, wherever it sleeps, when the client resets
+// the stream or the connection dies.
 class Service {
  public:
   virtual ~Service() = default;
@@ -120,7 +121,8 @@ class ServerConnection : public Reapable {
   virtual std::size_t active_requests() const = 0;
 };
 
-// What connections take besides plain HTTP/1.1 and HTTP/2 requests: nothing, unless it is configured.
+// What connections take besides plain HTTP/1.1 and HTTP/2 requests: nothing, unless it is
+// configured.
 struct Http1Options {
   bool accept_http_10 = false;
   std::string default_host;  // Of an HTTP/1.0 request without Host; "": such a one is refused.

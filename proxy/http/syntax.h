@@ -89,9 +89,9 @@ bool is_idempotent_method(std::string_view method);
 
 // Begins with '/', and each byte may stand in a path or, after '?', in a query.
 bool is_path(std::string_view text);
-// Whether `path` (without query) has a segment "." or "..", also spelled with escapes, with an escaped
-// or backward slash beside it, or with ";parameters" behind it. Some origins resolve such a path and
-// some do not, so no route and no policy could know what it will mean.
+// Whether `path` (without query) has a segment "." or "..", also spelled with escapes, with an
+// escaped or backward slash beside it, or with ";parameters" behind it. Some origins resolve such a
+// path and some do not, so no route and no policy could know what it will mean.
 bool has_dot_segment(std::string_view path);
 // A DNS name, an IPv4 address or a bracketed IPv6 address, with an optional port from 1 to 65535.
 // No user information, no empty host, no percent-encoding.

@@ -1,5 +1,6 @@
-// The handshake of WebSocket over HTTP/1.1 (RFC 6455 section 4), which HTTP/2 does without (RFC 8441
-// section 5.1): where a side that speaks HTTP/1.1 lacks its part of it, the proxy shakes hands itself.
+// The handshake of WebSocket over HTTP/1.1 (RFC 6455 section 4), which HTTP/2 does without (RFC
+// 8441 section 5.1): where a side that speaks HTTP/1.1 lacks its part of it, the proxy shakes hands
+// itself.
 #pragma once
 
 #include <string>

@@ -114,8 +114,8 @@ void Wire::break_with(const Error& error) {
 }
 
 // An upstream that refuses a request early answers, closes, and its system resets what we go on
-// sending (RFC 9112 section 9.6): the answer may have arrived before the reset. As nothing follows a
-// reset, this ends.
+// sending (RFC 9112 section 9.6): the answer may have arrived before the reset. As nothing follows
+// a reset, this ends.
 void Wire::writing_failed() {
   const Error error = stream_->error();
   out_.clear();

@@ -1,5 +1,5 @@
-// Wire: what all four codecs (HTTP/1 and HTTP/2, server and client) do alike with their stream: read
-// what came, queue what goes, write once a turn, learn of the end.
+// Wire: what all four codecs (HTTP/1 and HTTP/2, server and client) do alike with their stream:
+// read what came, queue what goes, write once a turn, learn of the end.
 #pragma once
 
 #include <memory>
@@ -37,8 +37,8 @@ class Wire : public Flushable, private Stream::Watcher {
   ByteQueue& out() { return out_; }
   // bytes
   std::size_t queued() const { return out_.size() + (out_pipe_ ? out_pipe_->held() : 0); }
-  // Large bodies may pass without a copy: by a pipe that is read here and one that is written. Nothing
-  // follows what is in a pipe before that has left.
+  // Large bodies may pass without a copy: by a pipe that is read here and one that is written.
+  // Nothing follows what is in a pipe before that has left.
   bool takes_pipe() const { return open_ && !broken_ && stream_->takes_pipe(); }
   bool has_room(std::size_t limit) const { return out_.size() < limit && !out_pipe_; }
   void write_pipe(KernelPipe pipe);

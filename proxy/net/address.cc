@@ -125,7 +125,8 @@ Address Address::with_port(uint16_t port) const {
   return copy;
 }
 
-// IPv4 by hand: the library's way goes through sprintf, and the access log asks for three a request.
+// IPv4 by hand: the library's way goes through sprintf, and the access log asks for three a
+// request.
 std::string Address::ip_text() const {
   if (family() == AF_INET) {
     const auto* const bytes = reinterpret_cast<const unsigned char*>(&v4(raw()).sin_addr);

@@ -17,8 +17,8 @@ namespace glia {
 // The oldest error of BoringSSL's queue as words, "no start line"; empties the queue.
 std::string take_crypto_error();
 
-// All certificates of a PEM text, in order; `what` names the text in errors ("trusted_ca"). At least
-// one and at most kMostCertificates.
+// All certificates of a PEM text, in order; `what` names the text in errors ("trusted_ca"). At
+// least one and at most kMostCertificates.
 inline constexpr std::size_t kMostCertificates = 1000;
 Result<std::vector<bssl::UniquePtr<X509>>> parse_certificates(std::string_view pem,
                                                               std::string_view what);
@@ -26,8 +26,8 @@ Result<bssl::UniquePtr<EVP_PKEY>> parse_private_key(std::string_view pem, std::s
 std::string to_pem(X509* certificate);
 std::string to_der(X509* certificate);
 
-// Names in a certificate's subject alternative name. One with a byte outside printable ASCII is kept
-// out and sets `malformed`, so that no comparison ever sees half a name.
+// Names in a certificate's subject alternative name. One with a byte outside printable ASCII is
+// kept out and sets `malformed`, so that no comparison ever sees half a name.
 struct SubjectNames {
   std::vector<std::string> uri, dns, email;
   std::vector<std::string> ip;  // As text.

@@ -1,5 +1,5 @@
-// The ClientHello, read without answering it (RFC 8446 section 4.1.2): which name the client wants and
-// which protocols it offers, to choose the filter chain before anything is promised.
+// The ClientHello, read without answering it (RFC 8446 section 4.1.2): which name the client wants
+// and which protocols it offers, to choose the filter chain before anything is promised.
 #pragma once
 
 #include <string>

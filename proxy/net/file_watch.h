@@ -1,10 +1,11 @@
 // FileWatch: tells when somebody has saved one of the mesh's YAML files.
 //
 // It watches with inotify every directory on the way to the files, and every directory that holds a
-// symbolic link on that way, by the names that matter there. So it sees what editors do (write a new
-// file and rename it over the old one), what Kubernetes does (swap a link to a directory), deletion
-// and coming back. A file that is being written is not read before its writer closes it: half of a
-// file may be valid YAML with half of the services. Everything belongs to the loop's thread.
+// symbolic link on that way, by the names that matter there. So it sees what editors do (write a
+// new file and rename it over the old one), what Kubernetes does (swap a link to a directory),
+// deletion and coming back. A file that is being written is not read before its writer closes it:
+// half of a file may be valid YAML with half of the services. Everything belongs to the loop's
+// thread.
 #pragma once
 
 #include <functional>

@@ -1,9 +1,10 @@
-// KernelPipe: bytes on their way from one socket to another inside the kernel (splice(2)): they are never
-// copied into this process, which is half of what passing on a large flow costs.
+// KernelPipe: bytes on their way from one socket to another inside the kernel (splice(2)): they are
+// never copied into this process, which is half of what passing on a large flow costs.
 //
-// Pipes belong to their thread and are borrowed only while bytes are in them: a flow that keeps moving
-// needs one for the length of a callback, so a few serve all. Those that hold bytes for a slow reader
-// are counted, and when there are too many, or the system gives none, callers copy as before.
+// Pipes belong to their thread and are borrowed only while bytes are in them: a flow that keeps
+// moving needs one for the length of a callback, so a few serve all. Those that hold bytes for a
+// slow reader are counted, and when there are too many, or the system gives none, callers copy as
+// before.
 #pragma once
 
 #include <cstddef>
@@ -32,12 +33,12 @@ class KernelPipe {
   ~KernelPipe();
 
   std::size_t held() const { return held_; }  // bytes
-  // Moves at most `most` bytes from a non-blocking socket into the pipe, which must be empty, or what
-  // it holds to a socket. As recv() and send(): -1 and errno if nothing could be moved.
+  // Moves at most `most` bytes from a non-blocking socket into the pipe, which must be empty, or
+  // what it holds to a socket. As recv() and send(): -1 and errno if nothing could be moved.
   long fill(int socket, std::size_t most);
   long drain(int socket);
-  // The same for a stream that is not a socket, as in test/sim: at most kPutAtMost bytes into the pipe,
-  // and everything that it holds.
+  // The same for a stream that is not a socket, as in test/sim: at most kPutAtMost bytes into the
+  // pipe, and everything that it holds.
   void put(std::string_view bytes);
   std::string take();
 

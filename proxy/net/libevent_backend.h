@@ -2,9 +2,9 @@
 // which net/tcp asks it to.
 //
 // libevent does the one thing it is best at, knowing which descriptors are ready on any system. Raw
-// level-triggered events only: bufferevent costs an ioctl and two epoll_ctl a message. Timers are the
-// loop's own heap, so no timer is ever registered here but the one that bounds a wait, which libevent
-// turns into epoll_wait's argument.
+// level-triggered events only: bufferevent costs an ioctl and two epoll_ctl a message. Timers are
+// the loop's own heap, so no timer is ever registered here but the one that bounds a wait, which
+// libevent turns into epoll_wait's argument.
 #pragma once
 
 #include <cstdint>

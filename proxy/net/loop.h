@@ -7,8 +7,8 @@
 // writing come after all tasks have run, everything that one turn made for a connection leaves in
 // one system call.
 //
-// Backends: net/libevent_backend.h (sockets) and test/sim (virtual time). Everything here belongs to
-// the loop's thread, except post() and stop().
+// Backends: net/libevent_backend.h (sockets) and test/sim (virtual time). Everything here belongs
+// to the loop's thread, except post() and stop().
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,11 @@ class EventLoop;
 class LoopBackend {
  public:
   virtual ~LoopBackend() = default;
-  // Waits until something happened, wake() was called, or `timeout` has passed (negative: no limit).
+  // Waits until something happened, wake() was called, or `timeout` has passed (negative: no
+  // limit).
   virtual void wait(Duration timeout) = 0;
-  // Runs the callbacks of what happened. Apart from wait(), so that the loop can read the clock first.
+  // Runs the callbacks of what happened. Apart from wait(), so that the loop can read the clock
+  // first.
   virtual void dispatch() = 0;
   // Ends a wait() from any thread.
   virtual void wake() = 0;
@@ -123,12 +125,12 @@ class EventLoop {
   ReadyQueue& ready() { return ready_; }
   LoopBackend& backend() { return *backend_; }
 
-  // A turn ends after so many rounds of running, producing and writing, even if more is ready, so that
-  // two connections that feed each other cannot keep the rest waiting.
+  // A turn ends after so many rounds of running, producing and writing, even if more is ready, so
+  // that two connections that feed each other cannot keep the rest waiting.
   static constexpr int kRoundsPerTurn = 32;
 
-  // A block for one read of up to `bytes`, kept by the loop and given out again unless a slice still
-  // looks at it: an idle connection needs no buffer of its own.
+  // A block for one read of up to `bytes`, kept by the loop and given out again unless a slice
+  // still looks at it: an idle connection needs no buffer of its own.
   Block& read_block(std::size_t bytes);
 
   // Has `flushable` produce and flush before the turn ends. Marking twice is marking once.

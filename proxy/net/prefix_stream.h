@@ -1,5 +1,5 @@
-// PrefixStream: a connection on which something is said before its owner has a word: the PROXY header
-// of an upstream connection. It opens when that has been written.
+// PrefixStream: a connection on which something is said before its owner has a word: the PROXY
+// header of an upstream connection. It opens when that has been written.
 #pragma once
 
 #include <memory>

@@ -32,8 +32,8 @@ inline constexpr std::size_t kLongestProxyLine = 107;  // bytes
 
 ProxyHeader read_proxy_header(std::string_view bytes);
 
-// The header for a connection from `source` to `destination`. Addresses of different families, or of
-// none, cannot be written: the header then says UNKNOWN or LOCAL.
+// The header for a connection from `source` to `destination`. Addresses of different families, or
+// of none, cannot be written: the header then says UNKNOWN or LOCAL.
 std::string write_proxy_header(ProxyVersion version, const Address& source,
                                const Address& destination);
 

@@ -1,8 +1,8 @@
 // PortReservation: a TCP port that is held, without listening, for sockets of this process.
 //
-// Workers each listen on a socket of their own with SO_REUSEPORT. Reserving first tells in one place,
-// before anything changes, that the address cannot be used; and it turns port 0 into one real port for
-// all of them. The kernel gives no connection to a socket that does not listen.
+// Workers each listen on a socket of their own with SO_REUSEPORT. Reserving first tells in one
+// place, before anything changes, that the address cannot be used; and it turns port 0 into one
+// real port for all of them. The kernel gives no connection to a socket that does not listen.
 #pragma once
 
 #include <utility>

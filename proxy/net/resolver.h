@@ -2,9 +2,9 @@
 // net/tcp.
 //
 // getaddrinfo honours the hosts file, nsswitch and search domains as every other program of the
-// machine does, but blocks; so one thread does nothing else. A lookup may be abandoned at any moment:
-// the answer then finds nobody and is dropped. Destroying the resolver does not wait for an answer:
-// the thread, if it is inside getaddrinfo, is left to end by itself.
+// machine does, but blocks; so one thread does nothing else. A lookup may be abandoned at any
+// moment: the answer then finds nobody and is dropped. Destroying the resolver does not wait for an
+// answer: the thread, if it is inside getaddrinfo, is left to end by itself.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
-// SpiffeId: the name of a workload, spiffe://trust-domain/path (SPIFFE-ID specification, section 2).
+// SpiffeId: the name of a workload, spiffe://trust-domain/path (SPIFFE-ID specification, section
+// 2).
 //
-// The rules are strict so that two spellings are never one identity: no port, user, query, fragment,
-// percent-encoding, empty or dot segments; the trust domain is lower case.
+// The rules are strict so that two spellings are never one identity: no port, user, query,
+// fragment, percent-encoding, empty or dot segments; the trust domain is lower case.
 #pragma once
 
 #include <string>

@@ -1,10 +1,10 @@
 // Stream: bytes both ways between this process and one peer. TCP, UNIX socket, TLS over either, and
 // the simulated pipe of test/sim are the implementations.
 //
-// A stream never blocks and never calls back from inside read() or write(). Its watcher is told, from
-// the top of the loop, that it opened, that there is something to read, or that there is room to
-// write again after a short write. Callbacks only record and queue: they must not destroy the stream
-// (give it to EventLoop::reap).
+// A stream never blocks and never calls back from inside read() or write(). Its watcher is told,
+// from the top of the loop, that it opened, that there is something to read, or that there is room
+// to write again after a short write. Callbacks only record and queue: they must not destroy the
+// stream (give it to EventLoop::reap).
 #pragma once
 
 #include <cstddef>
@@ -101,17 +101,17 @@ class Stream {
   // Gathers the pieces in order; may move fewer bytes than given. After kError, what had arrived
   // before can still be read; then read() returns kError as well.
   virtual IoResult write(std::span<const std::string_view> pieces) = 0;
-  // Do the two calls below work? Only bytes that nobody has to look at can stay in the kernel: those
-  // of a plain socket.
+  // Do the two calls below work? Only bytes that nobody has to look at can stay in the kernel:
+  // those of a plain socket.
   virtual bool takes_pipe() const { return false; }
-  // What read() and write() do, with bytes that go into an empty pipe, at most `most`, and come from it.
-  // A read may move less than there is.
+  // What read() and write() do, with bytes that go into an empty pipe, at most `most`, and come
+  // from it. A read may move less than there is.
   virtual IoResult read_into(KernelPipe&, std::size_t /*most*/) { return {IoResult::State::kWait}; }
   virtual IoResult write_from(KernelPipe&) { return {IoResult::State::kWait}; }
   // Ends our side once what was written has left (FIN, close_notify).
   virtual void finish_writing() = 0;
-  // Has all that write() took, and the end if finish_writing() was called, been given to the system?
-  // If not, on_writable() follows when it has, unless the stream breaks before.
+  // Has all that write() took, and the end if finish_writing() was called, been given to the
+  // system? If not, on_writable() follows when it has, unless the stream breaks before.
   virtual bool flushed() const { return true; }
   // Once this stream is destroyed the peer shall see a broken connection, not an orderly end.
   virtual void abort() {}

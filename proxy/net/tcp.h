@@ -1,8 +1,8 @@
 // SocketNetwork: the door to other machines through the system's sockets, TCP and UNIX.
 //
 // The streams that it makes read and write straight from and to the socket: no buffer of their own,
-// so an idle connection costs a few hundred bytes. A read that came back short tells that the socket
-// is empty, and no system call is spent on asking again before the next event.
+// so an idle connection costs a few hundred bytes. A read that came back short tells that the
+// socket is empty, and no system call is spent on asking again before the next event.
 #pragma once
 
 #include <memory>

@@ -87,8 +87,8 @@ void TcpStream::on_event(uint8_t what) {
   }
   if ((what & kReadable) != 0) {
     drained_ = false;
-    // Reading is switched off only now, not when it was paused or ended: most pauses end before more
-    // arrives, and most streams are closed soon after their end.
+    // Reading is switched off only now, not when it was paused or ended: most pauses end before
+    // more arrives, and most streams are closed soon after their end.
     if (paused_ || ended_) want(false, blocked_);
     if (!paused_ && !ended_) watcher_->on_readable();
   }

@@ -1,5 +1,5 @@
-// TLS over any stream, with BoringSSL. Records go through memory: the socket is read in large pieces
-// and written once a turn, however many records that makes.
+// TLS over any stream, with BoringSSL. Records go through memory: the socket is read in large
+// pieces and written once a turn, however many records that makes.
 #pragma once
 
 #include <memory>

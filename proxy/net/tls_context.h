@@ -1,4 +1,5 @@
-// What a TLS configuration becomes: BoringSSL's context and the rules for peers. Private to net/tls.
+// What a TLS configuration becomes: BoringSSL's context and the rules for peers. Private to
+// net/tls.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -11,7 +12,8 @@
 
 namespace glia {
 
-// Streams share the ownership: a configuration that was replaced lives as long as its last connection.
+// Streams share the ownership: a configuration that was replaced lives as long as its last
+// connection.
 class BoringContext final : public TlsContext, public std::enable_shared_from_this<BoringContext> {
  public:
   static Result<std::shared_ptr<const TlsContext>> make(Side side, const TlsOptions& options);
@@ -55,9 +57,9 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   std::string ticket_rules_;  // Server: a digest of what a ticket of ours stands for.
 };
 
-// The rules beyond path validation (RFC 5280 is BoringSSL's): key strength, exactly one URI SAN, the
-// rules of X509-SVID if that is a SPIFFE id, and the names that the options ask for. `chain` is the
-// verified one, leaf first.
+// The rules beyond path validation (RFC 5280 is BoringSSL's): key strength, exactly one URI SAN,
+// the rules of X509-SVID if that is a SPIFFE id, and the names that the options ask for. `chain` is
+// the verified one, leaf first.
 Result<void> check_peer_chain(const STACK_OF(X509) * chain, const std::vector<SanMatch>& peer_sans);
 
 }  // namespace glia

@@ -1,4 +1,5 @@
-// Sessions that are resumed, with both sides ours: what saves a handshake, and everything that must not.
+// Sessions that are resumed, with both sides ours: what saves a handshake, and everything that must
+// not.
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -185,8 +185,8 @@ void TlsStream::complete_handshake() {
   tell_again();
 }
 
-// A ticket carries the identity that was verified when it was made; its certificate may have run out
-// since. The rules and the roots are the same: another configuration has other ticket keys.
+// A ticket carries the identity that was verified when it was made; its certificate may have run
+// out since. The rules and the roots are the same: another configuration has other ticket keys.
 Result<void> TlsStream::check_resumed() const {
   if (SSL_session_reused(ssl_.get()) == 0 || !context_->verifies_peer()) return {};
   const STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl_.get());

@@ -1,7 +1,7 @@
 // TlsStream: TLS over another stream. Private to net/tls.
 //
-// BoringSSL never sees the socket. What arrives is read in large pieces into a block of the loop and
-// handed over from there; the records that it makes are gathered in a queue and leave with one
+// BoringSSL never sees the socket. What arrives is read in large pieces into a block of the loop
+// and handed over from there; the records that it makes are gathered in a queue and leave with one
 // gathering write. An idle connection holds neither block nor queue.
 #pragma once
 

@@ -1,11 +1,11 @@
-// VerifiedChains: certificate chains that one worker found good before, so that a peer that comes again is
-// not verified again.
+// VerifiedChains: certificate chains that one worker found good before, so that a peer that comes
+// again is not verified again.
 //
 // In a mesh the same peers come again and again, each with the same certificate, and to check its
-// authority's signature takes a fifth of a whole handshake. Path validation (RFC 5280 section 6) asks for
-// nothing but the certificates, the trusted ones, the rules and the time, as there are no revocation lists
-// here. So a digest of all but the time is kept, and between which moments every certificate of the chain
-// is valid. That the peer has the key is proven in each handshake anew.
+// authority's signature takes a fifth of a whole handshake. Path validation (RFC 5280 section 6)
+// asks for nothing but the certificates, the trusted ones, the rules and the time, as there are no
+// revocation lists here. So a digest of all but the time is kept, and between which moments every
+// certificate of the chain is valid. That the peer has the key is proven in each handshake anew.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// What a server remembers of the chains that it verified, and everything that must be verified again.
+// What a server remembers of the chains that it verified, and everything that must be verified
+// again.
 #include "proxy/net/tls_verified.h"
 
 #include <gtest/gtest.h>

@@ -6,7 +6,8 @@
 // make_signing_request(), sends the request, and its key never leaves it; the control plane calls
 // parse_signing_request(), decides which identity the caller may have, and signs.
 //
-// All text is PEM. Nothing here keeps state, locks or reads a clock; the caller says what time it is.
+// All text is PEM. Nothing here keeps state, locks or reads a clock; the caller says what time it
+// is.
 #pragma once
 
 #include <memory>
@@ -22,11 +23,12 @@ struct x509_st;
 
 namespace glia {
 
-// A new ECDSA P-256 key, "-----BEGIN PRIVATE KEY-----" (PKCS #8). A secret: write it with mode 0600.
+// A new ECDSA P-256 key, "-----BEGIN PRIVATE KEY-----" (PKCS #8). A secret: write it with mode
+// 0600.
 std::string make_private_key();
 
-// "-----BEGIN CERTIFICATE REQUEST-----" for the key, with an empty subject and `uri_san` as its only
-// name.
+// "-----BEGIN CERTIFICATE REQUEST-----" for the key, with an empty subject and `uri_san` as its
+// only name.
 Result<std::string> make_signing_request(std::string_view private_key, std::string_view uri_san);
 
 // What a signing request asks for. The signature has been checked: whoever made it holds the key.
@@ -66,8 +68,8 @@ class CertificateAuthority {
   WallTime not_after() const { return not_after_; }
 
   // A leaf for the key of `request` with the names of `options`, which need not be those that were
-  // asked for: digitalSignature as critical key usage, both TLS purposes, a critical SAN because the
-  // subject is empty, a random serial of 128 bit. Refuses an identity of another trust domain.
+  // asked for: digitalSignature as critical key usage, both TLS purposes, a critical SAN because
+  // the subject is empty, a random serial of 128 bit. Refuses an identity of another trust domain.
   Result<std::string> sign(const SigningRequest& request, const LeafOptions& options) const;
 
  private:

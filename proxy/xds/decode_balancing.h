@@ -1,5 +1,5 @@
-// Decodes how endpoints are chosen (a Cluster's load_balancing_policy) and what a Cluster's metadata says
-// of a model server behind it.
+// Decodes how endpoints are chosen (a Cluster's load_balancing_policy) and what a Cluster's
+// metadata says of a model server behind it.
 #pragma once
 
 #include <optional>
@@ -14,8 +14,8 @@ Balancing decode_balancing_policy(const Reader& policy);
 // How many endpoints a LeastRequest or LeastRequestLbConfig compares.
 uint32_t decode_choices(const Reader& least_request);
 
-// envoy.config.core.v3.Metadata: glia.v1.ModelServer under "glia.model_server"; nothing without one.
-// Everything else in it is for others.
+// envoy.config.core.v3.Metadata: glia.v1.ModelServer under "glia.model_server"; nothing without
+// one. Everything else in it is for others.
 std::optional<ModelServerConfig> decode_model_server(const Reader& metadata);
 
 }  // namespace glia

@@ -149,8 +149,8 @@ std::shared_ptr<const RbacConfig> decode_rbac(const Reader& filter) {
 
 namespace {
 
-// A rule about a request can never hold for a connection: in a policy that keeps people out it would
-// silently let everybody in.
+// A rule about a request can never hold for a connection: in a policy that keeps people out it
+// would silently let everybody in.
 void refuse_request_rules(const Reader& rbac, const RbacRule& rule, std::string_view policy) {
   if (rule.kind == Kind::kHeader || rule.kind == Kind::kPath) {
     rbac.fail(cat("policy ", policy, " asks for a header or path, which a TCP connection lacks"));

@@ -83,7 +83,8 @@ class Draft {
   // Names of the routes, endpoints and secrets that listeners and clusters want by ADS.
   std::set<std::string> wanted(ResourceKind kind) const;
   // Drops dynamic routes, endpoints and secrets that nothing wants, and clusters that were removed
-  // once nothing names them: a server may remove a cluster before it tells us the routes without it.
+  // once nothing names them: a server may remove a cluster before it tells us the routes without
+  // it.
   void prune();
   // Removed, but still in use.
   bool leaving(std::string_view cluster) const { return leaving_.contains(cluster); }

@@ -66,8 +66,8 @@ class IdentityClient {
   static constexpr double kJitter = 0.1;
   // The wall clock may jump (a machine that slept): look at it at least so often.
   static constexpr Duration kLookAgain = 60s;
-  // A clock that stands so far before the moment of signing was put right since: the certificate may
-  // not be valid yet.
+  // A clock that stands so far before the moment of signing was put right since: the certificate
+  // may not be valid yet.
   static constexpr Duration kClockBack = 60s;
 
   // `changed` is called on the loop with each new certificate; `loop` outlives the client.

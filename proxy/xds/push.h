@@ -1,5 +1,5 @@
-// PushedResources: an envoy.service.discovery.v3.DiscoveryResponse or DeltaDiscoveryResponse, opened
-// as far as it says what it brings.
+// PushedResources: an envoy.service.discovery.v3.DiscoveryResponse or DeltaDiscoveryResponse,
+// opened as far as it says what it brings.
 #pragma once
 
 #include <optional>

@@ -47,8 +47,8 @@ class SimFabric {
   Network& host(const std::string& ip);
   SimFaults& faults() { return faults_; }
 
-  // The machine is gone: its streams break on both sides, connects to it are refused, what it listens
-  // on stays closed until it is revived.
+  // The machine is gone: its streams break on both sides, connects to it are refused, what it
+  // listens on stays closed until it is revived.
   void kill(const std::string& ip);
   void revive(const std::string& ip);
   // Nothing passes between the two machines until they are healed: what is under way then arrives
@@ -87,7 +87,8 @@ class SimFabric {
   Random random_;
   SimFaults faults_;
   std::map<std::string, std::unique_ptr<SimHost>> hosts_;
-  // Several at one address if all of them share it, as with SO_REUSEPORT: chance says who gets what.
+  // Several at one address if all of them share it, as with SO_REUSEPORT: chance says who gets
+  // what.
   std::multimap<Address, SimAcceptor*> acceptors_;
   std::map<uint64_t, SimStream*> streams_;  // By number: the order of making, the same each time.
   std::set<std::string> dead_;

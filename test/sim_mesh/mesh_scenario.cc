@@ -144,7 +144,8 @@ SimClient& MeshScenario::idle_client(Codec codec) {
 void MeshScenario::send(const std::string& path, const std::string& host) {
   Random& random = world_.random();
   Trial sent{.path = path, .host = host, .at = world_.loop().clock().now()};
-  // Half of the bodies are small; a request says who it is, so that no other's answer passes for it.
+  // Half of the bodies are small; a request says who it is, so that no other's answer passes for
+  // it.
   const std::size_t size = random.below(2) == 0 ? random.below(200) : random.below(kLargestBody);
   sent.body = cat("request ", sent_++, " of ", world_.seed(), ":");
   while (sent.body.size() < size) sent.body += cat(random.next(), ",");

@@ -1,5 +1,5 @@
-// The promise that a change of the mesh loses no request and cuts no stream: pushes of every kind at
-// random, in virtual time, while HTTP/1.1, HTTP/2 and slow streams go on all the time.
+// The promise that a change of the mesh loses no request and cuts no stream: pushes of every kind
+// at random, in virtual time, while HTTP/1.1, HTTP/2 and slow streams go on all the time.
 //
 // With GLIA_LONG the whole promise: 1,000 pushes under more than 200,000 requests.
 #include <gtest/gtest.h>

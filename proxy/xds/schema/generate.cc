@@ -1,7 +1,7 @@
 // Reads a descriptor set and writes the constant tables behind proxy/xds/schema.h.
 //
-// Run by the build: generate DESCRIPTOR_SET OUT FILE... The tables hold every message that the named
-// .proto files define or reach. They are offsets into one text, without pointers, so that the
+// Run by the build: generate DESCRIPTOR_SET OUT FILE... The tables hold every message that the
+// named .proto files define or reach. They are offsets into one text, without pointers, so that the
 // running proxy pays only for the pages that it looks at, and nothing has to be relocated.
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
