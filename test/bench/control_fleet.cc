@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -278,7 +279,9 @@ class ControlProcess {
 double quantile(std::vector<double>& times, double q) {
   if (times.empty()) return 0;
   std::sort(times.begin(), times.end());
-  return times[static_cast<std::size_t>(q * static_cast<double>(times.size() - 1))];
+  // Of few, p99 is the worst.
+  const double rank = std::ceil(q * static_cast<double>(times.size()));
+  return times[static_cast<std::size_t>(rank) - 1];
 }
 
 struct Plan {
