@@ -165,7 +165,7 @@ struct Route {
   MinimumRate rate;  // Of every request that is not gRPC.
   std::optional<ModelName> model_name;
   std::shared_ptr<const CompareRules> compare;  // Answers to copies; null: they are not.
-  ModelNeed model_need = ModelNeed::kNothing;  // Set by the table that it stands in.
+  ModelNeed model_need = ModelNeed::kNothing;   // Set by the table that it stands in.
 };
 
 // What the filter called `name` is told for requests to `route`, which may be null: the route's own

@@ -26,8 +26,8 @@ struct Bootstrap {
   std::optional<Address> admin;  // Nothing: no admin listener.
   Draft draft;                   // The static resources.
   ProcessLimits limits;
-  std::string ads_cluster;        // "" without ADS.
-  bool ads_delta = false;         // Else state of the world.
+  std::string ads_cluster;  // "" without ADS.
+  bool ads_delta = false;   // Else state of the world.
   // The control plane is Glia's, and asks what was seen of requests (ReportService). Not in a file.
   bool tells_reports = false;
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
