@@ -51,6 +51,8 @@ void hear_load(Exchange& exchange, const Lease& lease, const Headers& fields) {
 }
 
 void count_tokens(Exchange& exchange, Lease& lease, const Tried& tried) {
+  const bool chooses = chooses_by_reports(lease);
+  if (!chooses && lease.server_load() == nullptr) return;
   Headers& headers = exchange.request().headers;
   const ModelRequest* const asked = exchange.model();
   if (lease.server_load() != nullptr) {
@@ -60,7 +62,7 @@ void count_tokens(Exchange& exchange, Lease& lease, const Tried& tried) {
     lease.reads(static_cast<uint32_t>(std::min(tokens.value_or(all), kMostTokens)));
   }
   headers.remove(kNewTokensField);
-  if (!chooses_by_reports(lease) || tried.tokens < 1) return;
+  if (!chooses || tried.tokens < 1) return;
   const auto tokens =
       static_cast<uint32_t>(std::min(tried.tokens, static_cast<float>(kMostTokens)));
   lease.reads(tokens);
