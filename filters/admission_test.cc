@@ -128,6 +128,45 @@ TEST_F(AdmissionFilterTest, AFullQueueAnswersAtOnceInTheWordsOfOpenAi) {
             "the queue of this application is full: 1 requests wait");
 }
 
+TEST_F(AdmissionFilterTest, EachDialectGetsItsOwnError) {
+  config_.queue = 0;
+  start();
+  begin(ask(kChat));
+  const std::string full = "the queue of this application is full: 0 requests wait";
+  const auto post = [&](std::string path, std::string body) {
+    return begin(
+        {.method = "POST", .path = std::move(path), .body = std::move(body), .has_body = true});
+  };
+  const auto oip = post("/v2/models/m/infer", R"({"inputs":[{"shape":[1],"data":[1]}]})");
+  EXPECT_EQ(oip->status, 503);
+  EXPECT_EQ(nlohmann::json::parse(oip->body), nlohmann::json({{"error", full}}));
+  const auto tensorflow = post("/v1/models/m:predict", R"({"instances":[1]})");
+  EXPECT_EQ(nlohmann::json::parse(tensorflow->body), nlohmann::json({{"error", full}}));
+  const auto unknown = post("/v1/audio/speech", "x");
+  EXPECT_EQ(unknown->header("content-type"), "text/plain; charset=utf-8");
+  EXPECT_TRUE(unknown->body.starts_with(cat(full, "\nhop: "))) << unknown->body;
+  EXPECT_EQ(reached(), 1u);
+}
+
+TEST_F(AdmissionFilterTest, ACallThatFailsSaysNothingOfHowLongWorkTakes) {
+  t.upstream(kServer).replies(200, "", 100s);
+  t.upstream(kServer).reply_header("grpc-status", "14");
+  t.route().forward->timeout = 0s;
+  config_.cost = AdmissionConfig::Cost::kRequests;
+  start();
+  const ClientRequest call = {.method = "POST",
+                              .path = "/a.B/C",
+                              .headers = {{"content-type", "application/grpc"}},
+                              .body = std::string("\0\0\0\0\0", 5),
+                              .has_body = true};
+  begin(call);
+  t.advance(200s);
+  begin(call);
+  // Else it would be told that its turn comes in 100 s.
+  const auto waits = begin(call);
+  EXPECT_FALSE(waits->finished);
+}
+
 TEST_F(AdmissionFilterTest, WhoHasTheMostWaitingIsToldSo) {
   config_.queue = 3;
   start();

@@ -39,6 +39,7 @@ void AdmissionQueue::Tickets::remove(Ticket& ticket) {
 
 void AdmissionQueue::limits(const AdmissionConfig& config) {
   config_ = config;
+  config_.desk = nullptr;  // It may be the owner of this queue, and would never go.
   learned_.most(config.most_concurrency);
 }
 
@@ -60,7 +61,7 @@ Duration AdmissionQueue::work(uint64_t cost) const {
 // be loses nothing as long as somebody waits in it.
 Duration AdmissionQueue::work_at_most(uint64_t cost) const {
   if (units_ <= 0) return Duration::zero();
-  return from_seconds((seconds_ / units_ + kMargin * deviation_) * static_cast<double>(cost));
+  return from_seconds((seconds_ + kMargin * off_) / units_ * static_cast<double>(cost));
 }
 
 // So many are worked on at once.
@@ -269,10 +270,8 @@ void AdmissionQueue::end(Ticket& ticket, End how, TimePoint now) {
 }
 
 void AdmissionQueue::learn(double seconds, double cost) {
-  if (units_ > 0) {
-    const double off = std::abs(seconds / cost - seconds_ / units_);
-    deviation_ += (off - deviation_) * (1 - kFade);
-  }
+  const double expected = units_ > 0 ? seconds_ / units_ * cost : seconds;
+  off_ = off_ * kFade + std::abs(seconds - expected);
   seconds_ = seconds_ * kFade + seconds;
   units_ = units_ * kFade + cost;
 }

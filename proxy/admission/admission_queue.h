@@ -178,9 +178,9 @@ class AdmissionQueue {
   Band bands_[kBands];
   uint32_t at_work_ = 0, waiting_ = 0;
   uint64_t cost_at_work_ = 0;
-  // Of what ended: seconds and cost, older ones counting less. Their ratio is how long a unit takes.
-  double seconds_ = 0, units_ = 0;
-  double deviation_ = 0;  // Mean distance from that ratio, in seconds a unit.
+  // Of what ended, older ones counting less: seconds, cost, and how far the seconds were from what was
+  // expected. Their ratios are how long a unit takes, and how much that varies.
+  double seconds_ = 0, units_ = 0, off_ = 0;
   double mean_cost_ = 0;  // Of those that asked.
   Tickets decided_;
 };

@@ -32,7 +32,10 @@ static_resources:
         typed_config:
           "@type": t/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: s
-          http_filters: [{name: r, typed_config: {"@type": t/envoy.extensions.filters.http.router.v3.Router}}]
+          http_filters:
+          - {name: a, typed_config: {"@type": t/glia.v1.Admission}}
+          - {name: b, typed_config: {"@type": t/glia.v1.TokenBudgets, application: own}}
+          - {name: r, typed_config: {"@type": t/envoy.extensions.filters.http.router.v3.Router}}
           route_config: {name: r}
     - {transport_socket: *tls, filters: *filters}
   clusters:
@@ -104,6 +107,32 @@ TEST_F(ConfigurationTest, ANewCertificateMakesANewContextAndABrokenOneChangesNot
   EXPECT_EQ(wrong.error().message(),
             "listener[in].filter_chains[0]: secret default holds no certificate; "
             "listener[in].filter_chains[1]: secret default holds no certificate");
+}
+
+TEST_F(ConfigurationTest, WhoWaitsAndWhatWasUsedIsKeptFromDrawingToDrawing) {
+  ASSERT_TRUE(configuration->set_secret(fresh_identity()).ok());
+  ASSERT_TRUE(
+      configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
+  const auto admission = [&](std::size_t chain) {
+    return std::get<std::shared_ptr<const AdmissionConfig>>(
+        listener()->chains[chain].http.filters[0].settings);
+  };
+  const auto budgets = [&] {
+    return std::get<std::shared_ptr<const TokenBudgetsConfig>>(
+        listener()->chains[0].http.filters[1].settings);
+  };
+  const auto before = listener();
+  const auto desk = admission(0)->desk;
+  const auto ledger = budgets()->ledger;
+  ASSERT_NE(desk, nullptr);
+  ASSERT_NE(ledger, nullptr);
+  EXPECT_EQ(admission(0)->application, "in");  // The listener's name.
+  EXPECT_EQ(admission(1)->desk, desk);
+  EXPECT_EQ(budgets()->application, "own");
+  ASSERT_TRUE(configuration->set_secret(fresh_identity()).ok());
+  EXPECT_NE(listener(), before);
+  EXPECT_EQ(admission(0)->desk, desk);
+  EXPECT_EQ(budgets()->ledger, ledger);
 }
 
 TEST_F(ConfigurationTest, TheDumpShowsWhatRunsAndNoPrivateKey) {
