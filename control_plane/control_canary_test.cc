@@ -1,4 +1,6 @@
 // Canaries of a whole glia-control, as `glia canary` and a sidecar see them.
+#include <algorithm>
+
 #include "control_plane/control_test_support.h"
 #include "control_plane/serve/node_resources.h"
 #include "control_plane/serve/peer.h"
@@ -72,7 +74,10 @@ class Routes {
     stream_->Write(request_);
     envoy::config::route::v3::RouteConfiguration table;
     EXPECT_TRUE(response.resources(0).UnpackTo(&table));
-    const auto& shares = table.virtual_hosts(0).routes(0).route().weighted_clusters();
+    const auto host = std::ranges::find(table.virtual_hosts(), "back.default:80",
+                                        [](const auto& h) { return h.name(); });
+    EXPECT_NE(host, table.virtual_hosts().end());
+    const auto& shares = host->routes(0).route().weighted_clusters();
     EXPECT_NE(shares.clusters(0).name(), "outbound:80:back.default");
     return shares.clusters(0).weight().value();
   }

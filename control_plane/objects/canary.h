@@ -46,6 +46,11 @@ struct Canary {
     std::string name, value;
     Place at;
   };
+  // Who has the same value of it gets the same version, as long as the weight does not rise past him.
+  struct Session {
+    std::string header, cookie;  // One of the two is given.
+    Place at;
+  };
   struct Step {
     uint32_t weight = 0;  // Percent, 1 to 99.
     std::optional<Duration> pause;
@@ -97,6 +102,7 @@ struct Canary {
     std::optional<Shadow> shadow;
     std::vector<Step> steps;  // Filled in with 10, 25, 50 if none was given.
     std::optional<Header> header;
+    std::optional<Session> session;
     Analysis analysis;
     std::optional<Confirm> confirm;
     OnSuccess on_success = OnSuccess::kPromote;

@@ -60,6 +60,20 @@ Type<Canary::Header> header() {
   return type;
 }
 
+Type<Canary::Session> session() {
+  const auto cookie =
+      text("a cookie's name", "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]{1,256}$", check_header_name);
+  ObjectType<Canary::Session> type("what tells a user's requests from those of others");
+  type.optional("header", &Canary::Session::header, header_name(), "Of requests.", "none")
+      .optional("cookie", &Canary::Session::cookie, cookie, "Of requests; the mesh sets none.",
+                "none")
+      .check([](Canary::Session& session, const YamlNode& node, Reader& reader) {
+        if (session.header.empty() != session.cookie.empty()) return;
+        reader.error(node, "needs either header or cookie");
+      });
+  return type;
+}
+
 void check_metric(Canary::Metric& metric, Reader& reader) {
   const bool speed = metric.name == Measure::kTokensPerSecond;
   if (metric.maximum && speed) {
@@ -222,6 +236,10 @@ Type<Canary::Spec> canary_spec() {
       .optional("steps", &Canary::Spec::steps, list(step(), 1, 100), "", "10, 25 and 50 percent")
       .optional("header", &Canary::Spec::header, header(),
                 "Requests with it always go to the candidate, until it is taken back.", "none")
+      .optional("session", &Canary::Spec::session, session(),
+                "Requests with the same value of it go to the same version: with every step some "
+                "move to the candidate, and none back. Those without it go by chance.",
+                "none")
       .optional("analysis", &Canary::Spec::analysis, analysis(), "")
       .optional("confirm", &Canary::Spec::confirm, confirm(), "", "nobody")
       .optional(
@@ -267,6 +285,7 @@ spec:
     - {weight: 25}
     - {weight: 50, untilResumed: true}
   header: {name: x-version, value: v2}
+  session: {cookie: user}
   analysis:
     interval: 5s
     minimumRequests: 200

@@ -159,16 +159,27 @@ void MeshState::remake(const Touched& touched) {
   }
   if (touched.services.empty()) return;
   for (auto& [key, out] : now_.outbound) {
+    std::set<WithinKey> users;
     for (const std::size_t service : touched.services) {
       put_service(service, key, out, out);
-      for (const WithinKey& user : std::exchange(out.users[service], {})) {
-        const auto found = now_.within.find(user);
-        if (found == now_.within.end()) continue;
-        before_.within[user] = std::move(found->second);
-        now_.within.erase(found);
+      users.merge(std::exchange(out.users[service], {}));
+    }
+    const NodeRef before = out.packed;
+    pack_all(before, out);
+    // Those that may call only some Services have the listeners of all.
+    const auto listeners = [](const NodeRef& node) { return node->of(XdsType::kListener).version; };
+    if (listeners(before) != listeners(out.packed)) {
+      for (const auto& [user, node] : now_.within) {
+        const auto& [ns, services, client] = user;
+        if (OutboundKey(ns, client) == key) users.insert(user);
       }
     }
-    pack_all(out.packed, out);
+    for (const WithinKey& user : users) {
+      const auto found = now_.within.find(user);
+      if (found == now_.within.end()) continue;
+      before_.within[user] = std::move(found->second);
+      now_.within.erase(found);
+    }
   }
 }
 
@@ -207,8 +218,11 @@ MeshState::NodeRef MeshState::own(const Workload& workload) {
   return made;
 }
 
-// Puts `made` in the place of what `out` had of it, or `before`, and shares what is the same.
-void MeshState::put(Resources made, ClientKind client, const Outbound& before, Outbound& out) {
+// Puts `made` in the place of what `out` had of it, or `before`, and shares what is the same. Returns
+// its names.
+MeshState::Names MeshState::put(Resources made, ClientKind client, const Outbound& before,
+                                Outbound& out) {
+  Names names;
   if (client == ClientKind::kProxyless) made = proxyless(std::move(made));
   for (const auto& cluster : made.clusters) {
     const PackedRef old = held(before.clusters, cluster.name());
@@ -219,13 +233,16 @@ void MeshState::put(Resources made, ClientKind client, const Outbound& before, O
     out.endpoints.set(set.cluster_name(), pack_one(XdsType::kEndpoints, set, old));
   }
   for (const auto& listener : made.listeners) {
+    names.listeners.insert(listener.name());
     const PackedRef old = held(before.listeners, listener.name());
     out.listeners.set(listener.name(), pack_one(XdsType::kListener, listener, old));
   }
   for (auto& host : *made.routes.front().mutable_virtual_hosts()) {
     const std::string name = host.name();
+    names.hosts.insert(name);
     out.hosts.set(name, pack_host(std::move(host), held(before.hosts, name)));
   }
+  return names;
 }
 
 void MeshState::put_service(std::size_t place, const OutboundKey& key, const Outbound& before,
@@ -234,7 +251,16 @@ void MeshState::put_service(std::size_t place, const OutboundKey& key, const Out
   Resources made = translate_service(objects(), service, key.first);
   out.leads_to[place] = clusters_of(made.routes.front());
   for (const auto& cluster : made.clusters) out.owners[cluster.name()] = place;
-  put(std::move(made), key.second, before, out);
+  Names names = put(std::move(made), key.second, before, out);
+  std::swap(names, out.made_of[place]);
+  // gRPC without a sidecar has nothing of a port whose routes are all answers of the proxy's own.
+  const Names& now = out.made_of[place];
+  for (const std::string& name : names.hosts) {
+    if (!now.hosts.contains(name)) out.hosts.erase(name);
+  }
+  for (const std::string& name : names.listeners) {
+    if (!now.listeners.contains(name)) out.listeners.erase(name);
+  }
 }
 
 void MeshState::pack_all(const NodeRef& before, Outbound& out) {
@@ -270,7 +296,7 @@ MeshState::NodeRef MeshState::within(const Workload& workload, ClientKind client
   Outbound& all = outbound(workload.metadata.ns, client);
   std::set<std::string> clusters;
   ResourceMap hosts;
-  hosts.set(kUnknownHost, all.hosts.at(kUnknownHost));
+  if (const PackedRef unknown = held(all.hosts, kUnknownHost)) hosts.set(kUnknownHost, unknown);
   for (const std::string& name : workload.spec.egress) {
     const std::size_t slash = name.find('/');
     const auto place = place_of(objects().services, name.substr(0, slash), name.substr(slash + 1));
@@ -279,7 +305,7 @@ MeshState::NodeRef MeshState::within(const Workload& workload, ClientKind client
     clusters.insert(all.leads_to[*place].begin(), all.leads_to[*place].end());
     for (const MeshService::Port& port : objects().services[*place].spec.ports) {
       const std::string host = service_host(objects().services[*place], port.port);
-      hosts.set(host, all.hosts.at(host));
+      if (const PackedRef packed = held(all.hosts, host)) hosts.set(host, packed);
     }
   }
   auto node = std::make_shared<NodeResources>();

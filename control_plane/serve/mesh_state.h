@@ -57,12 +57,16 @@ class MeshState {
   using OutboundKey = std::pair<std::string, ClientKind>;
   // By namespace, what its workloads may call, and kind of client.
   using WithinKey = std::tuple<std::string, std::vector<std::string>, ClientKind>;
+  struct Names {
+    std::set<std::string> listeners, hosts;
+  };
   // The way to every Service, for a namespace and a kind of client.
   struct Outbound {
     ResourceMap clusters, endpoints, listeners, hosts;
     NodeRef packed;
-    // By place of a Service: clusters to which its hosts lead, and who of those that may call only
-    // some Services has something of it.
+    // By place of a Service: what it has here, clusters to which its hosts lead, and who of those that
+    // may call only some Services has something of it.
+    std::map<std::size_t, Names> made_of;
     std::map<std::size_t, std::set<std::string>> leads_to;
     std::map<std::size_t, std::set<WithinKey>> users;
     std::map<std::string, std::size_t, std::less<>> owners;  // Cluster -> place of its Service.
@@ -82,7 +86,7 @@ class MeshState {
   bool replace(const SourceEdit& edit);
   void remake(const Touched& touched);
   NodeRef own(const Workload& workload);
-  static void put(Resources made, ClientKind client, const Outbound& before, Outbound& out);
+  static Names put(Resources made, ClientKind client, const Outbound& before, Outbound& out);
   void put_service(std::size_t place, const OutboundKey& key, const Outbound& before,
                    Outbound& out) const;
   static void pack_all(const NodeRef& before, Outbound& out);

@@ -29,9 +29,10 @@ using Shares = std::map<std::string, Share, std::less<>>;  // By the target's cl
 Shares shares_of(const ObjectSet& objects) {
   Shares shares;
   for (const Canary& canary : objects.canaries) {
-    const MeshService& target = *objects.service(canary.metadata.ns, canary.spec.target_ref.name);
-    for (const MeshService::Port& port : target.spec.ports) {
-      shares.emplace(outbound_cluster(target, port.port),
+    const MeshService* target = objects.service(canary.metadata.ns, canary.spec.target_ref.name);
+    if (target == nullptr || objects.canary(*target) != &canary) continue;  // It has mistakes.
+    for (const MeshService::Port& port : target->spec.ports) {
+      shares.emplace(outbound_cluster(*target, port.port),
                      Share{canary, version_clusters(objects, canary, port.port)});
     }
   }
@@ -98,22 +99,36 @@ void redirect_mirrors(const Shares& shares, Message& message) {
   }
 }
 
+// A real Envoy does not know what is ours, and passes over what is optional.
+void set_optional(const std::string& name, const google::protobuf::Message& config,
+                  Message& message) {
+  envoy::config::route::v3::FilterConfig optional;
+  optional.set_is_optional(true);
+  pack(config, *optional.mutable_config());
+  pack(optional, (*message.mutable_typed_per_filter_config())[name]);
+}
+
 // Only where nobody else answers: the copy's answer is compared with the stable version's.
 void add_shadow(const Share& share, Message& message) {
   if (share.canary.split.shadow == 0) return;
   for (const auto& part : message.route().weighted_clusters().clusters()) {
     if (part.name() != share.clusters.stable && part.name() != share.clusters.candidate) return;
   }
-  // A real Envoy sends the copies, and does not know how to compare.
-  envoy::config::route::v3::FilterConfig optional;
-  optional.set_is_optional(true);
-  pack(v1::CompareAnswers(), *optional.mutable_config());
-  pack(optional, (*message.mutable_typed_per_filter_config())["glia.compare_answers"]);
+  set_optional("glia.compare_answers", v1::CompareAnswers(), message);
   auto& mirror = *message.mutable_route()->add_request_mirror_policies();
   mirror.set_cluster(share.clusters.candidate);
   Percent& part = *mirror.mutable_runtime_fraction()->mutable_default_value();
   part.set_numerator(share.canary.split.shadow);
   part.set_denominator(Percent::HUNDRED);
+}
+
+// The candidate stands first in each pair of a constant sum, so that a share that grows only moves
+// sessions to it.
+void keep_sessions(const Canary::Session& session, Message& message) {
+  v1::Session key;
+  key.set_header(to_lower(session.header));
+  key.set_cookie(session.cookie);
+  set_optional("glia.session", key, message);
 }
 
 // The same route for requests with the header.
@@ -137,6 +152,7 @@ std::vector<Message> split_route(const Shares& shares, const Message& route) {
     out.push_back(for_header(shares, *canary.spec.header, message));
   }
   split(shares, /*all_to_candidate=*/false, message);
+  if (canary.spec.session) keep_sessions(*canary.spec.session, message);
   add_shadow(*share, message);
   out.push_back(std::move(message));
   return out;

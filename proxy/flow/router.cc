@@ -35,9 +35,14 @@ void apply_additions(const HeaderMutation& mutation, Headers& headers) {
   }
 }
 
-const WeightedCluster& choose(const ForwardAction& action, Random& random) {
+const WeightedCluster& choose(const Route& route, Exchange& exchange) {
+  const ForwardAction& action = *route.forward;
   if (action.clusters.size() == 1) return action.clusters.front();
-  return at_weight(action.clusters, random.below(action.total_weight),
+  std::optional<uint64_t> session;
+  if (route.session) session = hash_of(*route.session, exchange.request().headers);
+  const uint64_t at = session ? *session % action.total_weight
+                              : exchange.site().context().random.below(action.total_weight);
+  return at_weight(action.clusters, at,
                    [](const WeightedCluster& cluster) { return cluster.weight; });
 }
 
@@ -332,7 +337,7 @@ const WeightedCluster* moved_to(Exchange& exchange, const Reply& reply,
   if (kind != ErrorKind::kNoEndpoint && kind != ErrorKind::kNoCluster) return nullptr;
   const Route* route = exchange.route_by_now();
   if (route == nullptr || !route->forward) return nullptr;
-  const WeightedCluster& to = choose(*route->forward, exchange.site().context().random);
+  const WeightedCluster& to = choose(*route, exchange);
   // The model's name in the request is the old cluster's already.
   const bool renamed = to.model_name || from.model_name;
   return to.cluster == from.cluster || renamed ? nullptr : &to;
@@ -342,7 +347,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   if (const Refusal no = check_connect(exchange, action); no.status != 0) {
     co_return exchange.refused(no);
   }
-  const WeightedCluster* chosen = &choose(action, exchange.site().context().random);
+  const WeightedCluster* chosen = &choose(*exchange.route(), exchange);
   exchange.upstream().cluster = chosen->cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
   const auto& name = chosen->model_name ? chosen->model_name : exchange.route()->model_name;

@@ -7,10 +7,13 @@
 namespace glia {
 namespace {
 
-constexpr std::size_t kFirstRead = 16 * 1024;     // bytes
-constexpr std::size_t kLargestRead = 256 * 1024;  // bytes
-// Full reads of one connection in one turn, before its neighbours get their turn.
+constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
+// Full reads of one connection in one turn, before its neighbours get their turn: as much as stays in
+// a core's cache until it is written at the end of the turn. Four times as much cost 10 % more CPU in
+// large HTTP/2 bodies.
+constexpr std::size_t kLargestRead = 64 * 1024;  // bytes
 constexpr int kReadsPerTurn = 4;
+constexpr std::size_t kLargestPipe = 256 * 1024;  // bytes that do not come to us
 constexpr std::size_t kPieces = 64;  // of one gathering write
 
 }  // namespace
@@ -82,7 +85,7 @@ std::optional<KernelPipe> Wire::read_pipe(std::size_t most) {
   const bool may = ++reads_ <= kReadsPerTurn;
   if (may) pipe = KernelPipe::borrow();
   piping_ = !may || pipe;
-  if (pipe && arrived(stream_->read_into(*pipe, std::min(most, kLargestRead))) > 0) return pipe;
+  if (pipe && arrived(stream_->read_into(*pipe, std::min(most, kLargestPipe))) > 0) return pipe;
   pause_reading(false);
   return {};
 }

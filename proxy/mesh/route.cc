@@ -1,5 +1,7 @@
 #include "proxy/mesh/route.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 
 #include "proxy/base/text.h"
@@ -51,7 +53,33 @@ void sort_by_length(std::vector<std::pair<std::string, const VirtualHost*>>& wil
 
 constexpr std::size_t kAuthorityMax = 266;  // A DNS name, ":65535" and ":443".
 
+// The value of the first cookie called `name`, without the quotes that may be around it.
+std::optional<std::string_view> cookie(const Headers& headers, std::string_view name) {
+  for (const Field& field : headers.fields()) {
+    if (field.name != "cookie") continue;
+    std::string_view rest = field.value;
+    while (!rest.empty()) {
+      std::string_view pair = rest.substr(0, rest.find(';'));
+      rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+      while (pair.starts_with(' ')) pair.remove_prefix(1);
+      const std::size_t equals = pair.find('=');
+      if (equals == pair.npos || pair.substr(0, equals) != name) continue;
+      std::string_view value = pair.substr(equals + 1);
+      const bool quoted = value.size() >= 2 && value.starts_with('"') && value.ends_with('"');
+      return quoted ? value.substr(1, value.size() - 2) : value;
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+std::optional<uint64_t> hash_of(const SessionKey& key, const Headers& headers) {
+  const bool in_header = key.from == SessionKey::From::kHeader;
+  const auto value = in_header ? headers.get(key.name) : cookie(headers, key.name);
+  if (!value || value->empty()) return {};
+  return XXH64(value->data(), value->size(), 0);
+}
 
 bool matches(const RouteMatch& match, const Request& request) {
   if (match.grpc && !request.is_grpc()) return false;

@@ -121,6 +121,14 @@ struct Mirror {
   bool mark_host = true;             // The copy asks for "HOST-shadow", as Envoy's does.
 };
 
+// glia.v1.Session: requests with the same value go to the same one of the weighted clusters, as long as
+// the weights stay.
+struct SessionKey {
+  enum class From : uint8_t { kHeader, kCookie };
+  From from = From::kHeader;
+  std::string name;  // Of a header: lower case.
+};
+
 // Envoy's RouteAction.
 struct ForwardAction {
   std::vector<WeightedCluster> clusters;  // At least one.
@@ -164,9 +172,13 @@ struct Route {
   std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
   std::optional<ModelName> model_name;
+  std::optional<SessionKey> session;            // Decides among weighted clusters; none: chance.
   std::shared_ptr<const CompareRules> compare;  // Answers to copies; null: they are not.
   ModelNeed model_need = ModelNeed::kNothing;   // Set by the table that it stands in.
 };
+
+// xxHash64 of what a request has of `key`; nothing if it has none.
+std::optional<uint64_t> hash_of(const SessionKey& key, const Headers& headers);
 
 // What the filter called `name` is told for requests to `route`, which may be null: the route's own
 // settings, else the listener's. Null: the route switches it off.

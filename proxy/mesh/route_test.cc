@@ -37,6 +37,20 @@ struct RouteTableTest : testing::Test {
   }
 };
 
+TEST_F(RouteTableTest, HashesWhatSaysWhoseSessionItIs) {
+  using From = SessionKey::From;
+  Headers headers(arena);
+  EXPECT_FALSE(hash_of({.name = "x-user"}, headers));
+  headers.add("x-user", "a");
+  headers.add("cookie", "b=c; user=\"a\"; user=d");
+  const uint64_t of_a = 0xD24EC4F1A98C6E5B;  // XXH64("a", seed 0)
+  EXPECT_EQ(hash_of({.name = "x-user"}, headers), of_a);
+  EXPECT_EQ(hash_of({.from = From::kCookie, .name = "user"}, headers), of_a);
+  EXPECT_FALSE(hash_of({.from = From::kCookie, .name = "User"}, headers));
+  headers.set("x-user", "");
+  EXPECT_FALSE(hash_of({.name = "x-user"}, headers));
+}
+
 TEST_F(RouteTableTest, PrefersExactThenLongestSuffixThenLongestPrefixThenAny) {
   std::vector<VirtualHost> hosts;
   hosts.push_back(host("any", {"*"}));

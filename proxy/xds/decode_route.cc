@@ -24,6 +24,7 @@ struct Inherited {
   std::map<std::string, FilterSettings> filters;
   std::optional<MinimumRate> rate;
   std::optional<ModelName> model_name;
+  std::optional<SessionKey> session;
   std::shared_ptr<const CompareRules> compare;
 };
 
@@ -294,6 +295,14 @@ MinimumRate decode_minimum_rate(const Reader& config) {
   return rate;
 }
 
+SessionKey decode_session(const Reader& config) {
+  SessionKey key{.name = to_lower(config.text("header"))};
+  const std::string cookie = config.text("cookie");
+  if (key.name.empty() == cookie.empty()) config.fail("needs either header or cookie");
+  if (!cookie.empty()) key = {SessionKey::From::kCookie, cookie};
+  return key;
+}
+
 std::shared_ptr<const CompareRules> decode_compare(const Reader& config) {
   constexpr uint64_t kLeast = 1024, kMost = 4 * 1024 * 1024;
   CompareRules rules;
@@ -328,6 +337,10 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
     }
     if (config.type() == "glia.v1.ModelRewrite") {
       own.model_name = decode_model_rewrite(config);
+      return;
+    }
+    if (config.type() == "glia.v1.Session") {
+      own.session = decode_session(config);
       return;
     }
     if (config.type() == "glia.v1.CompareAnswers") {
@@ -375,6 +388,7 @@ Inherited inherit(const Reader& level, const Inherited& above, const Filters& fi
   own.filters.insert(above.filters.begin(), above.filters.end());
   if (!own.rate) own.rate = above.rate;
   if (!own.model_name) own.model_name = above.model_name;
+  if (!own.session) own.session = above.session;
   if (own.compare == nullptr) own.compare = above.compare;
   return own;
 }
@@ -407,6 +421,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.filters = std::move(all.filters);
   decoded.rate = all.rate.value_or(decoded.rate);
   decoded.model_name = std::move(all.model_name);
+  if (decoded.forward && decoded.forward->clusters.size() > 1) decoded.session = all.session;
   if (decoded.forward && !decoded.forward->mirrors.empty()) decoded.compare = all.compare;
   return decoded;
 }

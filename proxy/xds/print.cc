@@ -256,6 +256,10 @@ void print_route(Lines& out, int depth, const Route& route) {
          seconds(route.rate.window));
   }
   if (route.model_name) line(out, depth + 1, text_of(*route.model_name));
+  if (route.session) {
+    const bool header = route.session->from == SessionKey::From::kHeader;
+    line(out, depth + 1, "session by ", header ? "header " : "cookie ", route.session->name);
+  }
   if (route.compare != nullptr) line(out, depth + 1, text_of(*route.compare));
   for (const auto& [name, settings] : route.filters) {
     print_filter(out, depth + 1, name, settings);
