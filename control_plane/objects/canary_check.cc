@@ -27,21 +27,10 @@ class CanaryChecks {
 
   MeshService* service_of(const Canary& canary, const std::string& name, Place at,
                           std::string_view what) {
-    const std::string& ns = canary.metadata.ns;
-    const MeshService* found = objects_.service(ns, name);
-    if (found != nullptr) {
-      return &objects_.services[static_cast<std::size_t>(found - objects_.services.data())];
-    }
-    if (unread_.has(MeshService::kKind, ns, name)) return nullptr;
-    std::vector<std::string_view> names;
-    for (const MeshService& service : objects_.services) {
-      if (service.metadata.ns == ns) names.push_back(service.metadata.name);
-    }
-    const auto meant = closest_of(name, names);
-    error(canary, at,
-          cat(what, " is ", name, ", but there is no such Service in namespace ", ns,
-              meant ? cat("; did you mean ", *meant, "?") : ""));
-    return nullptr;
+    std::string mistake;
+    MeshService* found = find_service(objects_, unread_, canary.metadata.ns, name, what, mistake);
+    if (!mistake.empty()) error(canary, at, mistake);
+    return found;
   }
 
   void check(std::size_t place) {

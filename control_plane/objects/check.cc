@@ -133,20 +133,10 @@ class Checks {
   template <class T>
   MeshService* service_of(const T& object, const std::string& name, Place at,
                           std::string_view what) {
-    const std::string& ns = object.metadata.ns;
-    const MeshService* found = objects_.service(ns, name);
-    if (found != nullptr)
-      return &objects_.services[static_cast<std::size_t>(found - objects_.services.data())];
-    if (unread_.has(MeshService::kKind, ns, name)) return nullptr;
-    std::vector<std::string_view> names;
-    for (const MeshService& service : objects_.services) {
-      if (service.metadata.ns == ns) names.push_back(service.metadata.name);
-    }
-    const auto meant = closest_of(name, names);
-    error(object, at,
-          cat(what, " is ", name, ", but there is no such Service in namespace ", ns,
-              meant ? cat("; did you mean ", *meant, "?") : ""));
-    return nullptr;
+    std::string mistake;
+    MeshService* found = find_service(objects_, unread_, object.metadata.ns, name, what, mistake);
+    if (!mistake.empty()) error(object, at, mistake);
+    return found;
   }
 
   void check_slice(std::size_t place) {
@@ -329,6 +319,20 @@ std::vector<SocketUse> sockets_of(const Workload& workload) {
     all.push_back({socket_text(spec.address, spec.admin.port), "spec.admin.port", spec.at});
   }
   return all;
+}
+
+MeshService* find_service(ObjectSet& objects, const Unread& unread, const std::string& ns,
+                          const std::string& name, std::string_view what, std::string& mistake) {
+  if (const auto place = place_of(objects.services, ns, name)) return &objects.services[*place];
+  if (unread.has(MeshService::kKind, ns, name)) return nullptr;
+  std::vector<std::string_view> names;
+  for (const MeshService& service : objects.services) {
+    if (service.metadata.ns == ns) names.push_back(service.metadata.name);
+  }
+  const auto meant = closest_of(name, names);
+  mistake = cat(what, " is ", name, ", but there is no such Service in namespace ", ns,
+                meant ? cat("; did you mean ", *meant, "?") : "");
+  return nullptr;
 }
 
 bool Unread::has(std::string_view kind, std::string_view ns, std::string_view name) const {

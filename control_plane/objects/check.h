@@ -18,6 +18,11 @@ struct Unread {
   bool has(std::string_view kind, std::string_view ns, std::string_view name) const;
 };
 
+// The Service called `name`. Null if it is not there; `mistake` then says so of the field `what`, unless
+// it may be among the `unread`.
+MeshService* find_service(ObjectSet& objects, const Unread& unread, const std::string& ns,
+                          const std::string& name, std::string_view what, std::string& mistake);
+
 // What a workload and its sidecar listen on.
 struct SocketUse {
   std::string socket;  // "127.0.0.1:80"

@@ -39,54 +39,52 @@ TEST_P(Choice, FollowsItsRouteToAnotherClusterWhenTheLastEndpointOfItsOwnHasLeft
 }
 
 // A mesh that changes again while the request is on its way to where the last change sent it.
+struct Wandering {
+  explicit Wandering(Codec codec) : world(11), t(world, codec, codec) {
+    t.cluster().connect_timeout = 2s;
+    t.upstream("10.0.1.1");
+    t.upstream("10.0.1.2", "second");
+    t.upstream("10.0.1.3", "third").replies(200, "third");
+    t.route().name = "shop";
+    t.start();
+    for (const char* unreachable : {"10.0.1.1", "10.0.1.2"}) {
+      world.fabric().partition("10.0.0.1", unreachable);
+    }
+    answer = t.client().send({.method = "POST", .body = "question"});
+    t.advance(1s);
+    leads_to("second");
+    t.remove_endpoint("10.0.1.1");
+    t.publish();
+    t.advance(1500ms);  // The connection to the first is given up, that to the second has begun.
+    t.remove_endpoint("10.0.1.2", "second");
+  }
+  void leads_to(const std::string& cluster) {
+    t.route().forward->clusters.front().cluster = cluster;
+  }
+  void go_on() {
+    t.publish();
+    t.publish();  // Nothing but the exchange holds the drawing that named the second first.
+    t.advance(5s);
+  }
+
+  SimWorld world;
+  MeshWorld t;
+  std::shared_ptr<const Answer> answer;
+};
+
 TEST_P(Choice, FollowsItsRouteThroughSeveralDrawings) {
-  SimWorld world(11);
-  MeshWorld t(world, GetParam(), GetParam());
-  t.cluster().connect_timeout = 2s;
-  t.upstream("10.0.1.1");
-  t.upstream("10.0.1.2", "second");
-  t.upstream("10.0.1.3", "third").replies(200, "third");
-  t.route().name = "shop";
-  t.start();
-  world.fabric().partition("10.0.0.1", "10.0.1.1");
-  world.fabric().partition("10.0.0.1", "10.0.1.2");
-  const auto answer = t.client().send({.method = "POST", .body = "question"});
-  t.advance(1s);
-  t.route().forward->clusters.front().cluster = "second";
-  t.remove_endpoint("10.0.1.1");
-  t.publish();
-  t.advance(1500ms);  // The connection to the first is given up, that to the second has begun.
-  t.route().forward->clusters.front().cluster = "third";
-  t.remove_endpoint("10.0.1.2", "second");
-  t.publish();
-  t.publish();  // Nothing but the exchange holds the drawing that named the second.
-  t.advance(5s);
-  EXPECT_EQ(answer->status, 200) << answer->body;
-  EXPECT_EQ(answer->body, "third");
+  Wandering request(GetParam());
+  request.leads_to("third");
+  request.go_on();
+  EXPECT_EQ(request.answer->status, 200) << request.answer->body;
+  EXPECT_EQ(request.answer->body, "third");
 }
 
 TEST_P(Choice, SaysWhereItWasWhenNoDrawingKnowsAnother) {
-  SimWorld world(12);
-  MeshWorld t(world, GetParam(), GetParam());
-  t.cluster().connect_timeout = 2s;
-  t.upstream("10.0.1.1");
-  t.upstream("10.0.1.2", "second");
-  t.route().name = "shop";
-  t.start();
-  world.fabric().partition("10.0.0.1", "10.0.1.1");
-  world.fabric().partition("10.0.0.1", "10.0.1.2");
-  const auto answer = t.client().send({.method = "POST", .body = "question"});
-  t.advance(1s);
-  t.route().forward->clusters.front().cluster = "second";
-  t.remove_endpoint("10.0.1.1");
-  t.publish();
-  t.advance(1500ms);
-  t.remove_endpoint("10.0.1.2", "second");
-  t.publish();
-  t.publish();
-  t.advance(5s);
-  EXPECT_EQ(answer->status, 503);
-  EXPECT_NE(answer->body.find("cluster second"), std::string::npos) << answer->body;
+  Wandering request(GetParam());
+  request.go_on();
+  EXPECT_EQ(request.answer->status, 503);
+  EXPECT_NE(request.answer->body.find("cluster second"), std::string::npos) << request.answer->body;
 }
 
 // Who has the same value goes to the same version, and with a greater share only to the newer one.
