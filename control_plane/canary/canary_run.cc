@@ -125,7 +125,13 @@ bool CanaryRun::is_open() const {
          state_.phase == CanaryPhase::kPassed;
 }
 
+bool CanaryRun::is_counted(WallTime now) const {
+  if (state_.phase == CanaryPhase::kRolledBack) return now - state_.changed < kAftermath;
+  return state_.phase != CanaryPhase::kPromoted;
+}
+
 void CanaryRun::observe(const Observation& observation) {
+  state_.touched += observation.candidate.requests;
   if (!is_open()) return;
   if (state_.phase == CanaryPhase::kProgressing) {
     state_.spent += observation.passed;
@@ -133,7 +139,6 @@ void CanaryRun::observe(const Observation& observation) {
   }
   stable_.add(observation.stable);
   candidate_.add(observation.candidate);
-  state_.touched += observation.candidate.requests;
   judge(observation.now);
 }
 
