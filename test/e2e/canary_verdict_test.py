@@ -122,7 +122,7 @@ def canary(name):
     spec = {"targetRef": {"name": name}, "candidate": {"labels": {"version": SERVICES[name]}},
             "steps": [{"weight": 30}, {"weight": 60}],
             "analysis": {"interval": "1s", "minimumRequests": 50, "metrics": METRICS}}
-    if name == "wrong":
+    if name in ("wrong", "good"):
         spec["shadow"] = {"percent": 100}
     return {"apiVersion": "glia.dev/v1", "kind": "Canary", "metadata": {"name": name}, "spec": spec}
 
@@ -194,6 +194,8 @@ class Verdicts(Scene):
 
     def test_a_good_version_gets_everything(self):
         callers = self.callers("good")
+        first = self.becomes("good", weight=30, phase="progressing")
+        self.assertIn("passed 0 %: ", first["reason"])  # Its answers to copies were the same.
         before = self.becomes("good", weight=60, phase="progressing")
         self.assertIn("passed 30 %: ", before["reason"])
         seen = self.becomes("good", phase="promoted")
