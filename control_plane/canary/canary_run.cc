@@ -233,7 +233,9 @@ void CanaryRun::pass(WallTime now) {
   if (last) return set_phase(CanaryPhase::kPromoted, assessment_.reason, now);
   const std::string reason = assessment_.reason;
   enter(state_.stage + 1, now);
-  state_.reason = cat("passed ", stages_[state_.stage - 1].weight, " %: ", reason);
+  const Stage& passed = stages_[state_.stage - 1];
+  state_.reason = passed.weight == 0 ? cat("passed copies of ", passed.shadow, " %: ", reason)
+                                     : cat("passed ", passed.weight, " %: ", reason);
 }
 
 void CanaryRun::enter(uint32_t stage, WallTime now) {

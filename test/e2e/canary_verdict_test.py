@@ -195,7 +195,7 @@ class Verdicts(Scene):
     def test_a_good_version_gets_everything(self):
         callers = self.callers("good")
         first = self.becomes("good", weight=30, phase="progressing")
-        self.assertIn("passed 0 %: ", first["reason"])  # Its answers to copies were the same.
+        self.assertIn("passed copies of 100 %: ", first["reason"])  # Its answers to copies were the same.
         before = self.becomes("good", weight=60, phase="progressing")
         self.assertIn("passed 30 %: ", before["reason"])
         seen = self.becomes("good", phase="promoted")
@@ -226,6 +226,7 @@ class Verdicts(Scene):
 
     def test_one_that_is_wrong_is_taken_back_before_anybody_gets_its_answers(self):
         callers, seen = self.is_taken_back("wrong", "ShadowDifferences")
+        self.assertIn("; they differ in outputs[].data[] (", seen["reason"])
         self.assertEqual(seen["touched"], 0)
         self.assertEqual(set(callers.answers), {("stable", 200)})
         self.assertEqual(set(self.engines["wrong"].asked), {"wrong-shadow"})
