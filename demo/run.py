@@ -298,7 +298,7 @@ def main():
             show_log(directory / "glia-run.log")
             if deadline.is_over():
                 print(f"\nThe {LIMIT_S:.0f} s of the demonstration were over. On a slow or busy machine "
-                      "give it more: GLIA_DEMO_LIMIT_S=300 ./dev demo")
+                      "give it more: GLIA_DEMO_LIMIT_S=400 ./dev demo")
         except KeyboardInterrupt:
             print("\ninterrupted: everything was stopped")
             return 130
