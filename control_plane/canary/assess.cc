@@ -214,7 +214,8 @@ std::vector<Asked> questions(const Canary::Analysis& analysis, const Observed& s
   return asked;
 }
 
-// Where answers to copies differed, most often first. The names are keys of JSON that a model wrote.
+// Where answers to copies differed, the most frequent
+// first. The names are keys of JSON that models wrote.
 std::string differing_fields(const Observed::Shadow& shadow) {
   constexpr std::size_t kTold = 3;
   std::vector<std::pair<uint64_t, std::string_view>> fields;

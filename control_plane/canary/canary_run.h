@@ -81,8 +81,8 @@ class CanaryRun {
   Canary::Split split() const;
   // Is it still judged by what is observed?
   bool is_open() const;
-  // Are its requests still counted? Also for a while after it was taken back, for what was under way
-  // then, or not yet reported.
+  // Are its requests still counted? Also for kAftermath after it was taken back, for what was under
+  // way then, or not yet reported; and of one that failed and is held.
   bool is_counted(WallTime now) const;
   // The newest look; empty before the first.
   const Assessment& assessment() const { return assessment_; }

@@ -1,5 +1,5 @@
-"""Canaries that judge themselves by what real sidecars report: a good version is promoted and bad ones are
-taken back, alone, by a real glia-control; and a restart of it in the middle changes nothing."""
+"""Canaries that judge themselves by what real sidecars report: a good version is promoted and bad
+ones are taken back, alone, by a real glia-control; and a restart of it in the middle changes nothing."""
 
 import collections
 import contextlib
