@@ -116,11 +116,22 @@ class Mesh:
         except ValueError as error:
             raise DemoError(f"glia status -o json printed no JSON: {answer.stdout[:200]}") from error
 
+    def canary(self, *words):
+        """What `glia canary` prints; its exit status tells of the canary, not of the command."""
+        self.check_alive()
+        answer = subprocess.run([self.glia, "canary", *words, "--state-dir", self.state],
+                                capture_output=True, text=True, env=self._environment, timeout=10)
+        return answer.stdout
+
     def access_log(self, workload):
         """What the sidecar of this workload wrote so far, a dictionary a request."""
         path = self.state / "log" / f"default.{workload}.access.log"
         whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
         return [json.loads(line) for line in whole.split("\n") if line]
+
+    def all_applications_ready(self):
+        """Has `glia run` said so?"""
+        return "\nready: " in self.log.read_text(errors="replace")
 
     def all_proxies_ready(self):
         """Has every workload's sidecar accepted the newest configuration?"""

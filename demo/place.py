@@ -12,7 +12,7 @@ import yaml
 DEMO = pathlib.Path(__file__).resolve().parent
 ROOT = DEMO.parent
 PORTS = {"http": 8080, "grpc": 8081, "outbound": 15001, "admin": 15000}
-HOSTS = (1, 2, 3, 4, 5, 6, 102, 103, 104, 105)  # Those of mesh.yaml.template.
+HOSTS = (*range(1, 10), *range(102, 106), *range(107, 110))  # Those of mesh.yaml.template.
 ATTEMPTS = 200
 
 

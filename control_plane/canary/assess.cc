@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <numbers>
+#include <utility>
 
 #include "control_plane/canary/bounds.h"
 #include "proxy/base/text.h"
@@ -212,6 +214,22 @@ std::vector<Asked> questions(const Canary::Analysis& analysis, const Observed& s
   return asked;
 }
 
+// Where answers to copies differed, the most frequent
+// first. The names are keys of JSON that models wrote.
+std::string differing_fields(const Observed::Shadow& shadow) {
+  constexpr std::size_t kTold = 3;
+  std::vector<std::pair<uint64_t, std::string_view>> fields;
+  for (const auto& [field, count] : shadow.fields) fields.emplace_back(count, field);
+  std::ranges::sort(fields, std::greater());
+  std::string out;
+  for (std::size_t i = 0; i < std::min(kTold, fields.size()); ++i) {
+    out += i == 0 ? "; they differ in " : ", ";
+    append_json_escaped(out, fields[i].second);
+    out += cat(" (", fields[i].first, ")");
+  }
+  return out;
+}
+
 // The first of each verdict, the worst verdict first.
 void decide(Assessment& assessment) {
   for (const Verdict verdict : {Verdict::kRollBack, Verdict::kHold, Verdict::kAdvance}) {
@@ -245,7 +263,11 @@ Assessment assess(const Canary::Analysis& analysis, const Observed& stable,
   const Errors errors{.roll_back = now / (double(asked.size()) * look.stages), .advance = now};
   Assessment assessment;
   for (const Asked& question : asked) {
-    assessment.findings.push_back(Question(question.metric, question.pair).answer(errors));
+    Finding finding = Question(question.metric, question.pair).answer(errors);
+    if (finding.metric.name == Measure::kShadowDifferences) {
+      finding.sentence += differing_fields(candidate.shadow);
+    }
+    assessment.findings.push_back(std::move(finding));
   }
   decide(assessment);
   return assessment;

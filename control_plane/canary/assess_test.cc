@@ -89,6 +89,8 @@ TEST(Assess, CopiesThatDifferTakeACandidateBackBeforeAnyoneIsAnsweredByIt) {
   Observed same{.sidecars = 1}, other{.sidecars = 1};
   same.shadow = {.sent = 1000, .compared = 1000};
   other.shadow = {.sent = 1000, .compared = 1000, .different = 100};
+  // Keys of a stranger's JSON, on somebody's terminal.
+  other.shadow.fields = {{"a", 1}, {"b", 2}, {"label", 99}, {"\x1b[2J", 40}};
   for (Observed* version : {&same, &other}) {
     for (int i = 0; i < 1000; ++i) {
       version->shadow.latency_ms.add(100 + i % 7);
@@ -100,6 +102,8 @@ TEST(Assess, CopiesThatDifferTakeACandidateBackBeforeAnyoneIsAnsweredByIt) {
   const Assessment wrong = assess({}, {}, other, look);
   EXPECT_EQ(wrong.verdict, Verdict::kRollBack);
   EXPECT_TRUE(wrong.reason.starts_with("ShadowDifferences 10.0 % of 1000: worse by at least"))
+      << wrong.reason;
+  EXPECT_TRUE(wrong.reason.ends_with("; they differ in label (99), \\u001b[2J (40), b (2)"))
       << wrong.reason;
   // Also if only another metric is named, which copies do not have.
   Canary::Analysis analysis;

@@ -113,8 +113,10 @@ void Canaries::name_clusters(const ObjectSet& objects, const Canary& canary, Ent
 
 void Canaries::tick() {
   for (auto& [name, entry] : entries_) {
-    if (entry.run.is_open() &&
-        clock_.now() - entry.observed_until >= entry.run.spec().analysis.interval) {
+    const bool open = entry.run.is_open();
+    const Duration interval = open ? entry.run.spec().analysis.interval : kTick;
+    if (entry.run.is_counted(clock_.wall_now()) &&
+        clock_.now() - entry.observed_until >= interval) {
       observe(entry);
       if (entry.run.asks() && entry.question == 0) ask(entry);
     }
@@ -197,7 +199,7 @@ void Canaries::save(Entry& entry) {
 void Canaries::want() {
   std::set<std::string> clusters;
   for (const auto& [name, entry] : entries_) {
-    if (!entry.run.is_open()) continue;
+    if (!entry.run.is_counted(clock_.wall_now())) continue;
     clusters.insert(entry.stable.begin(), entry.stable.end());
     clusters.insert(entry.candidate.begin(), entry.candidate.end());
   }

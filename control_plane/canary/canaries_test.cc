@@ -147,6 +147,31 @@ TEST_F(CanariesTest, ARollbackIsOnePublication) {
       << canaries_->find("classify")->state().reason;
 }
 
+TEST_F(CanariesTest, WhatWasUnderWayAtARollbackIsCounted) {
+  canaries_->take(objects(kCanary));
+  seen_.errors["candidate:80:classify.default"] = 20;
+  pass(10);
+  EXPECT_EQ(weight(), 0u);
+  EXPECT_EQ(canaries_->find("classify")->state().touched, 2000u);
+  EXPECT_EQ(canaries_->find("classify")->candidate().requests, 2000u);
+  pass(5);
+  EXPECT_EQ(canaries_->find("classify")->state().touched, 3000u);
+  EXPECT_EQ(canaries_->find("classify")->candidate().requests, 2000u) << "what it was judged by";
+  pass(60);
+  EXPECT_LE(canaries_->find("classify")->state().touched, 4000u);
+  EXPECT_TRUE(seen_.wanted.empty());
+}
+
+TEST_F(CanariesTest, OneThatFailedAndIsHeldIsCountedFurther) {
+  canaries_->take(objects(cat(kCanary, "  onFailure: Hold\n")));
+  seen_.errors["candidate:80:classify.default"] = 20;
+  pass(10);
+  EXPECT_EQ(weight(), 10u);
+  EXPECT_EQ(canaries_->find("classify")->state().phase, CanaryPhase::kFailed);
+  pass(60);
+  EXPECT_EQ(canaries_->find("classify")->state().touched, 14000u);
+}
+
 TEST_F(CanariesTest, ARestartInTheMiddleGoesOnThere) {
   canaries_->take(objects(kCanary));
   pass(10);

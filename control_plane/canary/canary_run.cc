@@ -125,7 +125,13 @@ bool CanaryRun::is_open() const {
          state_.phase == CanaryPhase::kPassed;
 }
 
+bool CanaryRun::is_counted(WallTime now) const {
+  if (state_.phase == CanaryPhase::kRolledBack) return now - state_.changed < kAftermath;
+  return state_.phase != CanaryPhase::kPromoted;
+}
+
 void CanaryRun::observe(const Observation& observation) {
+  state_.touched += observation.candidate.requests;
   if (!is_open()) return;
   if (state_.phase == CanaryPhase::kProgressing) {
     state_.spent += observation.passed;
@@ -133,7 +139,6 @@ void CanaryRun::observe(const Observation& observation) {
   }
   stable_.add(observation.stable);
   candidate_.add(observation.candidate);
-  state_.touched += observation.candidate.requests;
   judge(observation.now);
 }
 
@@ -228,7 +233,9 @@ void CanaryRun::pass(WallTime now) {
   if (last) return set_phase(CanaryPhase::kPromoted, assessment_.reason, now);
   const std::string reason = assessment_.reason;
   enter(state_.stage + 1, now);
-  state_.reason = cat("passed ", stages_[state_.stage - 1].weight, " %: ", reason);
+  const Stage& passed = stages_[state_.stage - 1];
+  state_.reason = passed.weight == 0 ? cat("passed copies of ", passed.shadow, " %: ", reason)
+                                     : cat("passed ", passed.weight, " %: ", reason);
 }
 
 void CanaryRun::enter(uint32_t stage, WallTime now) {

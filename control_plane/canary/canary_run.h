@@ -59,6 +59,8 @@ class CanaryRun {
     Observed stable, candidate;
   };
 
+  static constexpr Duration kAftermath = 10s;
+
   // Begins anew, or where `state` is, if that is of the same versions.
   CanaryRun(const Canary& canary, WallTime now, const CanaryState* state = nullptr);
 
@@ -77,8 +79,11 @@ class CanaryRun {
   const Canary::Spec& spec() const { return spec_; }
   const std::vector<Stage>& stages() const { return stages_; }
   Canary::Split split() const;
-  // Is there still something to observe?
+  // Is it still judged by what is observed?
   bool is_open() const;
+  // Are its requests still counted? Also for kAftermath after it was taken back, for what was under
+  // way then, or not yet reported; and of one that failed and is held.
+  bool is_counted(WallTime now) const;
   // The newest look; empty before the first.
   const Assessment& assessment() const { return assessment_; }
   const Observed& stable() const { return stable_; }

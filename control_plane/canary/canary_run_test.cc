@@ -208,6 +208,7 @@ TEST(CanaryRun, CopiesAreJudgedBeforeTheFirstStep) {
   }
   run.observe(seen);
   EXPECT_EQ(run.split(), (Canary::Split{.weight = 10, .open = true}));
+  EXPECT_TRUE(run.state().reason.starts_with("passed copies of 10 %: ")) << run.state().reason;
 }
 
 TEST(CanaryRun, ARestartGoesOnAtItsStepAndCountsAnew) {

@@ -1,9 +1,12 @@
-"""The two versions of the ticket classifier: training and prediction over sentence vectors.
+"""The versions of the ticket classifier: training and prediction over sentence vectors.
 
-Both are trained when their server starts, from data/train.tsv, in a fraction of a second.
+v1 and v2 are good. v3, v4 and v5 each have a mistake as new versions have them. All are trained when
+their server starts, from data/train.tsv, in a fraction of a second.
 """
 
+import itertools
 import pathlib
+import time
 
 import numpy
 
@@ -60,4 +63,35 @@ class LogisticRegression:
         return softmax(vectors @ self._weights + self._bias)
 
 
-VERSIONS = {"v1": NearestCentroid, "v2": LogisticRegression}
+class MixedUp(NearestCentroid):
+    """v3: as fast and as sure as v1, but its labels are in another order."""
+
+    def probabilities(self, vectors):
+        return super().probabilities(vectors)[:, ::-1]
+
+
+class Slow(NearestCentroid):
+    """v4: right, but each answer takes long."""
+
+    EACH_S = 0.25
+
+    def probabilities(self, vectors):
+        time.sleep(self.EACH_S)
+        return super().probabilities(vectors)
+
+
+class Failing(NearestCentroid):
+    """v5: right, but every other request fails."""
+
+    def __init__(self, vectors, labels):
+        super().__init__(vectors, labels)
+        self._numbers = itertools.count()
+
+    def probabilities(self, vectors):
+        if next(self._numbers) % 2 == 0:
+            raise MemoryError("no memory is left for this batch")
+        return super().probabilities(vectors)
+
+
+VERSIONS = {"v1": NearestCentroid, "v2": LogisticRegression, "v3": MixedUp, "v4": Slow,
+            "v5": Failing}

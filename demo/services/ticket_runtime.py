@@ -8,7 +8,7 @@ The response's parameters repeat two request headers, so that who asks can see w
 import numpy
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
-from mlserver.errors import InferenceError
+from mlserver.errors import InferenceError, MLServerError
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters
 
 import classifiers
@@ -26,7 +26,10 @@ class TicketRuntime(MLModel):
         if vectors.ndim != 2 or vectors.shape[1] != minilm.WIDTH:
             raise InferenceError(f"the input embedding has the shape {list(vectors.shape)}, "
                                  f"expected [n, {minilm.WIDTH}]")
-        probabilities = self._classifier.probabilities(vectors)
+        try:
+            probabilities = self._classifier.probabilities(vectors)
+        except MemoryError as error:
+            raise MLServerError(str(error), status_code=500) from error
         headers = payload.parameters.headers
         labels = [classifiers.LABELS[index] for index in probabilities.argmax(1)]
         return InferenceResponse(
