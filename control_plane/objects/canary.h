@@ -15,6 +15,9 @@ namespace glia {
 // Copies of requests for the candidate before it gets any.
 struct CanaryShadow {
   uint32_t percent = 10;
+  // How answers are compared, see glia.v1.CompareAnswers.
+  std::vector<std::string> ignore;  // Fields; empty: those that are new in every answer.
+  double absolute_tolerance = 0, relative_tolerance = 0;
   Place at;
 };
 

@@ -146,11 +146,28 @@ Type<Canary::Analysis> analysis() {
   return type;
 }
 
+std::optional<std::string> check_ignored(std::string_view field) {
+  if (field.empty() || field.size() > 256) return "must be 1 to 256 bytes";
+  return {};
+}
+
 Type<Canary::Shadow> shadow() {
+  constexpr int64_t kMostTolerance = 1'000'000'000;
+
   ObjectType<Canary::Shadow> type("copies for the candidate before the first step");
   type.optional("percent", &Canary::Shadow::percent, integer<uint32_t>("percent", 1, 100),
                 "How many of the requests are copied. Answers to copies are compared and dropped.",
-                "10");
+                "10")
+      .optional(
+          "ignore", &Canary::Shadow::ignore, list(text("a field", "", check_ignored), 1, 32),
+          "Fields of JSON answers that are not compared, wherever they stand (`seed`) or there "
+          "only (`outputs[].seed`).",
+          "id, created, usage, system_fingerprint, model_version")
+      .optional("absoluteTolerance", &Canary::Shadow::absolute_tolerance,
+                number("a number", 0, kMostTolerance),
+                "Numbers are the same that differ by at most so much,", "0")
+      .optional("relativeTolerance", &Canary::Shadow::relative_tolerance, number("a number", 0, 1),
+                "and this part of the greater one.", "0");
   return type;
 }
 
@@ -279,7 +296,7 @@ spec:
   targetRef: {name: classify}
   candidate: {labels: {version: v2}}
   stable: {labels: {version: v1}}
-  shadow: {percent: 20}
+  shadow: {percent: 20, ignore: [id, seed], relativeTolerance: 0.01}
   steps:
     - {weight: 5, pause: 5m}
     - {weight: 25}

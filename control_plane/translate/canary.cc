@@ -114,7 +114,13 @@ void add_shadow(const Share& share, Message& message) {
   for (const auto& part : message.route().weighted_clusters().clusters()) {
     if (part.name() != share.clusters.stable && part.name() != share.clusters.candidate) return;
   }
-  set_optional("glia.compare_answers", v1::CompareAnswers(), message);
+  if (const auto& shadow = share.canary.spec.shadow) {
+    v1::CompareAnswers rules;
+    rules.mutable_ignore()->Assign(shadow->ignore.begin(), shadow->ignore.end());
+    rules.set_absolute_tolerance(shadow->absolute_tolerance);
+    rules.set_relative_tolerance(shadow->relative_tolerance);
+    set_optional("glia.compare_answers", rules, message);
+  }
   auto& mirror = *message.mutable_route()->add_request_mirror_policies();
   mirror.set_cluster(share.clusters.candidate);
   Percent& part = *mirror.mutable_runtime_fraction()->mutable_default_value();
