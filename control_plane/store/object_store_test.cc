@@ -45,7 +45,8 @@ class ObjectStoreTest : public testing::Test {
   }
   std::string objects() {
     std::string all;
-    for (const ObjectStore::Object& object : *store_->objects()) {
+    const auto held = store_->objects();
+    for (const ObjectStore::Object& object : *held) {
       all += cat(all.empty() ? "" : " ", object.name, "=", object.text, "@", object.version);
     }
     return all;
