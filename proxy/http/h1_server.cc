@@ -115,7 +115,9 @@ bool H1Server::take_body(Slice& input) {
 bool H1Server::take_linger(Slice& input) {
   dropped_ += input.size();
   input = {};
-  if (dropped_ > kLongestDrain) finish();
+  // Closed now, the rest on its way would be answered by a reset, which makes many clients fail before
+  // they have read the answer. Left unread it stops the sender, who finds the answer then.
+  if (dropped_ > kLongestDrain) pause_reading(true);
   return false;
 }
 

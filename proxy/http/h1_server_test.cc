@@ -327,6 +327,21 @@ TEST_F(H1ServerDenies, StopsDrainingAChunkedBodyAtTheLimit) {
   EXPECT_EQ(server.stats.requests, 1u);
 }
 
+// A reset for what is still on its way would have curl fail with "Send failure: Broken pipe".
+TEST_F(H1ServerDenies, LeavesAClientThatStillSendsTheTimeToReadTheAnswer) {
+  peer = server.connect();
+  peer->read_nothing(true);
+  peer->send(cat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n",
+                 std::string(4'000'000, 'x')));
+  world.run_for(1s);
+  EXPECT_FALSE(peer->broken());
+  peer->read_nothing(false);
+  world.run_for(kSoon);
+  EXPECT_EQ(count_of(peer->received(), "HTTP/1.1 403 "), 1);
+  EXPECT_TRUE(peer->ended());
+  EXPECT_TRUE(world.run_until([&] { return server.open() == 0; }, 2s));
+}
+
 TEST_F(H1ServerDenies, DrainsAChunkedBodyAndServesTheNextRequest) {
   const std::string received =
       answer(cat("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
