@@ -193,7 +193,7 @@ nghttp2_data_provider2 H2Session::provider(H2Stream& stream) {
 }
 
 bool H2Session::stuck(int32_t id, std::size_t bytes) const {
-  return queued() >= kOutputLimit || !fits_windows(id, bytes);
+  return queued() >= output_limit() || !fits_windows(id, bytes);
 }
 
 bool H2Session::fits_windows(int32_t id, std::size_t bytes) const {
@@ -339,7 +339,7 @@ void H2Session::produce() {
 }
 
 void H2Session::pull_output() {
-  while (out().size() < kOutputLimit) {
+  while (out().size() < output_limit()) {
     const uint8_t* data = nullptr;
     const nghttp2_ssize made = nghttp2_session_mem_send2(nghttp2_, &data);
     if (made < 0) {
@@ -582,9 +582,9 @@ int H2Session::send_output(H2Stream& stream, const uint8_t* frame_head, std::siz
   }
   // Who takes crumbs is not given a new piece for each.
   const bool room = stream.output_.empty() || sent >= kFairData;
-  if (room && stream.output_.size() < limits_.write_buffer) stream.drained_.wake(ready());
+  if (room && stream.output_.size() < stream_room()) stream.drained_.wake(ready());
   // nghttp2 goes on to the next frame by itself unless it is stopped.
-  return out().size() < kOutputLimit ? 0 : NGHTTP2_ERR_PAUSE;
+  return out().size() < output_limit() ? 0 : NGHTTP2_ERR_PAUSE;
 }
 
 }  // namespace glia

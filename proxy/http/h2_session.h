@@ -2,10 +2,10 @@
 // share.
 //
 // nghttp2's callbacks only record, copy and wake; tasks run later, from the ready queue. Output is
-// made once a turn, in produce(), and never more than kOutputLimit ahead of what the socket takes.
-// Received bytes give their window back when a body's reader takes them, never before: that is the
-// whole back-pressure chain. The connection's they may give back earlier, up to kCreditedMost: it
-// belongs to all streams, and those whose reader is slow must not stop the others.
+// made once a turn, in produce(), and never more than output_limit() and a frame ahead of what the
+// socket takes. Received bytes give their window back when a body's reader takes them, never
+// before: that is the whole back-pressure chain. The connection's they may give back earlier, up to
+// kCreditedMost: it belongs to all streams, and those whose reader is slow must not stop the others.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -26,6 +26,10 @@ class H2Session : public Wire {
   enum class Side : uint8_t { kServer, kClient };
 
   const HttpLimits& limits() const { return limits_; }
+  // Bytes that one stream may have ready.
+  std::size_t stream_room() const {
+    return std::min<std::size_t>(limits_.write_buffer, output_limit());
+  }
   nghttp2_session* nghttp2() const { return nghttp2_; }
   ReadyQueue& ready() const { return loop().ready(); }
   // Something was submitted to nghttp2; it leaves at the end of the turn.
@@ -41,8 +45,6 @@ class H2Session : public Wire {
   void list(H2Stream& stream);
   void unlist(H2Stream& stream);
 
-  // Bytes of output that may wait for the socket, D10 of the checklist of attacks; one frame more.
-  static constexpr std::size_t kOutputLimit = 64 * 1024;
   // Bytes that wait in a connection's streams for their readers beyond half of its window. The
   // window gets them back at once, so that slow readers do not hold their neighbours; above this,
   // it does not.

@@ -18,7 +18,7 @@ H2Stream::~H2Stream() {
 }
 
 bool H2Stream::full() const {
-  if (!open_ || output_ended_ || output_.size() >= session_->limits().write_buffer) return true;
+  if (!open_ || output_ended_ || output_.size() >= session_->stream_room()) return true;
   // Where nothing moves, one piece is enough: many streams of one slow reader are not to fill a
   // buffer each.
   return !output_.empty() && session_->stuck(id_, output_.size());

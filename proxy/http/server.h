@@ -25,7 +25,7 @@ struct HttpLimits {
   uint32_t streams = 100;               // Concurrent HTTP/2 streams a connection.
   uint32_t stream_window = 256 * 1024;  // bytes, HTTP/2 receive window of a stream
   uint32_t connection_window = 1024 * 1024;  // bytes, of a connection; above stream_window
-  uint32_t write_buffer = 64 * 1024;         // bytes queued for one stream before its pump sleeps
+  uint32_t write_buffer = 256 * 1024;        // bytes queued for one stream before its pump sleeps
   // HTTP/2 peers that flood, as Envoy counts them.
   uint32_t outbound_frames = 10000;         // That wait to be written, of all kinds.
   uint32_t outbound_control_frames = 1000;  // Answers to PING and SETTINGS among them.

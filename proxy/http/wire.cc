@@ -7,13 +7,11 @@
 namespace glia {
 namespace {
 
-constexpr std::size_t kFirstRead = 16 * 1024;  // bytes
-// Full reads of one connection in one turn, before its neighbours get their turn: as much as stays in
-// a core's cache until it is written at the end of the turn. Four times as much cost 10 % more CPU in
-// large HTTP/2 bodies.
+constexpr std::size_t kFirstRead = 16 * 1024;    // bytes
 constexpr std::size_t kLargestRead = 64 * 1024;  // bytes
-constexpr int kReadsPerTurn = 4;
-constexpr std::size_t kLargestPipe = 256 * 1024;  // bytes that do not come to us
+// What does not come to us; so many of one connection in a turn, before its neighbours have theirs.
+constexpr std::size_t kLargestPipe = 256 * 1024;  // bytes
+constexpr int kPipesPerTurn = 4;
 constexpr std::size_t kPieces = 64;  // of one gathering write
 
 }  // namespace
@@ -38,13 +36,14 @@ void Wire::opened_before(Slice already_read) {
 }
 
 void Wire::on_readable() {
-  for (reads_ = 0; reads_ < kReadsPerTurn && may_read(); ++reads_) {
+  pipes_ = 0;
+  while (may_read()) {
     if (piping_) {
       pause_reading(true);
       return wire_piped();
     }
     const std::size_t asked = read_size_;
-    if (read_once() < asked) return;
+    if (read_once() < asked || !loop_.may_read_again()) return;
   }
 }
 
@@ -82,7 +81,7 @@ std::optional<KernelPipe> Wire::read_pipe(std::size_t most) {
   if (broken_ || ended_ || !takes_pipe()) return {};
   std::optional<KernelPipe> pipe;
   // After so many, the neighbours have their turn before the next event.
-  const bool may = ++reads_ <= kReadsPerTurn;
+  const bool may = ++pipes_ <= kPipesPerTurn;
   if (may) pipe = KernelPipe::borrow();
   piping_ = !may || pipe;
   if (pipe && arrived(stream_->read_into(*pipe, std::min(most, kLargestPipe))) > 0) return pipe;
@@ -150,6 +149,11 @@ void Wire::flush() {
     if (!blocked_) out_pipe_.reset();
   }
   const bool moved = bytes_written_ > before;
+  if (blocked_) {
+    output_limit_ = kLeastOutput;
+  } else if (bytes_written_ - before >= output_limit_) {
+    output_limit_ = std::min(output_limit_ * 2, kMostOutput);
+  }
   if (moved) last_activity_ = loop_.now();
   const bool finishing = finish_ && !finished_ && queued() == 0;
   if (finishing) {

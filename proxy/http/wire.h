@@ -2,6 +2,7 @@
 // read what came, queue what goes, write once a turn, learn of the end.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -14,6 +15,11 @@ namespace glia {
 
 class Wire : public Flushable, private Stream::Watcher {
  public:
+  // Bytes that may wait for the socket: few, and more for a peer that takes all of them at once.
+  // Fewer and larger writes cost less, and what waits for a slow peer is memory.
+  static constexpr std::size_t kLeastOutput = 64 * 1024;
+  static constexpr std::size_t kMostOutput = 256 * 1024;
+
   Wire(EventLoop& loop, std::unique_ptr<Stream> stream);
 
  protected:
@@ -40,7 +46,10 @@ class Wire : public Flushable, private Stream::Watcher {
   // Large bodies may pass without a copy: by a pipe that is read here and one that is written.
   // Nothing follows what is in a pipe before that has left.
   bool takes_pipe() const { return open_ && !broken_ && stream_->takes_pipe(); }
-  bool has_room(std::size_t limit) const { return out_.size() < limit && !out_pipe_; }
+  std::size_t output_limit() const { return output_limit_; }
+  bool has_room(std::size_t limit) const {
+    return out_.size() < std::min(limit, output_limit_) && !out_pipe_;
+  }
   void write_pipe(KernelPipe pipe);
   // At most `most` bytes that have arrived; nothing if there are none. From then on, and until
   // stop_piping(), wire_input() is given nothing.
@@ -79,12 +88,13 @@ class Wire : public Flushable, private Stream::Watcher {
   EventLoop& loop_;
   std::unique_ptr<Stream> stream_;
   ByteQueue out_;
+  std::size_t output_limit_ = kLeastOutput;
   std::optional<KernelPipe> out_pipe_;  // Not empty. Leaves after out_.
   std::size_t read_size_;               // bytes asked of one read; grows while reads come back full
   uint64_t bytes_read_ = 0;
   uint64_t bytes_written_ = 0;
   TimePoint last_activity_;
-  int reads_ = 0;  // In this turn.
+  int pipes_ = 0;  // Read in this turn.
   bool open_ = false;
   bool ended_ = false;  // The peer ended its side.
   bool broken_ = false;

@@ -56,6 +56,7 @@ void EventLoop::run() {
 void EventLoop::turn(Duration longest) {
   backend_->wait(before_wait(longest));
   now_ = backend_->clock().now();
+  full_reads_ = 0;
   backend_->dispatch();
   run_posted();
   fire_timers();

@@ -129,9 +129,15 @@ class EventLoop {
   // that two connections that feed each other cannot keep the rest waiting.
   static constexpr int kRoundsPerTurn = 32;
 
+  static constexpr int kFullReadsPerTurn = 4;
+
   // A block for one read of up to `bytes`, kept by the loop and given out again unless a slice
   // still looks at it: an idle connection needs no buffer of its own.
   Block& read_block(std::size_t bytes);
+
+  // Whether a connection whose read was full may read again in this turn. A few reads for all
+  // connections together, as much as stays in a core's cache until it is written at the turn's end.
+  bool may_read_again() { return ++full_reads_ < kFullReadsPerTurn; }
 
   // Has `flushable` produce and flush before the turn ends. Marking twice is marking once.
   void mark(Flushable& flushable);
@@ -173,6 +179,7 @@ class EventLoop {
   std::size_t next_block_[std::size(kReadBlockSizes)] = {};
   std::mutex posted_mutex_;
   std::vector<std::function<void()>> posted_;  // Guarded by posted_mutex_.
+  int full_reads_ = 0;                         // In this turn.
   bool stopping_ = false;                      // Guarded by posted_mutex_.
   bool waiting_ = false;                       // Guarded by posted_mutex_: a wake() is needed.
 };
