@@ -418,9 +418,8 @@ void Exchange::log() {
   const std::string flags = flags_.text();
   const std::string upstream_address =
       upstream_.attempts > 0 && upstream_.address.raw_size() > 0 ? upstream_.address.text() : "";
-  const std::string downstream_address = connection().remote.text();
+  const ConnectionTexts& texts = texts_of(connection());
   const std::string direct_address = direct_peer_text(connection());
-  const std::string listener_address = connection().local.text();
   const auto field = [&](std::string_view name) {
     return request().headers.get(name).value_or(std::string_view());
   };
@@ -442,10 +441,11 @@ void Exchange::log() {
   if (route_ != nullptr) record.route = route_->name;
   record.cluster = upstream_.cluster;
   record.upstream_address = upstream_address;
-  record.downstream_address = downstream_address;
+  record.downstream_address = texts.remote;
   record.direct_address = direct_address;
-  record.listener_address = listener_address;
+  record.listener_address = texts.local;
   put_identities(connection(), record);
+  record.connection_fields = texts.log_fields;
   record.upstream_identity = upstream_.identity;
   record.request_id = request_id_;
   record.user_agent = field("user-agent");

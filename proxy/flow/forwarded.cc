@@ -83,6 +83,27 @@ bool quotations_end(std::string_view text) {
   return !inside;
 }
 
+std::string make_client_cert_element(const TlsInfo& tls, const ClientCertDetails& details) {
+  std::string element;
+  element.reserve(kUsualElement);
+  const auto add = [&](std::string_view key, std::string_view value) {
+    if (!element.empty()) element += ';';
+    element += key;
+    element += '=';
+    is_value(value) ? append_quoted(element, value) : append_quoted(element, escaped_value(value));
+  };
+  if (!tls.local_uri_sans.empty()) add("By", tls.local_uri_sans.front());
+  add("Hash", tls.peer_certificate_sha256);
+  // Quoted as Envoy does, though nothing in it asks for that.
+  if (details.cert) element += cat(";Cert=\"", tls.peer_certificate_pem_url_encoded(), "\"");
+  if (details.subject) element += cat(";Subject=\"", escaped_value(tls.peer_subject), "\"");
+  if (details.uri && !tls.peer_uri_sans.empty()) add("URI", tls.peer_uri_sans.front());
+  if (details.dns) {
+    for (const std::string& name : tls.peer_dns_sans) add("DNS", name);
+  }
+  return element;
+}
+
 void write_client_cert(Exchange& exchange) {
   Headers& headers = exchange.request().headers;
   const TlsInfo* tls = exchange.connection().tls;
@@ -117,31 +138,6 @@ void write_client_cert(Exchange& exchange) {
   }
 }
 
-}  // namespace
-
-std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& details) {
-  std::string element;
-  element.reserve(kUsualElement);
-  const auto add = [&](std::string_view key, std::string_view value) {
-    if (!element.empty()) element += ';';
-    element += key;
-    element += '=';
-    is_value(value) ? append_quoted(element, value) : append_quoted(element, escaped_value(value));
-  };
-  if (!tls.local_uri_sans.empty()) add("By", tls.local_uri_sans.front());
-  add("Hash", tls.peer_certificate_sha256);
-  // Quoted as Envoy does, though nothing in it asks for that.
-  if (details.cert) element += cat(";Cert=\"", tls.peer_certificate_pem_url_encoded(), "\"");
-  if (details.subject) element += cat(";Subject=\"", escaped_value(tls.peer_subject), "\"");
-  if (details.uri && !tls.peer_uri_sans.empty()) add("URI", tls.peer_uri_sans.front());
-  if (details.dns) {
-    for (const std::string& name : tls.peer_dns_sans) add("DNS", name);
-  }
-  return element;
-}
-
-namespace {
-
 // How often `list` has the member `wanted`.
 int count_members(std::string_view list, std::string_view wanted) {
   int count = 0;
@@ -158,6 +154,17 @@ void append_to_via(Headers& headers, std::string_view via) {
 }
 
 }  // namespace
+
+const std::string& client_cert_element(const TlsInfo& tls, const ClientCertDetails& details) {
+  constexpr unsigned kMade = 1;
+  const unsigned asked = kMade | (details.subject ? 2u : 0u) | (details.cert ? 4u : 0u) |
+                         (details.dns ? 8u : 0u) | (details.uri ? 16u : 0u);
+  if (tls.forwarded_details != asked) {
+    tls.forwarded = make_client_cert_element(tls, details);
+    tls.forwarded_details = asked;
+  }
+  return tls.forwarded;
+}
 
 Refusal write_via(Exchange& exchange) {
   const std::string& via = exchange.manager().via;
@@ -206,6 +213,21 @@ std::string_view write_forwarded_fields(Exchange& exchange) {
   if (given) headers.remove("x-request-id");
   headers.add_kept("x-request-id", id, /*unique=*/true);
   return id;
+}
+
+const ConnectionTexts& texts_of(const ConnectionInfo& connection) {
+  if (connection.texts == nullptr) {
+    auto texts = std::make_shared<ConnectionTexts>();
+    texts->local = connection.local.text();
+    texts->remote = connection.remote.text();
+    AccessRecord record;
+    record.downstream_address = texts->remote;
+    record.listener_address = texts->local;
+    put_identities(connection, record);
+    append_connection_fields(texts->log_fields, record);
+    connection.texts = std::move(texts);
+  }
+  return *connection.texts;
 }
 
 void put_identities(const ConnectionInfo& connection, AccessRecord& record) {

@@ -20,8 +20,12 @@ inline constexpr int kMostPasses = 2;
 // further.
 bool forwards_left(Request& request);
 
-// One element of x-forwarded-client-cert: "By=<our URI SAN>;Hash=<sha256>;URI=<their URI SAN>".
-std::string client_cert_element(const TlsInfo& tls, const ClientCertDetails& details);
+// One element of x-forwarded-client-cert: "By=<our URI SAN>;Hash=<sha256>;URI=<their URI SAN>". Kept
+// in `tls`, until others of the details are asked for.
+const std::string& client_cert_element(const TlsInfo& tls, const ClientCertDetails& details);
+
+// The addresses of a connection, and its part of a line of the log; kept in `connection`.
+const ConnectionTexts& texts_of(const ConnectionInfo& connection);
 
 // What the certificates of a connection say, and the name that it asked for, into a line of the log,
 // which looks at `connection`.

@@ -105,6 +105,9 @@ TEST(ClientCertElement, HoldsNoControlByte) {
   EXPECT_EQ(said,
             "Hash=;Subject=\"CN=a%0D%0Ax-evil: 1\";URI=spiffe://m.test/a%0D%0A%0D%0AGET / HTTP/1.1;"
             "DNS=a%00b;DNS=plain");
+  // What is kept is that of the details that were asked for.
+  EXPECT_EQ(client_cert_element(tls, {}), "Hash=");
+  EXPECT_EQ(client_cert_element(tls, {.dns = true}), "Hash=;DNS=a%00b;DNS=plain");
 }
 
 // Over HTTP/2 a client writes the scheme itself.

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 
@@ -20,6 +22,19 @@ const sockaddr_in6& v6(const sockaddr* address) {
 }
 
 constexpr std::string_view kUnixPrefix = "unix:";
+constexpr std::size_t kLongestIp4 = 15;  // "255.255.255.255"
+constexpr std::size_t kLongestPort = 6;  // ":65535"
+
+// By hand: the library's way goes through sprintf, and the access log asks for three a request.
+// Returns the end.
+char* put_ip4(char* at, const in_addr& ip) {
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(&ip);
+  for (int i = 0; i < 4; ++i) {
+    if (i > 0) *at++ = '.';
+    at = std::to_chars(at, at + 3, bytes[i]).ptr;
+  }
+  return at;
+}
 
 }  // namespace
 
@@ -27,14 +42,14 @@ Result<Address> Address::ip(std::string_view text, uint16_t port) {
   const std::string terminated(text.substr(0, text.find('\0')));
   if (terminated.size() < text.size()) return invalid("an IP address cannot hold a zero byte");
   Address address;
-  auto& four = reinterpret_cast<sockaddr_in&>(address.storage_);
+  sockaddr_in& four = address.ip_.four;
   if (inet_pton(AF_INET, terminated.c_str(), &four.sin_addr) == 1) {
     four.sin_family = AF_INET;
     four.sin_port = htons(port);
     address.size_ = sizeof four;
     return address;
   }
-  auto& six = reinterpret_cast<sockaddr_in6&>(address.storage_);
+  sockaddr_in6& six = address.ip_.six;
   if (inet_pton(AF_INET6, terminated.c_str(), &six.sin6_addr) == 1) {
     six.sin6_family = AF_INET6;
     six.sin6_port = htons(port);
@@ -45,8 +60,7 @@ Result<Address> Address::ip(std::string_view text, uint16_t port) {
 }
 
 Result<Address> Address::unix_path(std::string_view path) {
-  Address address;
-  auto& local = address.storage_.local;
+  sockaddr_un local = {};
   if (path.empty() || path.size() >= sizeof local.sun_path) {
     return invalid(cat("UNIX socket path \"", path, "\" has ", path.size(),
                        " bytes; the system takes 1 to ", sizeof local.sun_path - 1));
@@ -54,7 +68,8 @@ Result<Address> Address::unix_path(std::string_view path) {
   if (path.find('\0') != path.npos) return invalid("a UNIX socket path cannot hold a zero byte");
   local.sun_family = AF_UNIX;
   std::memcpy(local.sun_path, path.data(), path.size());
-  local.sun_path[path.size()] = '\0';  // Initializing a union clears its first member only.
+  Address address;
+  address.path_ = std::make_shared<const sockaddr_un>(local);
   address.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
   return address;
 }
@@ -81,16 +96,20 @@ Result<Address> Address::parse(std::string_view text) {
 
 Address Address::from(const sockaddr* raw, socklen_t length) {
   Address address;
-  address.size_ = std::min<socklen_t>(length, sizeof address.storage_);
-  std::memcpy(&address.storage_, raw, address.size_);
-  // A path is read as text that ends in a zero, which the kernel may leave out.
-  if (address.size_ < sizeof address.storage_) {
-    reinterpret_cast<char*>(&address.storage_)[address.size_] = '\0';
+  if (length < sizeof(sa_family_t) || raw->sa_family != AF_UNIX) {
+    address.size_ = std::min<socklen_t>(length, sizeof address.ip_);
+    std::memcpy(&address.ip_, raw, address.size_);
+    return address;
   }
-  // The peer of a UNIX socket has no name of its own.
-  if (address.is_unix() && address.size_ < sizeof(sa_family_t) + 1) {
-    address.size_ = offsetof(sockaddr_un, sun_path) + 1;
-  }
+  // A path is read as text that ends in a zero, which the kernel may leave out. The peer of a UNIX
+  // socket has no name of its own.
+  struct Terminated : sockaddr_un {
+    char zero = '\0';
+  } local = {};
+  length = std::min<socklen_t>(length, sizeof(sockaddr_un));
+  std::memcpy(static_cast<sockaddr_un*>(&local), raw, length);
+  address.path_ = std::make_shared<const Terminated>(local);
+  address.size_ = std::max<socklen_t>(length, offsetof(sockaddr_un, sun_path) + 1);
   return address;
 }
 
@@ -117,20 +136,14 @@ uint16_t Address::port() const {
 Address Address::with_port(uint16_t port) const {
   CHECK(family() == AF_INET || family() == AF_INET6);
   Address copy = *this;
-  if (family() == AF_INET) {
-    reinterpret_cast<sockaddr_in&>(copy.storage_).sin_port = htons(port);
-  } else {
-    reinterpret_cast<sockaddr_in6&>(copy.storage_).sin6_port = htons(port);
-  }
+  (family() == AF_INET ? copy.ip_.four.sin_port : copy.ip_.six.sin6_port) = htons(port);
   return copy;
 }
 
-// IPv4 by hand: the library's way goes through sprintf, and the access log asks for three a
-// request.
 std::string Address::ip_text() const {
   if (family() == AF_INET) {
-    const auto* const bytes = reinterpret_cast<const unsigned char*>(&v4(raw()).sin_addr);
-    return cat(bytes[0], '.', bytes[1], '.', bytes[2], '.', bytes[3]);
+    std::array<char, kLongestIp4> text;
+    return {text.data(), put_ip4(text.data(), ip_.four.sin_addr)};
   }
   char text[INET6_ADDRSTRLEN] = "";
   if (family() == AF_INET6) inet_ntop(AF_INET6, &v6(raw()).sin6_addr, text, sizeof text);
@@ -139,8 +152,14 @@ std::string Address::ip_text() const {
 
 std::string Address::text() const {
   switch (family()) {
-    case AF_UNIX: return cat(kUnixPrefix, storage_.local.sun_path);
-    case AF_INET: return cat(ip_text(), ":", port());
+    case AF_UNIX: return cat(kUnixPrefix, path_->sun_path);
+    case AF_INET: {
+      std::array<char, kLongestIp4 + kLongestPort> text;
+      char* at = put_ip4(text.data(), ip_.four.sin_addr);
+      *at++ = ':';
+      at = std::to_chars(at, text.data() + text.size(), port()).ptr;
+      return {text.data(), at};
+    }
     case AF_INET6: return cat("[", ip_text(), "]:", port());
     default: return "(no address)";
   }
@@ -151,7 +170,7 @@ bool operator==(const Address& a, const Address& b) { return !(a < b) && !(b < a
 // Field by field: the kernel does not promise anything about padding, flow label and scope.
 bool operator<(const Address& a, const Address& b) {
   if (a.family() != b.family()) return a.family() < b.family();
-  if (a.is_unix()) return std::strcmp(a.storage_.local.sun_path, b.storage_.local.sun_path) < 0;
+  if (a.is_unix()) return std::strcmp(a.path_->sun_path, b.path_->sun_path) < 0;
   int order = 0;
   if (a.family() == AF_INET) {
     order = std::memcmp(&v4(a.raw()).sin_addr, &v4(b.raw()).sin_addr, sizeof(in_addr));

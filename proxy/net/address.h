@@ -1,10 +1,14 @@
 // Address: where a connection goes or comes from: IPv4, IPv6 or a UNIX socket path.
+//
+// Each connection has a few, so that it is small: a path, which few have, is shared by its copies.
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -22,27 +26,30 @@ class Address {
   static Result<Address> parse(std::string_view text);
   static Address from(const sockaddr* address, socklen_t length);
 
-  const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  const sockaddr* raw() const {
+    return is_unix() ? reinterpret_cast<const sockaddr*>(path_.get()) : &ip_.plain;
+  }
   socklen_t raw_size() const { return size_; }
-  int family() const { return storage_.plain.sa_family; }
-  bool is_unix() const { return family() == AF_UNIX; }
+  int family() const { return is_unix() ? AF_UNIX : ip_.plain.sa_family; }
+  bool is_unix() const { return path_ != nullptr; }
   bool is_loopback() const;
-  uint16_t port() const;                                                  // 0 for a UNIX socket
-  Address with_port(uint16_t port) const;                                 // IP only
-  std::string ip_text() const;                                            // "" for a UNIX socket
-  const char* unix_path_text() const { return storage_.local.sun_path; }  // UNIX sockets only.
-  std::string text() const;  // The form that parse() takes.
+  uint16_t port() const;                                          // 0 for a UNIX socket
+  Address with_port(uint16_t port) const;                         // IP only
+  std::string ip_text() const;                                    // "" for a UNIX socket
+  const char* unix_path_text() const { return path_->sun_path; }  // UNIX sockets only.
+  std::string text() const;                                       // The form that parse() takes.
 
   friend bool operator==(const Address& a, const Address& b);
   friend bool operator<(const Address& a, const Address& b);
 
  private:
   union {
-    sockaddr_storage any;  // The first member is the one that {} makes zero.
+    sockaddr_in6 six;  // The first member is the one that {} makes zero.
+    sockaddr_in four;
     sockaddr plain;
-    sockaddr_un local;
-  } storage_ = {};
+  } ip_ = {};
   socklen_t size_ = 0;
+  std::shared_ptr<const sockaddr_un> path_;  // Null for IP.
 };
 
 }  // namespace glia

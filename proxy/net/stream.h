@@ -42,6 +42,10 @@ struct TlsInfo {
   // For XFCC Cert=; made when asked for, because few ask.
   std::string peer_certificate_pem_url_encoded() const;
   std::vector<std::string> local_uri_sans;  // Of the certificate that we showed.
+  // What flow/forwarded.h has made of the above for the first request, with the details that were
+  // asked for: the same for each request of the connection.
+  mutable std::string forwarded;
+  mutable unsigned forwarded_details = 0;
 };
 
 // What a listener learnt by looking at the beginning of a connection before anybody answered it.
@@ -50,11 +54,18 @@ struct Preamble {
   std::string server_name;      // SNI, lower case; "" if none was sent.
 };
 
+// What the access log says of a connection in each of its lines; made for the first (flow/forwarded.h).
+struct ConnectionTexts {
+  std::string local, remote;
+  std::string log_fields;  // AccessRecord::connection_fields
+};
+
 struct ConnectionInfo {
   Address local;
   Address remote;
   const TlsInfo* tls = nullptr;        // Lives as long as the stream; null for clear text.
   const Preamble* preamble = nullptr;  // Likewise; null if nobody looked.
+  mutable std::shared_ptr<const ConnectionTexts> texts = nullptr;  // Null until somebody asked.
 };
 
 // The SNI that the client asked for, whether TLS ends here or passes through; "" if none is known.

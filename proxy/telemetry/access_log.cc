@@ -36,7 +36,21 @@ void put_answer(LogLine& line, const AccessRecord& record) {
   line.known_field(",\"model_error\":\"", record.model_error);
 }
 
+void put_connection(LogLine& line, const AccessRecord& record) {
+  line.known_field(",\"downstream_remote_address\":\"", record.downstream_address);
+  line.known_field(",\"downstream_local_address\":\"", record.listener_address);
+  line.known_field(",\"downstream_identity\":\"", record.peer_identity);
+  line.known_field(",\"downstream_local_identity\":\"", record.local_identity);
+  line.known_field(",\"downstream_tls_version\":\"", record.tls_version);
+  line.known_field(",\"requested_server_name\":\"", record.requested_server_name);
+}
+
 }  // namespace
+
+void append_connection_fields(std::string& out, const AccessRecord& record) {
+  LogLine line(out);
+  put_connection(line, record);
+}
 
 std::string_view start_time_text(WallTime time) {
   static thread_local CachedSecond cached;
@@ -86,12 +100,8 @@ void append_json_line(std::string& out, const AccessRecord& record) {
   line.known_field(",\"upstream_host\":\"", record.upstream_address);
   line.known_field(",\"upstream_identity\":\"", record.upstream_identity);
   if (record.attempts > 1) line.field(",\"upstream_request_attempt_count\":", record.attempts);
-  line.known_field(",\"downstream_remote_address\":\"", record.downstream_address);
-  line.known_field(",\"downstream_local_address\":\"", record.listener_address);
-  line.known_field(",\"downstream_identity\":\"", record.peer_identity);
-  line.known_field(",\"downstream_local_identity\":\"", record.local_identity);
-  line.known_field(",\"downstream_tls_version\":\"", record.tls_version);
-  line.known_field(",\"requested_server_name\":\"", record.requested_server_name);
+  if (record.connection_fields.empty()) put_connection(line, record);
+  line.put(record.connection_fields);
   line.known_field(",\"request_id\":\"", record.request_id);
   line.known_field(",\"user_agent\":\"", record.user_agent);
   line.known_field(",\"x_forwarded_for\":\"", record.forwarded_for);

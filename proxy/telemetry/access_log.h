@@ -39,6 +39,9 @@ struct AccessRecord {
   std::string_view local_identity;     // Of the certificate that we showed downstream.
   std::string_view upstream_identity;  // URI SAN of the upstream's certificate.
   std::string_view tls_version, requested_server_name;
+  // The fields of the default line from downstream_address to requested_server_name, as
+  // append_connection_fields() makes them; "": not made before.
+  std::string_view connection_fields;
   std::string_view request_id, user_agent, forwarded_for, referer;
   std::string_view grpc_status;  // From trailers, "" if not gRPC.
   std::string_view policy;       // Of a refusal, or the shadow verdict.
@@ -59,6 +62,9 @@ inline constexpr std::size_t kLongestLogValue = 4096;  // bytes
 // Appends the default line (docs/access-log.md lists its keys) with its line feed. Values that are
 // not there are left out.
 void append_json_line(std::string& out, const AccessRecord& record);
+
+// What is the same in each line of a connection.
+void append_connection_fields(std::string& out, const AccessRecord& record);
 
 // "2026-11-22T16:45:30.123Z"; a view until this thread asks again.
 std::string_view start_time_text(WallTime time);
