@@ -20,6 +20,8 @@
 #include "proxy/base/time.h"
 #include "proxy/net/address.h"
 
+struct crypto_buffer_st;
+
 namespace glia {
 
 class KernelPipe;
@@ -38,7 +40,7 @@ struct TlsInfo {
   std::string peer_subject;             // RFC 2253 text.
   WallTime peer_not_after{};            // When the first certificate of its chain runs out.
   std::string peer_certificate_sha256;  // Lower-case hex of the DER form.
-  std::string peer_certificate_der;
+  std::shared_ptr<const crypto_buffer_st> peer_certificate_der;  // BoringSSL's; null: none.
   // For XFCC Cert=; made when asked for, because few ask.
   std::string peer_certificate_pem_url_encoded() const;
   std::vector<std::string> local_uri_sans;  // Of the certificate that we showed.

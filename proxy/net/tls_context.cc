@@ -40,6 +40,23 @@ std::string text_of(const std::vector<SanMatch>& matches) {
   return text;
 }
 
+std::string_view bytes_of(const CRYPTO_BUFFER* buffer) {
+  return {reinterpret_cast<const char*>(CRYPTO_BUFFER_data(buffer)), CRYPTO_BUFFER_len(buffer)};
+}
+
+// The same certificates, ours and those of peers that come again and again, are there once.
+CRYPTO_BUFFER_POOL* buffer_pool() {
+  static CRYPTO_BUFFER_POOL* const pool = CRYPTO_BUFFER_POOL_new();
+  return pool;
+}
+
+bssl::UniquePtr<CRYPTO_BUFFER> pooled(std::string_view der) {
+  bssl::UniquePtr<CRYPTO_BUFFER> buffer(
+      CRYPTO_BUFFER_new(reinterpret_cast<const uint8_t*>(der.data()), der.size(), buffer_pool()));
+  CHECK(buffer != nullptr);
+  return buffer;
+}
+
 std::string joined(const std::vector<std::string>& parts) {
   std::string all;
   for (const std::string& part : parts) all += cat(all.empty() ? "" : ":", part);
@@ -82,8 +99,11 @@ Result<std::shared_ptr<const TlsContext>> BoringContext::make(Side side,
                                                               const TlsOptions& options) {
   TRY_VOID(check_options(side, options));
   std::unique_ptr<BoringContext> made(new BoringContext(side, options));
-  made->context_.reset(SSL_CTX_new(TLS_method()));
+  // Without BoringSSL's own use of X.509, which keeps each peer's parsed chain with its connection.
+  made->context_.reset(SSL_CTX_new(TLS_with_buffers_method()));
   CHECK(made->context_ != nullptr);
+  CHECK(SSL_CTX_set_app_data(made->context_.get(), made.get()) == 1);
+  SSL_CTX_set0_buffer_pool(made->context_.get(), buffer_pool());
   TRY_VOID(made->set_protocol());
   TRY_VOID(made->set_alpn());
   TRY_VOID(made->load_own_certificate());
@@ -114,7 +134,6 @@ Result<void> BoringContext::set_protocol() {
   }
   SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_max_cert_list(context, kLargestCertificateMessage);
-  SSL_CTX_set_verify_depth(context, kLongestChain);
   return {};
 }
 
@@ -144,12 +163,13 @@ Result<void> BoringContext::load_own_certificate() {
     ERR_clear_error();
     return invalid("private_key does not belong to the first certificate of certificate_chain");
   }
-  if (SSL_CTX_use_certificate(context_.get(), chain[0].get()) != 1 ||
-      SSL_CTX_use_PrivateKey(context_.get(), key.get()) != 1) {
-    return invalid(cat("certificate_chain cannot be used: ", take_crypto_error()));
+  std::vector<bssl::UniquePtr<CRYPTO_BUFFER>> buffers;
+  std::vector<CRYPTO_BUFFER*> raw;
+  for (const auto& one : chain) {
+    raw.push_back(buffers.emplace_back(pooled(to_der(one.get()))).get());
   }
-  for (std::size_t i = 1; i < chain.size(); ++i) {
-    CHECK(SSL_CTX_add1_chain_cert(context_.get(), chain[i].get()) == 1);
+  if (SSL_CTX_set_chain_and_key(context_.get(), raw.data(), raw.size(), key.get(), nullptr) != 1) {
+    return invalid(cat("certificate_chain cannot be used: ", take_crypto_error()));
   }
   own_uri_sans_ = subject_names(chain[0].get()).uri;
   own_ = std::move(chain[0]);
@@ -160,11 +180,10 @@ Result<void> BoringContext::load_own_certificate() {
 Result<void> BoringContext::load_trusted() {
   if (!options_.trusted_ca.empty()) {
     TRY(trusted_, parse_certificates(options_.trusted_ca, "trusted_ca"));
-    X509_STORE* store = SSL_CTX_get_cert_store(context_.get());
-    for (const auto& one : trusted_) CHECK(X509_STORE_add_cert(store, one.get()) == 1);
-    if (side_ == Side::kServer) {
-      for (const auto& one : trusted_) CHECK(SSL_CTX_add_client_CA(context_.get(), one.get()) == 1);
-    }
+    store_.reset(X509_STORE_new());
+    CHECK(store_ != nullptr);
+    for (const auto& one : trusted_) CHECK(X509_STORE_add_cert(store_.get(), one.get()) == 1);
+    if (side_ == Side::kServer) name_authorities();
   }
   peer_rules_ =
       sha256(cat(static_cast<int>(side_), "\n", options_.trusted_ca, text_of(options_.peer_sans)));
@@ -176,9 +195,22 @@ Result<void> BoringContext::load_trusted() {
   } else if (options_.request_client_certificate) {
     mode = SSL_VERIFY_PEER;
   }
-  SSL_CTX_set_verify(context_.get(), mode, nullptr);
-  SSL_CTX_set_cert_verify_callback(context_.get(), verify_peer, this);
+  SSL_CTX_set_custom_verify(context_.get(), mode, verify_peer);
   return {};
+}
+
+// For a client that has several certificates (RFC 8446 section 4.2.4).
+void BoringContext::name_authorities() {
+  bssl::UniquePtr<STACK_OF(CRYPTO_BUFFER)> names(sk_CRYPTO_BUFFER_new_null());
+  for (const auto& one : trusted_) {
+    uint8_t* der = nullptr;
+    const int size = i2d_X509_NAME(X509_get_subject_name(one.get()), &der);
+    CHECK(size >= 0);
+    const bssl::UniquePtr<uint8_t> owned(der);
+    CHECK(bssl::PushToStack(
+        names.get(), pooled({reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)})));
+  }
+  SSL_CTX_set0_client_CAs(context_.get(), names.release());
 }
 
 void BoringContext::set_resumption() {
@@ -201,7 +233,6 @@ void BoringContext::set_tickets() {
   ticket_rules_ = sha256(rules + text_of(options_.peer_sans));
   const auto* id = reinterpret_cast<const uint8_t*>(ticket_rules_.data());
   CHECK(SSL_CTX_set_session_id_context(context, id, ticket_rules_.size()) == 1);
-  CHECK(SSL_CTX_set_app_data(context, this) == 1);
   SSL_CTX_set_select_certificate_cb(context, scope_tickets);
   CHECK(SSL_CTX_set_num_tickets(context, 1) == 1);
   const auto lifetime = static_cast<uint32_t>(
@@ -240,41 +271,73 @@ int BoringContext::select_alpn(SSL*, const uint8_t** out, uint8_t* out_size, con
   return SSL_TLSEXT_ERR_OK;
 }
 
-std::string BoringContext::digest_of(X509_STORE_CTX* store) const {
-  // BoringSSL has the leaf among the others as well, but that is not promised.
-  std::string all = peer_rules_ + sha256(to_der(X509_STORE_CTX_get0_cert(store)));
-  for (X509* one : X509_STORE_CTX_get0_untrusted(store)) all += sha256(to_der(one));
+std::string BoringContext::digest_of(const STACK_OF(CRYPTO_BUFFER) * sent) const {
+  std::string all = peer_rules_;
+  for (const CRYPTO_BUFFER* one : sent) all += sha256(bytes_of(one));
   return sha256(all);
 }
 
-int BoringContext::verify_peer(X509_STORE_CTX* store, void* self) {
-  const auto& context = *static_cast<const BoringContext*>(self);
-  if (!context.verifies_peer()) return 1;  // TlsInfo then says that nothing was verified.
-  const auto* ssl = static_cast<const SSL*>(
-      X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+ssl_verify_result_t BoringContext::verify_peer(SSL* ssl, uint8_t* alert) {
+  const auto& context =
+      *static_cast<const BoringContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+  if (!context.verifies_peer()) return ssl_verify_ok;  // TlsInfo says that nothing was verified.
   auto& stream = *static_cast<TlsStream*>(SSL_get_app_data(ssl));
+  std::string fault = context.fault_of(ssl, stream, *alert);
+  ERR_clear_error();  // BoringSSL says itself that the verification failed.
+  if (fault.empty()) return ssl_verify_ok;
+  stream.refuse_peer(std::move(fault));
+  return ssl_verify_invalid;
+}
+
+std::string BoringContext::fault_of(const SSL* ssl, TlsStream& stream, uint8_t& alert) const {
+  alert = SSL_AD_BAD_CERTIFICATE;
+  const STACK_OF(CRYPTO_BUFFER)* const sent = SSL_get0_peer_certificates(ssl);
+  if (sent == nullptr || sk_CRYPTO_BUFFER_num(sent) == 0) return "no certificate was sent";
   VerifiedChains* const verified = stream.loan().verified;
   std::string digest;
   if (verified != nullptr) {
-    digest = context.digest_of(store);
-    if (verified->has(digest, stream.wall_now())) return 1;
+    digest = digest_of(sent);
+    if (verified->has(digest, stream.wall_now())) return {};
   }
-  X509_STORE_CTX_set_time_posix(store, 0, posix_seconds(stream.wall_now()));
-  if (X509_verify_cert(store) != 1) return 0;
-  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
-  if (Result<void> checked = check_peer_chain(chain, context.options().peer_sans); !checked.ok()) {
-    stream.refuse_peer(checked.error().message());
-    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
-    return 0;
+  const PeerChain peer = parse_peer_chain(ssl);
+  if (peer.empty()) return "what was sent is no certificate";
+  const bssl::UniquePtr<STACK_OF(X509)> untrusted(sk_X509_new_null());
+  for (const auto& one : peer) CHECK(bssl::PushToStack(untrusted.get(), bssl::UpRef(one)));
+  const bssl::UniquePtr<X509_STORE_CTX> path(X509_STORE_CTX_new());
+  // The purpose of the peer's certificate: that of the other side.
+  const char* const purpose = side_ == Side::kServer ? "ssl_client" : "ssl_server";
+  CHECK(X509_STORE_CTX_init(path.get(), store_.get(), peer[0].get(), untrusted.get()) == 1 &&
+        X509_STORE_CTX_set_default(path.get(), purpose) == 1);
+  X509_STORE_CTX_set_depth(path.get(), kLongestChain);
+  X509_STORE_CTX_set_time_posix(path.get(), 0, posix_seconds(stream.wall_now()));
+  if (X509_verify_cert(path.get()) != 1) {
+    const int error = X509_STORE_CTX_get_error(path.get());
+    alert = static_cast<uint8_t>(SSL_alert_from_verify_result(error));
+    return X509_verify_cert_error_string(error);
   }
-  if (verified == nullptr) return 1;
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(path.get());
+  if (Result<void> checked = check_peer_chain(chain, options_.peer_sans); !checked.ok()) {
+    alert = static_cast<uint8_t>(SSL_alert_from_verify_result(X509_V_ERR_APPLICATION_VERIFICATION));
+    return std::string(checked.error().message());
+  }
+  if (verified == nullptr) return {};
   WallTime from = WallTime::min(), until = WallTime::max();
   for (const X509* one : chain) {
     from = std::max(from, not_before(one));
     until = std::min(until, not_after(one));
   }
   verified->keep(std::move(digest), from, until);
-  return 1;
+  return {};
+}
+
+PeerChain parse_peer_chain(const SSL* ssl) {
+  PeerChain chain;
+  const STACK_OF(CRYPTO_BUFFER)* const sent = SSL_get0_peer_certificates(ssl);
+  if (sent == nullptr) return chain;
+  for (const CRYPTO_BUFFER* one : sent) {
+    if (chain.emplace_back(X509_parse_from_buffer(one)) == nullptr) return {};
+  }
+  return chain;
 }
 
 std::unique_ptr<Stream> BoringContext::wrap(EventLoop& loop, std::unique_ptr<Stream> under,

@@ -12,6 +12,8 @@
 
 namespace glia {
 
+class TlsStream;
+
 // Streams share the ownership: a configuration that was replaced lives as long as its last
 // connection.
 class BoringContext final : public TlsContext, public std::enable_shared_from_this<BoringContext> {
@@ -37,18 +39,23 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   Result<void> load_trusted();
   Result<void> set_protocol();
   Result<void> set_alpn();
+  void name_authorities();
   void set_resumption();
   void set_tickets();
   static ssl_select_cert_result_t scope_tickets(const SSL_CLIENT_HELLO* hello);
   static int select_alpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
                          unsigned offered_size, void* self);
-  static int verify_peer(X509_STORE_CTX* store, void* self);
+  // BoringSSL's callback for what the peer sent.
+  static ssl_verify_result_t verify_peer(SSL* ssl, uint8_t* alert);
+  // What keeps it from being accepted; "" if nothing does. `alert` is what to tell the peer.
+  std::string fault_of(const SSL* ssl, TlsStream& stream, uint8_t& alert) const;
   // Of what the peer sent and all that decides whether it is good, but for the time.
-  std::string digest_of(X509_STORE_CTX* store) const;
+  std::string digest_of(const STACK_OF(CRYPTO_BUFFER) * sent) const;
 
   const Side side_;
   TlsOptions options_;  // Without the private key once it is loaded.
   bssl::UniquePtr<SSL_CTX> context_;
+  bssl::UniquePtr<X509_STORE> store_;  // Of trusted_.
   bssl::UniquePtr<X509> own_;
   std::vector<std::string> own_uri_sans_;
   std::vector<bssl::UniquePtr<X509>> trusted_;
@@ -56,6 +63,10 @@ class BoringContext final : public TlsContext, public std::enable_shared_from_th
   std::string alpn_wire_;     // RFC 7301: each name behind its length.
   std::string ticket_rules_;  // Server: a digest of what a ticket of ours stands for.
 };
+
+// What a peer sent, leaf first, parsed; empty if it sent nothing, or what is no certificate.
+using PeerChain = std::vector<bssl::UniquePtr<X509>>;
+PeerChain parse_peer_chain(const SSL* ssl);
 
 // The rules beyond path validation (RFC 5280 is BoringSSL's): key strength, exactly one URI SAN,
 // the rules of X509-SVID if that is a SPIFFE id, and the names that the options ask for. `chain` is

@@ -27,10 +27,9 @@ std::string lower_hex(std::span<const uint8_t> bytes) {
   return text;
 }
 
-WallTime chain_not_after(const SSL* ssl) {
+WallTime chain_not_after(const PeerChain& chain) {
   WallTime until = WallTime::max();
-  const STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl);
-  for (const X509* one : chain) until = std::min(until, not_after(one));
+  for (const auto& one : chain) until = std::min(until, not_after(one.get()));
   return until;
 }
 
@@ -75,7 +74,7 @@ int TlsStream::keep_session(SSL* ssl, SSL_SESSION* session) {
   auto& self = *static_cast<TlsStream*>(SSL_get_app_data(ssl));
   const std::size_t most = self.context_->options().sessions;
   if (self.loan_.sessions == nullptr || most == 0) return 0;
-  const WallTime until = chain_not_after(ssl);
+  const WallTime until = chain_not_after(parse_peer_chain(ssl));
   self.loan_.sessions->keep(session, self.context_, until, most);
   return 1;
 }
@@ -165,12 +164,13 @@ void TlsStream::advance_handshake() {
 }
 
 void TlsStream::complete_handshake() {
-  if (Result<void> checked = check_resumed(); !checked.ok()) {
+  const PeerChain peer = parse_peer_chain(ssl_.get());
+  if (Result<void> checked = check_resumed(peer); !checked.ok()) {
     SSL_send_fatal_alert(ssl_.get(), SSL_AD_CERTIFICATE_EXPIRED);
     return fail_handshake(checked.error().message());
   }
   stop();
-  fill_info();
+  fill_info(peer);
   if (loan_.stats != nullptr) {
     ++loan_.stats->handshakes;
     if (tls_.resumed) ++loan_.stats->resumed;
@@ -187,17 +187,13 @@ void TlsStream::complete_handshake() {
 
 // A ticket carries the identity that was verified when it was made; its certificate may have run
 // out since. The rules and the roots are the same: another configuration has other ticket keys.
-Result<void> TlsStream::check_resumed() const {
+Result<void> TlsStream::check_resumed(const PeerChain& peer) const {
   if (SSL_session_reused(ssl_.get()) == 0 || !context_->verifies_peer()) return {};
-  const STACK_OF(X509)* chain = SSL_get_peer_full_cert_chain(ssl_.get());
-  for (const X509* one : chain) {
-    if (not_after(one) >= wall_now()) continue;
-    return invalid("certificate verify failed: the certificate of the resumed session has expired");
-  }
-  return {};
+  if (chain_not_after(peer) >= wall_now()) return {};
+  return invalid("certificate verify failed: the certificate of the resumed session has expired");
 }
 
-void TlsStream::fill_info() {
+void TlsStream::fill_info(const PeerChain& chain) {
   const SSL* ssl = ssl_.get();
   const uint8_t* alpn = nullptr;
   unsigned alpn_size = 0;
@@ -209,19 +205,21 @@ void TlsStream::fill_info() {
   tls_.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl));
   tls_.resumed = SSL_session_reused(ssl) == 1;
   tls_.local_uri_sans = context_->own_uri_sans();
-  const bssl::UniquePtr<X509> peer(SSL_get_peer_certificate(ssl));
-  if (peer == nullptr || !context_->verifies_peer()) return;
+  if (chain.empty() || !context_->verifies_peer()) return;
+  X509* const peer = chain.front().get();
   tls_.peer_certificate = true;
-  SubjectNames names = subject_names(peer.get());
+  SubjectNames names = subject_names(peer);
   tls_.peer_uri_sans = std::move(names.uri);
   tls_.peer_dns_sans = std::move(names.dns);
-  tls_.peer_subject = subject_text(peer.get());
-  tls_.peer_not_after = chain_not_after(ssl);
+  tls_.peer_subject = subject_text(peer);
+  tls_.peer_not_after = chain_not_after(chain);
   std::array<uint8_t, 32> digest;
   unsigned size = 0;
-  X509_digest(peer.get(), EVP_sha256(), digest.data(), &size);
+  X509_digest(peer, EVP_sha256(), digest.data(), &size);
   tls_.peer_certificate_sha256 = lower_hex(digest);
-  tls_.peer_certificate_der = to_der(peer.get());
+  tls_.peer_certificate_der.reset(
+      bssl::UpRef(sk_CRYPTO_BUFFER_value(SSL_get0_peer_certificates(ssl), 0)).release(),
+      CRYPTO_BUFFER_free);
 }
 
 // The alert that says why is in the output; the watcher is told when it has left.
@@ -244,8 +242,7 @@ void TlsStream::tell_handshake_failed() {
 std::string TlsStream::handshake_failure() {
   const std::string reason = take_crypto_error();
   if (reason.find("certificate verify failed") == reason.npos) return reason;
-  if (!refusal_.empty()) return cat(reason, ": ", refusal_);
-  return cat(reason, ": ", X509_verify_cert_error_string(SSL_get_verify_result(ssl_.get())));
+  return cat(reason, ": ", refusal_);
 }
 
 // One read from below, when BoringSSL has used up the last. Our reader may be reading into a block
@@ -473,10 +470,8 @@ long TlsStream::bio_control(BIO*, int command, long, void*) {
 }
 
 std::string TlsInfo::peer_certificate_pem_url_encoded() const {
-  if (peer_certificate_der.empty()) return {};
-  const auto* bytes = reinterpret_cast<const uint8_t*>(peer_certificate_der.data());
-  const bssl::UniquePtr<X509> certificate(
-      d2i_X509(nullptr, &bytes, static_cast<long>(peer_certificate_der.size())));
+  if (peer_certificate_der == nullptr) return {};
+  const bssl::UniquePtr<X509> certificate(X509_parse_from_buffer(peer_certificate_der.get()));
   if (certificate == nullptr) return {};
   std::string encoded;
   for (const char c : to_pem(certificate.get())) {

@@ -33,7 +33,7 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
 
   // For the verification of the peer, inside the handshake.
   WallTime wall_now() const { return loop_.clock().wall_now(); }
-  void refuse_peer(const std::string& why) { refusal_ = why; }
+  void refuse_peer(std::string why) { refusal_ = std::move(why); }
   const TlsLoan& loan() const { return loan_; }
   // BoringSSL's callback for a session that a client may resume; 1 if it was taken over.
   static int keep_session(SSL* ssl, SSL_SESSION* session);
@@ -58,8 +58,8 @@ class TlsStream final : public Stream, private Stream::Watcher, private Timer {
   void start_client();
   void advance_handshake();
   void complete_handshake();
-  Result<void> check_resumed() const;
-  void fill_info();
+  Result<void> check_resumed(const PeerChain& peer) const;
+  void fill_info(const PeerChain& chain);
   void fail_handshake(std::string_view why);
   void tell_handshake_failed();
   void tell_broken();
