@@ -46,6 +46,7 @@ AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open
       open_(std::move(open)),
       random_(seed),
       options_(options),
+      backoff_(options.reconnect_least, options.reconnect_most),
       reconnect_(loop, [this] { connect(); }),
       first_fetch_(
           loop,
@@ -213,7 +214,7 @@ Result<void> AdsClient::apply(ResourceKind kind, const PushedResources& push) {
 
 void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   Topic& topic = this->topic(kind);
-  failures_ = 0;
+  backoff_.reset();
   topic.version = push.version;
   note_ends(kind, push);
   topic.refused.clear();
@@ -302,17 +303,11 @@ void AdsClient::on_end(std::string_view why) {
   open_now_ = false;
   for (Topic& topic : topics_) topic.held_answer.reset();
   // A server that has nothing to say is no failure.
-  if (loop_.now() - opened_ >= options_.reconnect_most) failures_ = 0;
-  Duration delay = options_.reconnect_least;
-  for (int i = 0; i < failures_ && delay < options_.reconnect_most; ++i) delay *= 2;
-  delay = std::min(delay, options_.reconnect_most);
-  ++failures_;
-  // Half to whole, so that a fleet does not come back in step.
-  const auto jittered = Duration(
-      static_cast<int64_t>(static_cast<double>(delay.count()) * (0.5 + 0.5 * random_.unit())));
-  LOG(warning, "the call to the control plane ended: ", why, "; trying again in ", to_ms(jittered),
+  if (loop_.now() - opened_ >= options_.reconnect_most) backoff_.reset();
+  const Duration delay = backoff_.next(random_);
+  LOG(warning, "the call to the control plane ended: ", why, "; trying again in ", to_ms(delay),
       " ms");
-  reconnect_.start(jittered);
+  reconnect_.start(delay);
 }
 
 bool AdsClient::complete() const {

@@ -21,6 +21,7 @@
 
 #include "proxy/base/random.h"
 #include "proxy/net/loop.h"
+#include "proxy/xds/backoff.h"
 #include "proxy/xds/configuration.h"
 #include "proxy/xds/push.h"
 
@@ -112,6 +113,7 @@ class AdsClient final : private AdsCall::Watcher {
   OpenAds open_;
   Random random_;
   AdsOptions options_;
+  Backoff backoff_;
   std::array<Topic, 5> topics_;
   std::unique_ptr<AdsCall> call_;
   CallbackTimer reconnect_;
@@ -119,7 +121,6 @@ class AdsClient final : private AdsCall::Watcher {
   CallbackTimer expiry_;  // Of the first resource whose time is over.
   std::string last_end_;
   TimePoint opened_;  // The present stream, or the last one.
-  int failures_ = 0;
   bool connected_ = false;  // The stream has brought a message.
   bool open_now_ = false;
   bool node_sent_ = false;
