@@ -27,11 +27,6 @@ std::string number(double value) {
   return text;
 }
 
-std::string_view unit_of(const Metric& metric) {
-  if (metric.is_share()) return " %";
-  return metric.name == Measure::kTokensPerSecond ? " tokens/s" : " ms";
-}
-
 // What a metric looks at of one version.
 struct Sample {
   uint64_t hits = 0, of = 0;       // Shares.
@@ -135,7 +130,7 @@ class Question {
   }
 
   std::string sentence(const Finding& finding) const {
-    const std::string_view unit = unit_of(metric_);
+    const std::string unit = cat(" ", metric_.unit());
     std::string out =
         cat(metric_.title(), " ", number(finding.candidate), unit, " of ", finding.candidate_count);
     if (!pair_.alone) {
@@ -163,7 +158,7 @@ class Question {
     const Bounds candidate = bounds(pair_.candidate, errors.roll_back);
     const bool broken = least ? scaled(candidate.high) < bound : scaled(candidate.low) > bound;
     const bool kept = least ? finding.candidate >= bound : finding.candidate <= bound;
-    const std::string_view unit = unit_of(metric_);
+    const std::string unit = cat(" ", metric_.unit());
     const std::string what =
         cat(metric_.title(), " ", number(finding.candidate), unit, " of ", finding.candidate_count,
             least ? ": the least is " : ": the most is ", number(bound), unit);

@@ -10,7 +10,7 @@ using Measure = Canary::Measure;
 
 // `requests` of which `errors` failed, each as long as the next but for a slow twentieth.
 Observed observed(uint64_t requests, uint64_t errors, double ms = 100) {
-  Observed all{.requests = requests, .errors = errors, .sidecars = 1};
+  Observed all{{.requests = requests, .errors = errors}, 1};
   for (uint64_t i = 0; i < requests; ++i) {
     all.latency_ms.add(ms * (0.9 + 0.2 * double(i % 97) / 97));
   }
@@ -66,7 +66,7 @@ TEST(Assess, FewerTokensASecondAreWorse) {
   Canary::Analysis analysis;
   analysis.metrics = {{.name = Measure::kTokensPerSecond, .percentile = 50, .minimum = 10}};
   const auto tokens = [](double speed) {
-    Observed all{.requests = 1000, .sidecars = 1};
+    Observed all{{.requests = 1000}, 1};
     for (int i = 0; i < 1000; ++i) all.tokens_per_second.add(speed * (0.9 + 0.0002 * i));
     return all;
   };
@@ -86,7 +86,7 @@ TEST(Assess, ACandidateThatHasStoppedToStreamDoesNotPass) {
 }
 
 TEST(Assess, CopiesThatDifferTakeACandidateBackBeforeAnyoneIsAnsweredByIt) {
-  Observed same{.sidecars = 1}, other{.sidecars = 1};
+  Observed same{{}, 1}, other{{}, 1};
   same.shadow = {.sent = 1000, .compared = 1000};
   other.shadow = {.sent = 1000, .compared = 1000, .different = 100};
   // Keys of a stranger's JSON, on somebody's terminal.

@@ -174,7 +174,7 @@ Result<void> Canaries::command(std::string_view name, CanaryCommand command) {
 void Canaries::settle() {
   for (auto& [name, entry] : entries_) save(entry);
   want();
-  Splits now = splits();
+  CanarySplits now = splits();
   if (published_ == now) return;
   published_ = now;
   publish_(now);
@@ -209,8 +209,8 @@ void Canaries::want() {
   observations_.want(std::move(wanted));
 }
 
-Canaries::Splits Canaries::splits() const {
-  Splits splits;
+CanarySplits Canaries::splits() const {
+  CanarySplits splits;
   for (const auto& [name, entry] : entries_) splits.emplace(name, entry.run.split());
   return splits;
 }

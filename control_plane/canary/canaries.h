@@ -22,9 +22,7 @@ class Canaries {
   // A state in which only the time has changed is saved so often.
   static constexpr Duration kSaveEvery = 30s;
 
-  // By "namespace/name" of the Canary.
-  using Splits = std::map<std::string, Canary::Split, std::less<>>;
-  using Publish = std::function<void(const Splits&)>;
+  using Publish = std::function<void(const CanarySplits&)>;
 
   // All outlive it. Reads what the store remembers.
   static Result<std::unique_ptr<Canaries>> open(const Clock& clock, Observations& observations,
@@ -73,7 +71,7 @@ class Canaries {
   void settle();
   void save(Entry& entry);
   void want();
-  Splits splits() const;
+  CanarySplits splits() const;
 
   const Clock& clock_;
   Observations& observations_;
@@ -84,7 +82,7 @@ class Canaries {
   std::map<std::string, Entry, std::less<>> entries_;
   uint64_t questions_ = 0;
   std::vector<std::string> wanted_;
-  std::optional<Splits> published_;
+  std::optional<CanarySplits> published_;
 };
 
 }  // namespace glia

@@ -26,7 +26,7 @@ class FakeObservations final : public Observations {
   Observed between(std::string_view cluster, TimePoint from, TimePoint to) const override {
     if (std::ranges::find(wanted, cluster) == wanted.end()) return {};
     const auto requests = static_cast<uint64_t>(100 * to_seconds(to - from));
-    Observed all{.requests = requests, .sidecars = 1};
+    Observed all{{.requests = requests}, 1};
     const auto share = errors.find(cluster);
     all.errors = share == errors.end() ? 0 : requests * share->second / 100;
     for (uint64_t i = 0; i < requests; ++i) all.latency_ms.add(100 + double(i % 20));
@@ -99,7 +99,7 @@ class CanariesTest : public testing::Test {
     store_ = *std::move(store);
     auto canaries =
         Canaries::open(clock_, seen_, words_, *store_,
-                       [this](const Canaries::Splits& splits) { published_.push_back(splits); });
+                       [this](const CanarySplits& splits) { published_.push_back(splits); });
     ASSERT_TRUE(canaries.ok()) << canaries.error().message();
     canaries_ = *std::move(canaries);
   }
@@ -117,7 +117,7 @@ class CanariesTest : public testing::Test {
   FakeConfirmations words_;
   std::unique_ptr<CanaryStore> store_;
   std::unique_ptr<Canaries> canaries_;
-  std::vector<Canaries::Splits> published_;
+  std::vector<CanarySplits> published_;
 };
 
 TEST_F(CanariesTest, AGoodVersionIsPromotedAndNothingMoreIsAsked) {

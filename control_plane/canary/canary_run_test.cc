@@ -18,7 +18,7 @@ Canary canary() {
 }
 
 Observed observed(uint64_t requests, uint64_t errors) {
-  Observed all{.requests = requests, .errors = errors, .sidecars = 2};
+  Observed all{{.requests = requests, .errors = errors}, 2};
   for (uint64_t i = 0; i < requests; ++i) all.latency_ms.add(100 + double(i % 20));
   return all;
 }

@@ -20,6 +20,11 @@ std::string Canary::Metric::title() const {
   return cat(name_of(name), " p", usual_percentile());
 }
 
+std::string_view Canary::Metric::unit() const {
+  if (is_share()) return "%";
+  return name == Measure::kTokensPerSecond ? "tokens/s" : "ms";
+}
+
 const std::vector<Canary::Metric>& Canary::usual_metrics() {
   static const std::vector<Metric> all = {
       {.name = Measure::kErrors},     {.name = Measure::kOutputErrors},

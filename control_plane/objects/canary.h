@@ -86,7 +86,8 @@ struct Canary {
     // The fields, or their defaults.
     double usual_tolerance() const;
     uint32_t usual_percentile() const;
-    std::string title() const;  // "Errors", "Latency p95"
+    std::string title() const;      // "Errors", "Latency p95"
+    std::string_view unit() const;  // "%", "ms", "tokens/s"
   };
   struct Analysis {
     Duration interval = std::chrono::seconds(10);
