@@ -65,7 +65,8 @@ void Canaries::take(const ObjectSet& objects) {
     const auto known = entries_.find(name);
     if (known != entries_.end() &&
         known->second.run.state().versions == CanaryRun::versions_of(canary)) {
-      known->second.run.edit(canary);
+      // A word on the verdict of before would be taken for one on the next.
+      if (known->second.run.edit(canary, clock_.wall_now())) known->second.question = 0;
       name_clusters(objects, canary, known->second);
       continue;
     }

@@ -288,5 +288,19 @@ TEST_F(CanariesTest, AStoreOfANewerProgramIsLeftAlone) {
   EXPECT_NE(store.error().message().find("written by a newer glia-control"), std::string::npos);
 }
 
+TEST_F(CanariesTest, AWordOnAnalysisThatWasEditedSinceDoesNotCount) {
+  const std::string confirmed = cat(kCanary, "  confirm: {url: 'http://confirm.example/'}\n");
+  canaries_->take(objects(confirmed));
+  pass(10);
+  ASSERT_EQ(words_.asked.size(), 1u);
+  canaries_->take(objects(cat(confirmed, "  analysis: {minimumRequests: 150}\n")));
+  pass(10);
+  ASSERT_EQ(words_.asked.size(), 2u);
+  words_.answer(Confirmation::Answer::kYes);
+  EXPECT_EQ(weight(), 10u);
+  words_.answer(Confirmation::Answer::kYes);
+  EXPECT_EQ(weight(), 25u);
+}
+
 }  // namespace
 }  // namespace glia

@@ -103,13 +103,26 @@ CanaryRun::CanaryRun(const Canary& canary, WallTime now, const CanaryState* stat
   enter(0, now);
 }
 
-void CanaryRun::edit(const Canary& canary) {
+bool CanaryRun::edit(const Canary& canary, WallTime now) {
   const std::vector<Stage> before = std::exchange(stages_, stages_of(canary.spec));
-  spec_ = canary.spec;
-  const bool same = state_.stage < stages_.size() && stages_[state_.stage] == before[state_.stage];
-  if (same) return;
+  const Canary::Spec spec = std::exchange(spec_, canary.spec);
+  const bool same_stage =
+      state_.stage < stages_.size() && stages_[state_.stage] == before[state_.stage];
+  const bool same_copies = !same_stage || !in_shadow() || spec_.shadow->compares_as(*spec.shadow);
+  const bool same_questions = spec_.analysis.judges_as(spec.analysis);
+  if (same_stage && same_copies && same_questions) return false;
   state_.stage = std::min<uint32_t>(state_.stage, uint32_t(stages_.size()) - 1);
-  forget_observed();
+  if (!same_copies) unheard_ = kAftermath;
+  if (same_stage && same_copies) {
+    forget_verdict();
+  } else {
+    forget_observed();
+  }
+  // It was passed by what is not asked any more.
+  if (state_.phase == CanaryPhase::kPassed) {
+    set_phase(CanaryPhase::kProgressing, "its stage or analysis was edited", now);
+  }
+  return true;
 }
 
 Canary::Split CanaryRun::split() const {
@@ -136,6 +149,10 @@ void CanaryRun::observe(const Observation& observation) {
   if (state_.phase == CanaryPhase::kProgressing) {
     state_.spent += observation.passed;
     state_.stage_spent += observation.passed;
+  }
+  if (unheard_ > 0s) {
+    unheard_ -= observation.passed;
+    return;
   }
   stable_.add(observation.stable);
   candidate_.add(observation.candidate);
@@ -263,6 +280,10 @@ void CanaryRun::set_phase(CanaryPhase phase, std::string reason, WallTime now) {
 void CanaryRun::forget_observed() {
   stable_ = {};
   candidate_ = {};
+  forget_verdict();
+}
+
+void CanaryRun::forget_verdict() {
   assessment_ = {};
   asks_ = false;
   not_confirmed_.clear();

@@ -59,13 +59,17 @@ class CanaryRun {
     Observed stable, candidate;
   };
 
+  // So long sidecars may still report of what was in force before.
   static constexpr Duration kAftermath = 10s;
 
   // Begins anew, or where `state` is, if that is of the same versions.
   CanaryRun(const Canary& canary, WallTime now, const CanaryState* state = nullptr);
 
-  // The YAML has changed, the versions have not.
-  void edit(const Canary& canary);
+  // The YAML has changed, the versions have not. What was seen in the stage counts on as long as the
+  // stage is the same, and copies are compared as before; a verdict only as long as it is judged by
+  // the same. The looks count on in any case. True if the verdict of before
+  // is forgotten.
+  bool edit(const Canary& canary, WallTime now);
   void observe(const Observation& observation);
   Result<void> command(CanaryCommand command, WallTime now);
 
@@ -104,6 +108,7 @@ class CanaryRun {
   void fail(std::string reason, WallTime now);
   void set_phase(CanaryPhase phase, std::string reason, WallTime now);
   void forget_observed();
+  void forget_verdict();
 
   Canary::Spec spec_;
   std::vector<Stage> stages_;
@@ -113,6 +118,7 @@ class CanaryRun {
   bool asks_ = false;
   std::string not_confirmed_;  // Why it asks again.
   uint64_t looked_at_ = 0;     // The smaller sample at the newest look.
+  Duration unheard_{0};        // What is reported in it may be of other rules of comparison.
 };
 
 }  // namespace glia

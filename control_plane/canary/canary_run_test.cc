@@ -232,13 +232,84 @@ TEST(CanaryRun, AnEditOfOtherStepsKeepsWhatIsKnown) {
   run.observe(good(60));
   Canary edited = canary();
   edited.spec.steps[1].weight = 60;
-  run.edit(edited);
+  run.edit(edited, kStart);
   run.observe(good(60));
   EXPECT_EQ(run.candidate().requests, 120u);
   edited.spec.steps = {{.weight = 5}};
-  run.edit(edited);
+  run.edit(edited, kStart);
   EXPECT_EQ(run.split().weight, 5u);
   EXPECT_EQ(run.candidate().requests, 0u);
+}
+
+// Copies that all were answered alike.
+CanaryRun::Observation copies(uint64_t sent) {
+  CanaryRun::Observation seen{.passed = 10s, .now = kStart};
+  seen.candidate.sidecars = 1;
+  seen.candidate.shadow = {.sent = sent, .compared = sent};
+  for (uint64_t i = 0; i < sent; ++i) {
+    seen.candidate.shadow.latency_ms.add(100 + double(i % 7));
+    seen.candidate.shadow.answered_latency_ms.add(100 + double(i % 7));
+  }
+  return seen;
+}
+
+TEST(CanaryRun, ATightenedMetricIsNotPassedByTheVerdictBefore) {
+  Canary made = canary();
+  made.spec.steps[0].pause = 15s;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  ASSERT_EQ(run.assessment().verdict, Verdict::kAdvance);
+  made.spec.analysis.metrics = {{.name = Canary::Measure::kErrors, .tolerance = 0.1}};
+  run.edit(made, kStart);
+  EXPECT_TRUE(run.assessment().findings.empty());
+  run.observe(good(10));
+  EXPECT_EQ(run.state().stage, 0u);
+  EXPECT_EQ(run.candidate().requests, 1010u);
+  EXPECT_EQ(run.state().looks, 2u);
+  EXPECT_TRUE(run.state().reason.ends_with("0.10 tolerated; not enough to tell"))
+      << run.state().reason;
+}
+
+TEST(CanaryRun, AStepThatIsPassedIsJudgedAnewByAnotherAnalysis) {
+  Canary made = canary();
+  made.spec.steps[0].until_resumed = true;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  ASSERT_EQ(run.state().phase, CanaryPhase::kPassed);
+  made.spec.analysis.minimum_requests = 5000;
+  run.edit(made, kStart);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
+  EXPECT_FALSE(run.command(CanaryCommand::kResume, kStart).ok());
+  run.observe(good());
+  EXPECT_EQ(run.state().reason, "the candidate has had 2000 of at least 5000 requests");
+}
+
+TEST(CanaryRun, OtherRulesOfComparisonForgetWhatWasCompared) {
+  Canary made = canary();
+  made.spec.shadow = Canary::Shadow{.relative_tolerance = 0.5};
+  CanaryRun run(made, kStart);
+  run.observe(copies(90));
+  made.spec.shadow->relative_tolerance = 0;
+  run.edit(made, kStart);
+  EXPECT_EQ(run.candidate().shadow.sent, 0u);
+  // Sidecars may still compare by the rules of before.
+  run.observe(copies(1000));
+  EXPECT_EQ(run.candidate().shadow.sent, 0u);
+  EXPECT_EQ(run.split().weight, 0u);
+  run.observe(copies(1000));
+  EXPECT_EQ(run.split().weight, 10u);
+}
+
+TEST(CanaryRun, AnEditThatOnlyMovesLinesChangesNothing) {
+  Canary made = canary();
+  made.spec.steps[0].pause = 15s;
+  made.spec.analysis.metrics = {{.name = Canary::Measure::kErrors}};
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  made.spec.analysis.at = made.spec.analysis.metrics[0].at = made.spec.at = {.line = 7};
+  run.edit(made, kStart);
+  EXPECT_EQ(run.assessment().verdict, Verdict::kAdvance);
+  EXPECT_EQ(run.candidate().requests, 1000u);
 }
 
 }  // namespace

@@ -1,8 +1,25 @@
 #include "control_plane/objects/canary.h"
 
+#include <tuple>
+
 #include "proxy/base/text.h"
 
 namespace glia {
+
+bool CanaryShadow::compares_as(const CanaryShadow& other) const {
+  return std::tie(ignore, absolute_tolerance, relative_tolerance) ==
+         std::tie(other.ignore, other.absolute_tolerance, other.relative_tolerance);
+}
+
+bool Canary::Analysis::judges_as(const Analysis& other) const {
+  return std::tie(minimum_requests, confidence, metrics) ==
+         std::tie(other.minimum_requests, other.confidence, other.metrics);
+}
+
+bool Canary::Metric::operator==(const Metric& other) const {
+  return std::tie(name, percentile, tolerance, maximum, minimum) ==
+         std::tie(other.name, other.percentile, other.tolerance, other.maximum, other.minimum);
+}
 
 bool Canary::Metric::is_share() const {
   return name == Measure::kErrors || name == Measure::kOutputErrors ||

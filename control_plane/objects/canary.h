@@ -19,6 +19,9 @@ struct CanaryShadow {
   std::vector<std::string> ignore;  // Fields; empty: those that are new in every answer.
   double absolute_tolerance = 0, relative_tolerance = 0;
   Place at;
+
+  // Would the same answers be the same by both?
+  bool compares_as(const CanaryShadow& other) const;
 };
 
 // Who is asked before every step and before the promotion.
@@ -82,6 +85,8 @@ struct Canary {
     std::optional<double> maximum, minimum;
     Place at;
 
+    // Wherever they stand.
+    bool operator==(const Metric& other) const;
     bool is_share() const;  // Errors, OutputErrors, ShadowDifferences
     // The fields, or their defaults.
     double usual_tolerance() const;
@@ -95,6 +100,9 @@ struct Canary {
     double confidence = 99;           // Percent.
     std::vector<Metric> metrics;      // Empty: usual_metrics().
     Place at;
+
+    // Would the same requests get the same verdict by both?
+    bool judges_as(const Analysis& other) const;
   };
   using Shadow = CanaryShadow;
   using Confirm = CanaryConfirm;
