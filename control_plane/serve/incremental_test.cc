@@ -82,8 +82,9 @@ class ChangingMesh {
     CanarySplits all;
     for (const char* name : {"default/c0", "default/c5", "default/gone"}) {
       if (random_() % 4 == 0) continue;
-      all[name] = {
-          .weight = random_() % 5 * 25, .shadow = random_() % 2 * 10, .open = random_() % 2 == 0};
+      all[name] = {.weight = static_cast<uint32_t>(random_() % 5 * 25),
+                   .shadow = static_cast<uint32_t>(random_() % 2 * 10),
+                   .open = random_() % 2 == 0};
     }
     return all;
   }
@@ -138,7 +139,8 @@ class ChangingMesh {
           number == 0 ? ""
                       : cat(", egress: [default/", target(k[2]), ", default/", target(k[3]), "]");
       return cat("apiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: ", o.name,
-                 ", namespace: other}\nspec: {address: 10.0.3.", k[0] % 7 + 1,
+                 ", namespace: other}\nspec: {address: 10.0.3.",
+                 static_cast<unsigned>(number) * 7 + k[0] % 7 + 1,
                  ", ports: [{name: http, port: ", 8000 + number, ", appPort: 9000}]", egress,
                  "}\n");
     }
