@@ -8,6 +8,11 @@
 // no look needs to know how many will follow). Against taking back a good version the error is shared
 // by all stages and metrics as well, since one wrong answer is enough for that. To let a bad one
 // pass, all of them must err, so there each may use it whole.
+//
+// No sidecar alone carries a candidate on. With at least three, each in one of three parts, the same
+// is asked without each part: if the others surely find it worse, it is taken back, however many
+// good requests the part tells of; if only one part finds it worse and the others surely do not, it
+// holds.
 #pragma once
 
 #include <string>

@@ -37,9 +37,11 @@ void log_event(const CanaryRun& run) {
 void add_beside(const Observed& part, Observed& all) {
   const uint32_t sidecars = std::max(all.sidecars, part.sidecars);
   const uint32_t late = std::max(all.late, part.late);
+  const uint32_t disbelieved = std::max(all.disbelieved, part.disbelieved);
   all.add(part);
   all.sidecars = sidecars;
   all.late = late;
+  all.disbelieved = disbelieved;
 }
 
 }  // namespace

@@ -65,6 +65,12 @@ std::string seconds_text(Duration time) {
   return cat(seconds, "s");
 }
 
+// Why some are not heard; "" if all are.
+std::string lies(const Observed& version) {
+  if (version.disbelieved == 0) return "";
+  return cat("; ", version.disbelieved, " reported what cannot be true");
+}
+
 Error wrong_moment(const CanaryState& state, CanaryCommand command) {
   return invalid(cat("canary ", state.name, " is ", name_of(state.phase),
                      ", so there is nothing to ", name_of(command)));
@@ -160,9 +166,11 @@ void CanaryRun::observe(const Observation& observation) {
 }
 
 std::string CanaryRun::missing() const {
-  if (stable_.refused + candidate_.refused > 0) return "a report could not be true";
-  if (candidate_.sidecars == 0) return "no sidecar reports of the candidate";
-  if (!in_shadow() && stable_.sidecars == 0) return "no sidecar reports of the stable version";
+  if (stable_.forgotten || candidate_.forgotten) return "more was reported than can be kept";
+  if (candidate_.sidecars == 0) return cat("no sidecar reports of the candidate", lies(candidate_));
+  if (!in_shadow() && stable_.sidecars == 0) {
+    return cat("no sidecar reports of the stable version", lies(stable_));
+  }
   const uint64_t least = spec_.analysis.minimum_requests;
   if (in_shadow()) {
     if (candidate_.shadow.sent >= least) return "";
@@ -181,8 +189,15 @@ std::string CanaryRun::missing() const {
 // What is known is enough to take it back, but not to go on.
 std::string CanaryRun::incomplete() const {
   const uint32_t late = std::max(stable_.late, candidate_.late);
-  if (late == 0) return "";
-  return cat(late, late == 1 ? " sidecar has" : " sidecars have", " not reported in time");
+  if (late > 0) {
+    return cat(late, late == 1 ? " sidecar has" : " sidecars have", " not reported in time");
+  }
+  for (const Observed* version : {&candidate_, &stable_}) {
+    if (version->disbelieved == 0 || version->disbelieved < version->sidecars) continue;
+    return cat("only ", version->sidecars, " of ", version->sidecars + version->disbelieved,
+               " sidecars can be believed", lies(*version));
+  }
+  return "";
 }
 
 // A sample that has hardly grown says nothing new.
@@ -204,7 +219,7 @@ void CanaryRun::judge(WallTime now) {
     look();
     if (assessment_.verdict == Verdict::kRollBack) return fail(assessment_.reason, now);
   }
-  if (stable_.refused + candidate_.refused > 0) forget_observed();
+  if (stable_.forgotten || candidate_.forgotten) forget_observed();
   if (state_.phase != CanaryPhase::kProgressing) return;
   const std::string late = incomplete();
   state_.reason = !gap.empty() ? gap : !late.empty() ? late : assessment_.reason;

@@ -92,13 +92,46 @@ TEST(CanaryRun, ALateSidecarHoldsItButDoesNotSaveABadOne) {
   EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
 }
 
-TEST(CanaryRun, AReportThatCannotBeTrueTakesWhatIsKnownWithIt) {
+TEST(CanaryRun, OneSidecarThatCannotBeBelievedNeitherHoldsItNorSavesABadOne) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = good();
+  seen.candidate.disbelieved = seen.stable.disbelieved = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().stage, 1u);
+  seen = bad();
+  seen.candidate.disbelieved = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
+TEST(CanaryRun, WithAsManyLiarsAsOthersItDoesNotGoOn) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = good();
+  seen.candidate.disbelieved = 2;
+  run.observe(seen);
+  EXPECT_EQ(run.state().stage, 0u);
+  EXPECT_EQ(run.state().reason,
+            "only 2 of 4 sidecars can be believed; 2 reported what cannot be true");
+  seen = good();
+  seen.candidate = {};
+  seen.candidate.disbelieved = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().reason,
+            "no sidecar reports of the candidate; 1 reported what cannot be true");
+  CanaryRun::Observation worse = bad();
+  worse.candidate = observed(3000, 300);
+  worse.candidate.disbelieved = 2;
+  run.observe(worse);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
+TEST(CanaryRun, WhatIsForgottenTakesWhatIsKnownWithIt) {
   CanaryRun run(canary(), kStart);
   CanaryRun::Observation seen = bad();
-  seen.candidate.refused = 1;
+  seen.candidate.forgotten = true;
   run.observe(seen);
   EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
-  EXPECT_EQ(run.state().reason, "a report could not be true");
+  EXPECT_EQ(run.state().reason, "more was reported than can be kept");
   EXPECT_EQ(run.candidate().requests, 0u);
   run.observe(good());
   EXPECT_EQ(run.state().stage, 1u);

@@ -5,6 +5,7 @@
 // Observations need not remember more than kKept. Belongs to the control plane's loop.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -18,21 +19,43 @@ namespace glia {
 
 // What sidecars counted, and how many of them.
 struct Observed : ClusterTally {
+  // Of the sidecars, so that a verdict can be asked for without any one of them.
+  static constexpr std::size_t kParts = 3;
+
   // Sidecars that reported of the cluster at least once in the time, with or without requests.
   uint32_t sidecars = 0;
   // Those that are connected and were asked before the time began, and told nothing in it: what is
   // known is not all.
   uint32_t late = 0;
-  // Parts of reports that were left out because they cannot be true (a bucket out of range, a sum
-  // that is not finite, more errors than requests): what is known is not to be trusted.
-  uint64_t refused = 0;
+  // Those that are not heard because they reported what cannot be true (a bucket out of range, a sum
+  // that is not finite, more errors than requests).
+  uint32_t disbelieved = 0;
+  // Something of the time is not known any more.
+  bool forgotten = false;
+  // The same counts by the part that a sidecar is in; it stays in the same one.
+  std::array<ClusterTally, kParts> parts = {};
 
-  // What a later time adds. `sidecars` and `late` are then those of the later one.
+  void add_part(std::size_t part, const ClusterTally& counts) {
+    ClusterTally::add(counts, kAll, kAll);
+    parts[part].add(counts, kAll, kAll);
+  }
+  // What a later time adds. The numbers of sidecars are then those of the later one.
   void add(const Observed& later) {
     ClusterTally::add(later, kAll, kAll);
+    for (std::size_t part = 0; part < kParts; ++part)
+      parts[part].add(later.parts[part], kAll, kAll);
     sidecars = later.sidecars;
     late = later.late;
-    refused += later.refused;
+    disbelieved = later.disbelieved;
+    forgotten = forgotten || later.forgotten;
+  }
+  // What all told but those of one part.
+  ClusterTally without(std::size_t part) const {
+    ClusterTally rest;
+    for (std::size_t other = 0; other < kParts; ++other) {
+      if (other != part) rest.add(parts[other], kAll, kAll);
+    }
+    return rest;
   }
 
  private:

@@ -11,7 +11,7 @@ ReportStream::ReportStream(ControlPlane& control_plane, ReportedObservations& ob
     : control_plane_(control_plane),
       observations_(observations),
       caller_(std::move(caller)),
-      teller_(observations.enter()),
+      teller_(observations.enter(caller_ ? caller_->text() : "")),
       reports_(kReports, now),
       told_(now) {}
 
