@@ -171,6 +171,9 @@ struct Route {
   // The route's own settings of a filter, by the filter's name; they replace the listener's.
   std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
+  // glia.v1.DiscoverHost: the control plane is asked for the request's host, and waited for so long;
+  // what it does not know is answered by its sentence. Nothing: what is here is all there is.
+  std::optional<Duration> discover;
   std::optional<ModelName> model_name;
   std::optional<SessionKey> session;            // Decides among weighted clusters; none: chance.
   std::shared_ptr<const CompareRules> compare;  // Answers to copies; null: they are not.

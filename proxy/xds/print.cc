@@ -255,6 +255,9 @@ void print_route(Lines& out, int depth, const Route& route) {
     line(out, depth + 1, "at least ", route.rate.bytes_per_second, " bytes/s for ",
          seconds(route.rate.window));
   }
+  if (route.discover) {
+    line(out, depth + 1, "discovers the host within ", seconds(*route.discover));
+  }
   if (route.model_name) line(out, depth + 1, text_of(*route.model_name));
   if (route.session) {
     const bool header = route.session->from == SessionKey::From::kHeader;
