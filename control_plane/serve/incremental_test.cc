@@ -22,6 +22,7 @@ class ChangingMesh {
       add("Service", cat("s", i));
       if (i % 4 == 3) {
         add("EndpointSlice", cat("e", i));
+        add("EndpointSlice", cat("g", i));
       } else {
         add("Workload", cat("w", i));
         add("Workload", cat("x", i));
@@ -57,7 +58,7 @@ class ChangingMesh {
     const bool there = object.there;
     while (object.there == there && yaml(object) == text) {
       const unsigned what = random_() % 20;
-      if (what == 0) {
+      if (what == 0 || (what < 6 && object.kind == "EndpointSlice")) {
         object.there = !object.there;
       } else if (what == 1) {
         object.comment = !object.comment;

@@ -137,17 +137,26 @@ LoadReport MeshState::preview(const std::vector<std::string>& without,
   return report;
 }
 
-// One source with one object that is other than before; is it in force now?
+// One source, perhaps a new one or one that is gone, with one object that is other than before; is it in
+// force now?
 bool MeshState::replace(const SourceEdit& edit) {
-  if (edit.read.size() != 1 || !edit.gone.empty()) return false;
-  const ReadingRef& after = edit.read.front();
-  const auto before = readings_.find(after->name);
-  if (before == readings_.end() || before->second->digest == after->digest) return false;
+  static const Reading kNothing;
+  if (edit.read.size() + edit.gone.size() != 1) return false;
+  const bool gone = edit.read.empty();
+  const std::string& name = gone ? edit.gone.front() : edit.read.front()->name;
+  const auto held = readings_.find(name);
+  const Reading& before = held == readings_.end() ? kNothing : *held->second;
+  const Reading& after = gone ? kNothing : *edit.read.front();
+  if (before.digest == after.digest) return false;
   std::vector<Problem> problems;
-  const std::optional<Touched> touched = live_.replace(*before->second, *after, problems);
+  const std::optional<Touched> touched = live_.replace(before, after, problems);
   if (!touched) return false;
   note(problems);
-  before->second = after;
+  if (gone) {
+    readings_.erase(held);
+  } else {
+    readings_[name] = edit.read.front();
+  }
   remake(*touched);
   return true;
 }
