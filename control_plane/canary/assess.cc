@@ -58,7 +58,8 @@ std::optional<Pair> of_requests(Measure measure, const ClusterTally& stable,
     case Measure::kOutputErrors:
       return Pair{{stable.output_errors, stable.requests},
                   {candidate.output_errors, candidate.requests}};
-    case Measure::kShadowDifferences: return {};
+    case Measure::kShadowDifferences:
+    case Measure::kValue: return {};
     default:
       return Pair{{.values = values_of(measure, stable)},
                   {.values = values_of(measure, candidate)}};
@@ -200,6 +201,7 @@ std::vector<Asked> questions(const Canary::Analysis& analysis, const ClusterTall
   }
   std::vector<Asked> asked;
   for (const Metric& metric : metrics) {
+    if (metric.prometheus) continue;
     const std::optional<Pair> pair =
         shadow ? of_copies(metric.name, candidate) : of_requests(metric.name, stable, candidate);
     if (!pair) continue;
@@ -294,6 +296,46 @@ Assessment assess(const Canary::Analysis& analysis, const Observed& stable,
     }
   }
   return all;
+}
+
+Finding assess_outside(const Canary::Metric& metric, const OutsideValue& value) {
+  Finding finding;
+  finding.metric = metric;
+  const bool compares = !metric.prometheus->stable.empty();
+  if (!value.candidate || (compares && !value.stable)) {
+    finding.sentence = cat(metric.title(), ": ", value.why);
+    return finding;
+  }
+  const double candidate = finding.candidate = *value.candidate;
+  const std::string unit = metric.unit().empty() ? "" : cat(" ", metric.unit());
+  std::string said = cat(metric.title(), " ", number(candidate), unit);
+  finding.verdict = Verdict::kAdvance;
+  if (compares) {
+    const double stable = finding.stable = *value.stable;
+    const bool less_is_worse = metric.name == Measure::kTokensPerSecond;
+    const double better = less_is_worse ? candidate : stable,
+                 worse = less_is_worse ? stable : candidate;
+    said += cat(" against ", number(stable), unit);
+    if (!metric.is_share() && better <= 0) {
+      finding.verdict = Verdict::kHold;
+      finding.sentence = cat(said, ": nothing can be compared with that");
+      return finding;
+    }
+    finding.low = finding.high = metric.is_share() ? worse - better : 100 * (worse / better - 1);
+    said += cat(": worse by ", number(finding.low), metric.is_share() ? " points, " : " %, ",
+                number(metric.usual_tolerance()), " tolerated");
+    if (finding.low > metric.usual_tolerance()) finding.verdict = Verdict::kRollBack;
+  }
+  if (metric.maximum && candidate > *metric.maximum) {
+    finding.verdict = Verdict::kRollBack;
+    said += cat("; the most is ", number(*metric.maximum), unit);
+  }
+  if (metric.minimum && candidate < *metric.minimum) {
+    finding.verdict = Verdict::kRollBack;
+    said += cat("; the least is ", number(*metric.minimum), unit);
+  }
+  finding.sentence = std::move(said);
+  return finding;
 }
 
 }  // namespace glia

@@ -15,6 +15,7 @@
 // holds.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,12 @@ struct Assessment {
   std::vector<Finding> findings;
 };
 
+// What somebody outside tells of a metric now.
+struct OutsideValue {
+  std::optional<double> candidate, stable;
+  std::string why;  // There is no value.
+};
+
 struct Look {
   uint32_t number = 1;  // From 1, of those in this stage.
   uint32_t stages = 1;  // Of the canary.
@@ -54,5 +61,9 @@ inline constexpr double kLookGrowth = 1.25;
 
 Assessment assess(const Canary::Analysis& analysis, const Observed& stable,
                   const Observed& candidate, const Look& look);
+
+// One metric that comes from outside. Nothing is known of how many requests made such a number, so it is
+// compared as it is: the caller asks more than once.
+Finding assess_outside(const Canary::Metric& metric, const OutsideValue& value);
 
 }  // namespace glia

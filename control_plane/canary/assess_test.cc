@@ -141,8 +141,9 @@ TEST(Assess, OneSidecarAloneThatFindsAGoodCandidateBadHoldsIt) {
   const Observed slander = observed(5000, 5000);
   const Assessment said = assess({}, told_by_ten(10, nullptr), told_by_ten(10, &slander), {});
   EXPECT_EQ(said.verdict, Verdict::kHold);
-  EXPECT_TRUE(said.reason.starts_with("a part of the sidecars contradicts all others, which find "
-                                      "no fault: Errors 3"))
+  EXPECT_TRUE(
+      said.reason.starts_with("a part of the sidecars contradicts all others, which find "
+                              "no fault: Errors 3"))
       << said.reason;
 }
 

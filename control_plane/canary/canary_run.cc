@@ -162,6 +162,7 @@ void CanaryRun::observe(const Observation& observation) {
   }
   stable_.add(observation.stable);
   candidate_.add(observation.candidate);
+  hear_outside(observation.outside);
   judge(observation.now);
 }
 
@@ -207,18 +208,54 @@ void CanaryRun::look() {
   if (static_cast<double>(sample) < kLookGrowth * static_cast<double>(looked_at_)) return;
   looked_at_ = sample;
   ++state_.looks;
-  assessment_ =
+  looked_ =
       assess(spec_.analysis, stable_, candidate_,
              {.number = state_.looks, .stages = uint32_t(stages_.size()), .shadow = in_shadow()});
+}
+
+void CanaryRun::hear_outside(const std::vector<OutsideValue>& values) {
+  static const OutsideValue kNothing{.why = "nobody was asked yet"};
+  std::vector<Told> before = std::exchange(outside_, {});
+  for (const Canary::Metric& metric : spec_.analysis.metrics) {
+    if (!metric.prometheus) continue;
+    const std::size_t place = outside_.size();
+    Told told{assess_outside(metric, place < values.size() ? values[place] : kNothing)};
+    const bool again =
+        place < before.size() && before[place].finding.verdict == told.finding.verdict;
+    if (told.finding.verdict != Verdict::kHold) told.times = again ? before[place].times + 1 : 1;
+    outside_.push_back(std::move(told));
+  }
+}
+
+void CanaryRun::combine() {
+  assessment_ = looked_;
+  if (outside_.empty()) return;
+  const bool alone = outside_.size() == spec_.analysis.metrics.size() && !in_shadow();
+  if (alone) assessment_ = {.verdict = Verdict::kAdvance, .reason = "", .findings = {}};
+  for (const Told& told : outside_) {
+    Finding finding = told.finding;
+    if (finding.verdict != Verdict::kHold && told.times < kAgreeing) {
+      finding.verdict = Verdict::kHold;
+      finding.sentence += cat("; ", told.times, " of ", kAgreeing, " answers in a row");
+    }
+    const Verdict decided = assessment_.verdict;
+    const bool worse = finding.verdict == Verdict::kRollBack ? decided != Verdict::kRollBack
+                       : finding.verdict == Verdict::kHold   ? decided == Verdict::kAdvance
+                                                             : assessment_.reason.empty() && alone;
+    if (worse) {
+      assessment_.verdict = finding.verdict;
+      assessment_.reason = finding.sentence;
+    }
+    assessment_.findings.push_back(std::move(finding));
+  }
 }
 
 void CanaryRun::judge(WallTime now) {
   asks_ = false;
   const std::string gap = missing();
-  if (gap.empty()) {
-    look();
-    if (assessment_.verdict == Verdict::kRollBack) return fail(assessment_.reason, now);
-  }
+  if (gap.empty()) look();
+  combine();
+  if (assessment_.verdict == Verdict::kRollBack) return fail(assessment_.reason, now);
   if (stable_.forgotten || candidate_.forgotten) forget_observed();
   if (state_.phase != CanaryPhase::kProgressing) return;
   const std::string late = incomplete();
@@ -299,7 +336,8 @@ void CanaryRun::forget_observed() {
 }
 
 void CanaryRun::forget_verdict() {
-  assessment_ = {};
+  looked_ = assessment_ = {};
+  outside_.clear();
   asks_ = false;
   not_confirmed_.clear();
   looked_at_ = 0;

@@ -345,5 +345,80 @@ TEST(CanaryRun, AnEditThatOnlyMovesLinesChangesNothing) {
   EXPECT_EQ(run.candidate().requests, 1000u);
 }
 
+// Errors of sidecars, and what a Prometheus says of latency.
+Canary queried() {
+  Canary made = canary();
+  Canary::Prometheus from;
+  from.candidate = "c";
+  from.stable = "s";
+  made.spec.analysis.metrics = {{.name = Canary::Measure::kErrors},
+                                {.name = Canary::Measure::kLatency, .prometheus = from}};
+  return made;
+}
+CanaryRun::Observation told(std::optional<double> candidate, std::optional<double> stable = 100) {
+  CanaryRun::Observation seen = good();
+  seen.outside = {{.candidate = candidate, .stable = stable, .why = "http://p: no series"}};
+  return seen;
+}
+
+TEST(CanaryRun, AMetricFromOutsideMustAgreeThreeTimes) {
+  CanaryRun run(queried(), kStart);
+  run.observe(told(110));
+  EXPECT_EQ(run.state().reason,
+            "Latency (Prometheus) 110 ms against 100 ms: worse by 10.0 %, 20.0 tolerated; 1 of 3 "
+            "answers in a row");
+  run.observe(told(115));
+  EXPECT_EQ(run.state().stage, 0u);
+  run.observe(told(118));
+  EXPECT_EQ(run.state().stage, 1u);
+  for (int i = 0; i < 2; ++i) run.observe(told(130));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
+  run.observe(told(131));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_EQ(run.state().reason,
+            "Latency (Prometheus) 131 ms against 100 ms: worse by 31.0 %, 20.0 tolerated");
+}
+
+TEST(CanaryRun, MissingDataFromOutsideNeverPromotes) {
+  Canary made = queried();
+  made.spec.time_limit = 10min;
+  CanaryRun run(made, kStart);
+  // One of the two is missing, nobody has answered, or there is nothing to divide by.
+  const CanaryRun::Observation missing[] = {told({}), told(100, {}), good(), told(1, 0)};
+  for (std::size_t i = 0; run.is_open(); ++i) {
+    run.observe(i % 3 == 2 ? missing[i / 3 % 4] : told(100));
+    ASSERT_EQ(run.state().stage, 0u) << i;
+    ASSERT_LT(i, 1000u);
+  }
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_TRUE(run.state().reason.starts_with("no verdict within 10m: ")) << run.state().reason;
+  CanaryRun without(queried(), kStart);
+  without.observe(told({}));
+  EXPECT_EQ(without.state().reason, "Latency (Prometheus): http://p: no series");
+}
+
+TEST(CanaryRun, ABoundOfAMetricFromOutsideNeedsNoStableVersion) {
+  Canary made = canary();
+  Canary::Prometheus from;
+  from.title = "Accuracy";
+  from.candidate = "c";
+  made.spec.analysis.metrics = {
+      {.name = Canary::Measure::kValue, .minimum = 0.9, .prometheus = from}};
+  CanaryRun run(made, kStart);
+  for (int i = 0; i < 3; ++i) run.observe(told(0.95, {}));
+  EXPECT_EQ(run.state().stage, 1u) << "nothing else is asked for";
+  for (int i = 0; i < 3; ++i) run.observe(told(0.85, {}));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_EQ(run.state().reason, "Accuracy (Prometheus) 0.85; the least is 0.90");
+}
+
+TEST(CanaryRun, SidecarsTakeItBackWhateverIsSaidOutside) {
+  CanaryRun run(queried(), kStart);
+  CanaryRun::Observation seen = bad();
+  seen.outside = told(50).outside;
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
 }  // namespace
 }  // namespace glia

@@ -32,7 +32,7 @@ class ReportedObservations final : public Observations {
   static constexpr uint64_t kMostRequests = 500'000;   // A second, of one sidecar.
   static constexpr uint64_t kMostTokens = 10'000'000;  // Of one request, in the mean.
   // So long nothing is believed of who reported what cannot be true, of that cluster.
-  static constexpr Duration kDisbelief = std::chrono::minutes(15);
+  static constexpr Duration kDisbelief = 15min;
 
   // Observations.
   void want(std::vector<std::string> clusters) override;

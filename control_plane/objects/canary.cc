@@ -17,8 +17,14 @@ bool Canary::Analysis::judges_as(const Analysis& other) const {
 }
 
 bool Canary::Metric::operator==(const Metric& other) const {
+  const auto asked = [](const Metric& metric) {
+    const auto& from = metric.prometheus;
+    return from ? cat(from->url, "\n", from->candidate, "\n", from->stable) : std::string();
+  };
   return std::tie(name, percentile, tolerance, maximum, minimum) ==
-         std::tie(other.name, other.percentile, other.tolerance, other.maximum, other.minimum);
+             std::tie(other.name, other.percentile, other.tolerance, other.maximum,
+                      other.minimum) &&
+         asked(*this) == asked(other);
 }
 
 bool Canary::Metric::is_share() const {
@@ -33,12 +39,17 @@ uint32_t Canary::Metric::usual_percentile() const {
 }
 
 std::string Canary::Metric::title() const {
+  if (prometheus) {
+    return cat(prometheus->title.empty() ? name_of(name) : std::string_view(prometheus->title),
+               " (Prometheus)");
+  }
   if (is_share()) return std::string(name_of(name));
   return cat(name_of(name), " p", usual_percentile());
 }
 
 std::string_view Canary::Metric::unit() const {
   if (is_share()) return "%";
+  if (name == Measure::kValue) return "";
   return name == Measure::kTokensPerSecond ? "tokens/s" : "ms";
 }
 
@@ -60,6 +71,7 @@ std::string_view name_of(Canary::Measure measure) {
     case Measure::kInterToken: return "InterToken";
     case Measure::kTokensPerSecond: return "TokensPerSecond";
     case Measure::kShadowDifferences: return "ShadowDifferences";
+    case Measure::kValue: return "Value";
   }
   return "";
 }

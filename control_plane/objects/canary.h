@@ -34,6 +34,18 @@ struct CanaryConfirm {
   Place at;
 };
 
+// Where a metric comes from instead of from sidecars.
+struct CanaryPrometheus {
+  std::string url;  // As written; the rest is read from it.
+  std::string host;
+  uint16_t port = 80;
+  std::string path = "/";
+  std::string title;              // "": the metric's name.
+  std::string candidate, stable;  // Queries; the second is "" if it is held to a bound only.
+  Duration timeout = std::chrono::seconds(10);
+  Place at;
+};
+
 struct Canary {
   static constexpr const char* kKind = "Canary";
   struct Target {
@@ -70,12 +82,15 @@ struct Canary {
     kFirstToken,
     kInterToken,
     kTokensPerSecond,
-    kShadowDifferences
+    kShadowDifferences,
+    kValue,  // Whatever a query says; only of Prometheus.
   };
-  static constexpr std::array kMeasures = {Measure::kErrors,           Measure::kOutputErrors,
-                                           Measure::kLatency,          Measure::kFirstToken,
-                                           Measure::kInterToken,       Measure::kTokensPerSecond,
-                                           Measure::kShadowDifferences};
+  static constexpr std::array kMeasures = {Measure::kErrors,     Measure::kOutputErrors,
+                                           Measure::kLatency,    Measure::kFirstToken,
+                                           Measure::kInterToken, Measure::kTokensPerSecond,
+                                           Measure::kValue,      Measure::kShadowDifferences};
+  static constexpr std::size_t kMostQueried = 8;  // Metrics from Prometheus.
+  using Prometheus = CanaryPrometheus;
   struct Metric {
     Measure name = Measure::kErrors;
     std::optional<uint32_t> percentile;  // Of times and speeds.
@@ -83,6 +98,7 @@ struct Canary {
     std::optional<double> tolerance;
     // Of the candidate alone: percent of shares, milliseconds, tokens a second.
     std::optional<double> maximum, minimum;
+    std::optional<Prometheus> prometheus;
     Place at;
 
     // Wherever they stand.
@@ -92,7 +108,7 @@ struct Canary {
     double usual_tolerance() const;
     uint32_t usual_percentile() const;
     std::string title() const;      // "Errors", "Latency p95"
-    std::string_view unit() const;  // "%", "ms", "tokens/s"
+    std::string_view unit() const;  // "%", "ms", "tokens/s", ""
   };
   struct Analysis {
     Duration interval = std::chrono::seconds(10);
