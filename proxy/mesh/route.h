@@ -110,6 +110,9 @@ struct RetryPolicy {
   // From the end of the request, or the beginning of the attempt if that is later, to the head of the
   // answer; 0: none.
   Duration per_try_timeout = 0s;
+  // From the end of the request on: the upstream sends nothing of its answer, head or body, although it
+  // is waited for; 0: none.
+  Duration per_try_idle_timeout = 0s;
   // Before the first retry at most the one; doubles to at most the other.
   Duration back_off = 25ms, back_off_most = 250ms;
 };

@@ -228,6 +228,7 @@ std::optional<RetryPolicy> decode_retry(const Reader& action) {
   decode_retry_reasons(policy, retry);
   retry.retries = static_cast<uint32_t>(policy.number("num_retries", retry.retries, kRetriesMost));
   retry.per_try_timeout = policy.duration("per_try_timeout", retry.per_try_timeout);
+  retry.per_try_idle_timeout = policy.duration("per_try_idle_timeout", retry.per_try_idle_timeout);
   const Reader pause = policy.message("retry_back_off");
   if (!pause.present()) return retry;
   retry.back_off = pause.duration("base_interval", retry.back_off);

@@ -172,7 +172,8 @@ std::string text_of(const RetryPolicy& retry) {
   constexpr std::string_view kReasons[] = {
       "reset",     "gateway-error",     "5xx",      "connect-failure",    "409",        "status",
       "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"};
-  std::string text = unless("attempt", retry.per_try_timeout, 0s);
+  std::string text = cat(unless("attempt", retry.per_try_timeout, 0s),
+                         unless("attempt idle", retry.per_try_idle_timeout, 0s));
   if (retry.on == 0) return text;
   text += cat(" retries ", retry.retries, " on");
   for (std::size_t i = 0; i < std::size(kReasons); ++i) {
