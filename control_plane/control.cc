@@ -55,9 +55,12 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
 Result<void> Control::start_canaries() {
   TRY(canary_store_, CanaryStore::open(directory_.file("canaries.db")));
   network_.emplace(loop_);
-  webhook_.emplace(loop_, *network_);
-  TRY(canaries_, Canaries::open(loop_.clock(), observations_, *webhook_, *canary_store_,
-                                [this](const CanarySplits& splits) { plane_->split(splits); }));
+  questions_.emplace(loop_, *network_);
+  webhook_.emplace(*questions_);
+  prometheus_.emplace(*questions_);
+  TRY(canaries_,
+      Canaries::open(loop_.clock(), observations_, *webhook_, *prometheus_, *canary_store_,
+                     [this](const CanarySplits& splits) { plane_->split(splits); }));
   canaries_->take(plane_->objects());
   plane_->on_objects([this](const ObjectSet& objects) { canaries_->take(objects); });
   canary_calls_ = CanaryCalls::create(loop_, *canaries_);

@@ -11,6 +11,7 @@
 #include "control_plane/canary/canaries.h"
 #include "control_plane/canary/canary_calls.h"
 #include "control_plane/canary/observations.h"
+#include "control_plane/canary/prometheus.h"
 #include "control_plane/canary/webhook.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
@@ -64,7 +65,9 @@ class Control {
   ReportedObservations observations_;
   std::unique_ptr<Canaries> canaries_;
   std::optional<SocketNetwork> network_;
+  std::optional<HttpQuestions> questions_;
   std::optional<Webhook> webhook_;
+  std::optional<Prometheus> prometheus_;
   std::unique_ptr<CanaryCalls> canary_calls_;
   std::optional<CallbackTimer> canary_timer_;
   std::unique_ptr<FileSource> source_;

@@ -1,6 +1,7 @@
 // The discovery services of a whole glia-control, called by real gRPC clients: delta ADS, streams of
 // single types in both variants, and client status.
 #include "control_plane/control_test_support.h"
+#include "control_plane/serve/ads_stream.h"
 #include "control_plane/serve/peer.h"
 #include "envoy/service/cluster/v3/cds.grpc.pb.h"
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"
@@ -189,6 +190,69 @@ TEST_F(ControlXdsTest, ARefusalInDeltaIsShownWithTheSidecarsSentence) {
     EXPECT_EQ(one.error_state().details(), "cluster[outbound:80:front.default]: no");
   }
   EXPECT_TRUE(seen);
+}
+
+TEST_F(ControlXdsTest, ASidecarOnDemandIsSentWhatItAsksForByName) {
+  ASSERT_EQ(start(), "");
+  std::string on_demand = mesh() + service("front");
+  const std::string lifetime = "certificateLifetime: 1h";
+  on_demand.replace(on_demand.find(lifetime), lifetime.size(), lifetime + ", discovery: OnDemand");
+  save(on_demand);
+  status_when([&](const v1::Status& status) {
+    return std::ranges::any_of(status.objects(), [](const v1::ObjectCount& one) {
+      return one.kind() == "Service" && one.count() == 2;
+    });
+  });
+  const auto stream = delta_ads();
+  DeltaRequest first = subscribe(XdsType::kCluster, {});
+  first.mutable_node()->add_client_features("glia.v1.Host");
+  stream->send(first);
+  const DeltaResponse own = stream->receive();
+  ASSERT_EQ(own.resources_size(), 1);
+  EXPECT_EQ(own.resources(0).name(), "inbound:http");
+  stream->send(answer(own));
+
+  DeltaRequest demand;
+  demand.set_type_url(std::string(kHostUrl));
+  for (const char* host : {"back", "nothing"}) demand.add_resource_names_subscribe(host);
+  stream->send(demand);
+  const DeltaResponse hosts = stream->receive();
+  EXPECT_EQ(hosts.type_url(), kHostUrl);
+  ASSERT_EQ(hosts.resources_size(), 2);
+  v1::Host host;
+  ASSERT_TRUE(hosts.resources(0).resource().UnpackTo(&host));
+  EXPECT_EQ(hosts.resources(0).name(), "back");
+  EXPECT_EQ(host.status(), 0u);
+  ASSERT_TRUE(hosts.resources(1).resource().UnpackTo(&host));
+  EXPECT_EQ(host.status(), 404u);
+  EXPECT_TRUE(host.sentence().starts_with("no Service has the host name nothing"));
+  stream->send(answer(hosts));
+  const DeltaResponse more = stream->receive();
+  ASSERT_EQ(more.resources_size(), 1);
+  EXPECT_EQ(more.resources(0).name(), kBackCluster);
+}
+
+TEST_F(ControlXdsTest, WhoAsksForTooManyHostsAtATimeLosesTheStream) {
+  ASSERT_EQ(start(), "");
+  const auto stream = delta_ads();
+  DeltaRequest demand;
+  demand.set_type_url(std::string(kHostUrl));
+  for (std::size_t i = 0; i <= AdsStream::kMostHostsAsked; ++i) {
+    demand.add_resource_names_subscribe("back");
+  }
+  stream->send(demand);
+  EXPECT_EQ(stream->end().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+// A real Envoy, say.
+TEST_F(ControlXdsTest, WhoCannotAskForHostsHasAllOfThem) {
+  ASSERT_EQ(start(), "");
+  std::string on_demand = mesh();
+  const std::string lifetime = "certificateLifetime: 1h";
+  on_demand.replace(on_demand.find(lifetime), lifetime.size(), lifetime + ", discovery: OnDemand");
+  save(on_demand);
+  const auto stream = delta_ads();
+  EXPECT_EQ(take(*stream, XdsType::kCluster, {}).resources_size(), 2);
 }
 
 // The streams of one type: what is the same of all of them.

@@ -27,11 +27,6 @@ std::string number(double value) {
   return text;
 }
 
-std::string_view unit_of(const Metric& metric) {
-  if (metric.is_share()) return " %";
-  return metric.name == Measure::kTokensPerSecond ? " tokens/s" : " ms";
-}
-
 // What a metric looks at of one version.
 struct Sample {
   uint64_t hits = 0, of = 0;       // Shares.
@@ -39,7 +34,7 @@ struct Sample {
   uint64_t count() const { return values != nullptr ? values->count() : of; }
 };
 
-const Sketch* values_of(Measure measure, const Observed& version) {
+const Sketch* values_of(Measure measure, const ClusterTally& version) {
   switch (measure) {
     case Measure::kLatency: return &version.latency_ms;
     case Measure::kFirstToken: return &version.first_token_ms;
@@ -55,23 +50,24 @@ struct Pair {
 };
 
 // Nothing if there is no such metric in this kind of stage.
-std::optional<Pair> of_requests(Measure measure, const Observed& stable,
-                                const Observed& candidate) {
+std::optional<Pair> of_requests(Measure measure, const ClusterTally& stable,
+                                const ClusterTally& candidate) {
   switch (measure) {
     case Measure::kErrors:
       return Pair{{stable.errors, stable.requests}, {candidate.errors, candidate.requests}};
     case Measure::kOutputErrors:
       return Pair{{stable.output_errors, stable.requests},
                   {candidate.output_errors, candidate.requests}};
-    case Measure::kShadowDifferences: return {};
+    case Measure::kShadowDifferences:
+    case Measure::kValue: return {};
     default:
       return Pair{{.values = values_of(measure, stable)},
                   {.values = values_of(measure, candidate)}};
   }
 }
 
-std::optional<Pair> of_copies(Measure measure, const Observed& candidate) {
-  const Observed::Shadow& shadow = candidate.shadow;
+std::optional<Pair> of_copies(Measure measure, const ClusterTally& candidate) {
+  const ClusterTally::Shadow& shadow = candidate.shadow;
   switch (measure) {
     case Measure::kErrors: return Pair{{}, {shadow.failed, shadow.sent}, true};
     case Measure::kShadowDifferences: return Pair{{}, {shadow.different, shadow.compared}, true};
@@ -135,7 +131,7 @@ class Question {
   }
 
   std::string sentence(const Finding& finding) const {
-    const std::string_view unit = unit_of(metric_);
+    const std::string unit = cat(" ", metric_.unit());
     std::string out =
         cat(metric_.title(), " ", number(finding.candidate), unit, " of ", finding.candidate_count);
     if (!pair_.alone) {
@@ -163,7 +159,7 @@ class Question {
     const Bounds candidate = bounds(pair_.candidate, errors.roll_back);
     const bool broken = least ? scaled(candidate.high) < bound : scaled(candidate.low) > bound;
     const bool kept = least ? finding.candidate >= bound : finding.candidate <= bound;
-    const std::string_view unit = unit_of(metric_);
+    const std::string unit = cat(" ", metric_.unit());
     const std::string what =
         cat(metric_.title(), " ", number(finding.candidate), unit, " of ", finding.candidate_count,
             least ? ": the least is " : ": the most is ", number(bound), unit);
@@ -180,8 +176,8 @@ class Question {
   const Pair& pair_;
 };
 
-bool is_rare(const Metric& metric, const Pair& pair, const Observed& stable,
-             const Observed& candidate) {
+bool is_rare(const Metric& metric, const Pair& pair, const ClusterTally& stable,
+             const ClusterTally& candidate) {
   if (metric.is_share()) return false;
   const auto rare = [](const Sample& sample, uint64_t requests) {
     return static_cast<double>(sample.count()) < kRare * static_cast<double>(requests);
@@ -194,8 +190,8 @@ struct Asked {
   Pair pair;
 };
 
-std::vector<Asked> questions(const Canary::Analysis& analysis, const Observed& stable,
-                             const Observed& candidate, bool shadow) {
+std::vector<Asked> questions(const Canary::Analysis& analysis, const ClusterTally& stable,
+                             const ClusterTally& candidate, bool shadow) {
   const bool usual = analysis.metrics.empty();
   std::vector<Metric> metrics = usual ? Canary::usual_metrics() : analysis.metrics;
   const Metric differences{.name = Measure::kShadowDifferences};
@@ -205,6 +201,7 @@ std::vector<Asked> questions(const Canary::Analysis& analysis, const Observed& s
   }
   std::vector<Asked> asked;
   for (const Metric& metric : metrics) {
+    if (metric.prometheus) continue;
     const std::optional<Pair> pair =
         shadow ? of_copies(metric.name, candidate) : of_requests(metric.name, stable, candidate);
     if (!pair) continue;
@@ -216,7 +213,7 @@ std::vector<Asked> questions(const Canary::Analysis& analysis, const Observed& s
 
 // Where answers to copies differed, the most frequent
 // first. The names are keys of JSON that models wrote.
-std::string differing_fields(const Observed::Shadow& shadow) {
+std::string differing_fields(const ClusterTally::Shadow& shadow) {
   constexpr std::size_t kTold = 3;
   std::vector<std::pair<uint64_t, std::string_view>> fields;
   for (const auto& [field, count] : shadow.fields) fields.emplace_back(count, field);
@@ -243,6 +240,27 @@ void decide(Assessment& assessment) {
   assessment.reason = "none of the metrics has anything to say here";
 }
 
+// `shared_by`: how many such assessments share the error against taking back a good version.
+Assessment assess_once(const Canary::Analysis& analysis, const ClusterTally& stable,
+                       const ClusterTally& candidate, const Look& look, std::size_t shared_by) {
+  const std::vector<Asked> asked = questions(analysis, stable, candidate, look.shadow);
+  const double allowed = 1 - analysis.confidence / 100;
+  const double k = look.number;
+  const double now = allowed * 6 / (std::numbers::pi * std::numbers::pi * k * k);
+  const Errors errors{.roll_back = now / (double(asked.size() * shared_by) * look.stages),
+                      .advance = now};
+  Assessment assessment;
+  for (const Asked& question : asked) {
+    Finding finding = Question(question.metric, question.pair).answer(errors);
+    if (finding.metric.name == Measure::kShadowDifferences) {
+      finding.sentence += differing_fields(candidate.shadow);
+    }
+    assessment.findings.push_back(std::move(finding));
+  }
+  decide(assessment);
+  return assessment;
+}
+
 }  // namespace
 
 std::string_view name_of(Verdict verdict) {
@@ -256,21 +274,68 @@ std::string_view name_of(Verdict verdict) {
 
 Assessment assess(const Canary::Analysis& analysis, const Observed& stable,
                   const Observed& candidate, const Look& look) {
-  const std::vector<Asked> asked = questions(analysis, stable, candidate, look.shadow);
-  const double allowed = 1 - analysis.confidence / 100;
-  const double k = look.number;
-  const double now = allowed * 6 / (std::numbers::pi * std::numbers::pi * k * k);
-  const Errors errors{.roll_back = now / (double(asked.size()) * look.stages), .advance = now};
-  Assessment assessment;
-  for (const Asked& question : asked) {
-    Finding finding = Question(question.metric, question.pair).answer(errors);
-    if (finding.metric.name == Measure::kShadowDifferences) {
-      finding.sentence += differing_fields(candidate.shadow);
+  const bool parted = std::ranges::all_of(candidate.parts, [](const ClusterTally& part) {
+    return part.requests + part.shadow.sent > 0;
+  });
+  const std::size_t shared_by = parted ? 1 + Observed::kParts : 1;
+  Assessment all = assess_once(analysis, stable, candidate, look, shared_by);
+  if (!parted) return all;
+  const bool bad = all.verdict == Verdict::kRollBack;
+  for (std::size_t part = 0; part < Observed::kParts; ++part) {
+    Assessment rest =
+        assess_once(analysis, stable.without(part), candidate.without(part), look, shared_by);
+    if (bad && rest.verdict == Verdict::kAdvance) {
+      all.verdict = Verdict::kHold;
+      all.reason =
+          cat("a part of the sidecars contradicts all others, which find no fault: ", all.reason);
+      return all;
     }
-    assessment.findings.push_back(std::move(finding));
+    if (!bad && rest.verdict == Verdict::kRollBack) {
+      rest.reason = cat("what a part of the sidecars tells hides it: ", rest.reason);
+      return rest;
+    }
   }
-  decide(assessment);
-  return assessment;
+  return all;
+}
+
+Finding assess_outside(const Canary::Metric& metric, const OutsideValue& value) {
+  Finding finding;
+  finding.metric = metric;
+  const bool compares = !metric.prometheus->stable.empty();
+  if (!value.candidate || (compares && !value.stable)) {
+    finding.sentence = cat(metric.title(), ": ", value.why);
+    return finding;
+  }
+  const double candidate = finding.candidate = *value.candidate;
+  const std::string unit = metric.unit().empty() ? "" : cat(" ", metric.unit());
+  std::string said = cat(metric.title(), " ", number(candidate), unit);
+  finding.verdict = Verdict::kAdvance;
+  if (compares) {
+    const double stable = finding.stable = *value.stable;
+    const bool less_is_worse = metric.name == Measure::kTokensPerSecond;
+    const double better = less_is_worse ? candidate : stable,
+                 worse = less_is_worse ? stable : candidate;
+    said += cat(" against ", number(stable), unit);
+    if (!metric.is_share() && better <= 0) {
+      finding.verdict = Verdict::kHold;
+      finding.sentence = cat(said, ": nothing can be compared with that");
+      return finding;
+    }
+    finding.low = finding.high = metric.is_share() ? worse - better : 100 * (worse / better - 1);
+    said += cat(": worse by ", number(finding.low), metric.is_share() ? " points, " : " %, ",
+                number(metric.usual_tolerance()), " tolerated");
+    if (finding.low > metric.usual_tolerance()) finding.verdict = Verdict::kRollBack;
+  }
+  if (metric.maximum && candidate > *metric.maximum) {
+    finding.verdict = Verdict::kRollBack;
+    said += cat("; the most is ", number(*metric.maximum), unit);
+  }
+  if (metric.minimum && candidate < *metric.minimum) {
+    finding.verdict = Verdict::kRollBack;
+    said += cat("; the least is ", number(*metric.minimum), unit);
+  }
+  finding.sentence = std::move(said);
+  return finding;
 }
 
 }  // namespace glia

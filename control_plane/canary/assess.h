@@ -8,8 +8,14 @@
 // no look needs to know how many will follow). Against taking back a good version the error is shared
 // by all stages and metrics as well, since one wrong answer is enough for that. To let a bad one
 // pass, all of them must err, so there each may use it whole.
+//
+// No sidecar alone carries a candidate on. With at least three, each in one of three parts, the same
+// is asked without each part: if the others surely find it worse, it is taken back, however many
+// good requests the part tells of; if only one part finds it worse and the others surely do not, it
+// holds.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +43,12 @@ struct Assessment {
   std::vector<Finding> findings;
 };
 
+// What somebody outside tells of a metric now.
+struct OutsideValue {
+  std::optional<double> candidate, stable;
+  std::string why;  // There is no value.
+};
+
 struct Look {
   uint32_t number = 1;  // From 1, of those in this stage.
   uint32_t stages = 1;  // Of the canary.
@@ -49,5 +61,9 @@ inline constexpr double kLookGrowth = 1.25;
 
 Assessment assess(const Canary::Analysis& analysis, const Observed& stable,
                   const Observed& candidate, const Look& look);
+
+// One metric that comes from outside. Nothing is known of how many requests made such a number, so it is
+// compared as it is: the caller asks more than once.
+Finding assess_outside(const Canary::Metric& metric, const OutsideValue& value);
 
 }  // namespace glia

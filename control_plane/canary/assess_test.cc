@@ -10,7 +10,7 @@ using Measure = Canary::Measure;
 
 // `requests` of which `errors` failed, each as long as the next but for a slow twentieth.
 Observed observed(uint64_t requests, uint64_t errors, double ms = 100) {
-  Observed all{.requests = requests, .errors = errors, .sidecars = 1};
+  Observed all{{.requests = requests, .errors = errors}, 1};
   for (uint64_t i = 0; i < requests; ++i) {
     all.latency_ms.add(ms * (0.9 + 0.2 * double(i % 97) / 97));
   }
@@ -66,7 +66,7 @@ TEST(Assess, FewerTokensASecondAreWorse) {
   Canary::Analysis analysis;
   analysis.metrics = {{.name = Measure::kTokensPerSecond, .percentile = 50, .minimum = 10}};
   const auto tokens = [](double speed) {
-    Observed all{.requests = 1000, .sidecars = 1};
+    Observed all{{.requests = 1000}, 1};
     for (int i = 0; i < 1000; ++i) all.tokens_per_second.add(speed * (0.9 + 0.0002 * i));
     return all;
   };
@@ -86,7 +86,7 @@ TEST(Assess, ACandidateThatHasStoppedToStreamDoesNotPass) {
 }
 
 TEST(Assess, CopiesThatDifferTakeACandidateBackBeforeAnyoneIsAnsweredByIt) {
-  Observed same{.sidecars = 1}, other{.sidecars = 1};
+  Observed same{{}, 1}, other{{}, 1};
   same.shadow = {.sent = 1000, .compared = 1000};
   other.shadow = {.sent = 1000, .compared = 1000, .different = 100};
   // Keys of a stranger's JSON, on somebody's terminal.
@@ -109,6 +109,62 @@ TEST(Assess, CopiesThatDifferTakeACandidateBackBeforeAnyoneIsAnsweredByIt) {
   Canary::Analysis analysis;
   analysis.metrics = {{.name = Measure::kFirstToken}};
   EXPECT_EQ(assess(analysis, {}, other, look).verdict, Verdict::kRollBack);
+}
+
+// Ten sidecars, each with the same number of requests to a version of which `errors` of a thousand
+// fail; the first one tells what `lie` makes of its own.
+Observed told_by_ten(uint64_t errors, const Observed* lie) {
+  Observed all{{}, 10};
+  for (std::size_t sidecar = 0; sidecar < 10; ++sidecar) {
+    const bool lies = sidecar == 0 && lie != nullptr;
+    all.add_part(sidecar % Observed::kParts, lies ? *lie : observed(1000, errors));
+  }
+  return all;
+}
+
+TEST(Assess, OneSidecarThatTellsOfManyGoodRequestsDoesNotHideABadCandidate) {
+  const Observed praise = observed(200'000, 0);
+  const Observed stable = told_by_ten(10, nullptr), candidate = told_by_ten(100, &praise);
+  // All in all there is next to nothing to see of it.
+  ASSERT_LT(candidate.errors * 100, candidate.requests);
+  const Assessment said = assess({}, stable, candidate, {});
+  EXPECT_EQ(said.verdict, Verdict::kRollBack);
+  EXPECT_TRUE(said.reason.starts_with("what a part of the sidecars tells hides it: Errors 10.0 %"))
+      << said.reason;
+  // Nor by a stable version that it makes as bad.
+  const Observed slander = observed(200'000, 20'000);
+  EXPECT_EQ(assess({}, told_by_ten(10, &slander), told_by_ten(100, nullptr), {}).verdict,
+            Verdict::kRollBack);
+}
+
+TEST(Assess, OneSidecarAloneThatFindsAGoodCandidateBadHoldsIt) {
+  const Observed slander = observed(5000, 5000);
+  const Assessment said = assess({}, told_by_ten(10, nullptr), told_by_ten(10, &slander), {});
+  EXPECT_EQ(said.verdict, Verdict::kHold);
+  EXPECT_TRUE(
+      said.reason.starts_with("a part of the sidecars contradicts all others, which find "
+                              "no fault: Errors 3"))
+      << said.reason;
+}
+
+TEST(Assess, HonestSidecarsAreJudgedAsOne) {
+  EXPECT_EQ(assess({}, told_by_ten(10, nullptr), told_by_ten(10, nullptr), {}).verdict,
+            Verdict::kAdvance);
+  EXPECT_EQ(assess({}, told_by_ten(10, nullptr), told_by_ten(80, nullptr), {}).verdict,
+            Verdict::kRollBack);
+}
+
+// Nearly all requests come from one caller, as from a gateway.
+TEST(Assess, AGatewayIsBelievedAsLongAsTheOthersHaveTooFewRequestsToContradictIt) {
+  Observed stable{{}, 3}, good{{}, 3}, bad{{}, 3};
+  for (const std::size_t part : {1u, 2u}) {
+    for (Observed* version : {&stable, &good, &bad}) version->add_part(part, observed(20, 0));
+  }
+  stable.add_part(0, observed(9000, 90));
+  good.add_part(0, observed(2000, 20));
+  bad.add_part(0, observed(2000, 200));
+  EXPECT_EQ(assess({}, stable, good, {}).verdict, Verdict::kAdvance);
+  EXPECT_EQ(assess({}, stable, bad, {}).verdict, Verdict::kRollBack);
 }
 
 }  // namespace

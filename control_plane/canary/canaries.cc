@@ -37,18 +37,21 @@ void log_event(const CanaryRun& run) {
 void add_beside(const Observed& part, Observed& all) {
   const uint32_t sidecars = std::max(all.sidecars, part.sidecars);
   const uint32_t late = std::max(all.late, part.late);
+  const uint32_t disbelieved = std::max(all.disbelieved, part.disbelieved);
   all.add(part);
   all.sidecars = sidecars;
   all.late = late;
+  all.disbelieved = disbelieved;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Canaries>> Canaries::open(const Clock& clock, Observations& observations,
-                                                 Confirmations& confirmations, CanaryStore& store,
+                                                 Confirmations& confirmations,
+                                                 MetricQueries& queries, CanaryStore& store,
                                                  Publish publish) {
   std::unique_ptr<Canaries> canaries(
-      new Canaries(clock, observations, confirmations, store, std::move(publish)));
+      new Canaries(clock, observations, confirmations, queries, store, std::move(publish)));
   TRY(std::vector<CanaryState> states, store.load());
   for (CanaryState& state : states) {
     const std::string name = state.name;
@@ -65,7 +68,11 @@ void Canaries::take(const ObjectSet& objects) {
     const auto known = entries_.find(name);
     if (known != entries_.end() &&
         known->second.run.state().versions == CanaryRun::versions_of(canary)) {
-      known->second.run.edit(canary);
+      // A word on the verdict of before would be taken for one on the next.
+      if (known->second.run.edit(canary, clock_.wall_now())) {
+        known->second.question = known->second.round = 0;
+        known->second.outside.clear();
+      }
       name_clusters(objects, canary, known->second);
       continue;
     }
@@ -114,10 +121,12 @@ void Canaries::name_clusters(const ObjectSet& objects, const Canary& canary, Ent
 void Canaries::tick() {
   for (auto& [name, entry] : entries_) {
     const bool open = entry.run.is_open();
+    if (open && entry.round == 0) query(entry);
     const Duration interval = open ? entry.run.spec().analysis.interval : kTick;
     if (entry.run.is_counted(clock_.wall_now()) &&
         clock_.now() - entry.observed_until >= interval) {
       observe(entry);
+      if (entry.run.is_open()) query(entry);
       if (entry.run.asks() && entry.question == 0) ask(entry);
     }
   }
@@ -131,6 +140,40 @@ void Canaries::ask(Entry& entry) {
                      [this, name, question = entry.question](const Confirmation& confirmation) {
                        answered(name, question, confirmation);
                      });
+}
+
+void Canaries::query(Entry& entry) {
+  const std::string& name = entry.run.state().name;
+  const uint64_t round = ++questions_;
+  entry.round = round;
+  entry.outside.clear();
+  for (const Canary::Metric& metric : entry.run.spec().analysis.metrics) {
+    if (!metric.prometheus) continue;
+    const std::size_t place = entry.outside.size();
+    const std::string& url = metric.prometheus->url;
+    entry.outside.push_back({.why = cat(url, " has not answered in time")});
+    using Number = std::optional<double> OutsideValue::*;
+    const auto take = [&](Number which) -> MetricQueries::Answered {
+      return [this, name, round, place, url, which](const Result<double>& told) {
+        OutsideValue* value = outside(name, round, place);
+        if (value == nullptr) return;
+        if (told) {
+          value->*which = *told;
+        } else {
+          value->why = cat(url, ": ", told.error().message());
+        }
+      };
+    };
+    queries_.ask(*metric.prometheus, metric.prometheus->candidate, take(&OutsideValue::candidate));
+    if (metric.prometheus->stable.empty()) continue;
+    queries_.ask(*metric.prometheus, metric.prometheus->stable, take(&OutsideValue::stable));
+  }
+}
+
+OutsideValue* Canaries::outside(const std::string& name, uint64_t round, std::size_t place) {
+  const auto found = entries_.find(name);
+  if (found == entries_.end() || found->second.round != round) return nullptr;
+  return place < found->second.outside.size() ? &found->second.outside[place] : nullptr;
 }
 
 void Canaries::answered(const std::string& name, uint64_t question,
@@ -156,7 +199,8 @@ void Canaries::observe(Entry& entry) {
   entry.run.observe({.passed = now - from,
                      .now = clock_.wall_now(),
                      .stable = sum(entry.stable, from, now),
-                     .candidate = sum(entry.candidate, from, now)});
+                     .candidate = sum(entry.candidate, from, now),
+                     .outside = std::exchange(entry.outside, {})});
 }
 
 Result<void> Canaries::command(std::string_view name, CanaryCommand command) {
@@ -174,7 +218,7 @@ Result<void> Canaries::command(std::string_view name, CanaryCommand command) {
 void Canaries::settle() {
   for (auto& [name, entry] : entries_) save(entry);
   want();
-  Splits now = splits();
+  CanarySplits now = splits();
   if (published_ == now) return;
   published_ = now;
   publish_(now);
@@ -209,8 +253,8 @@ void Canaries::want() {
   observations_.want(std::move(wanted));
 }
 
-Canaries::Splits Canaries::splits() const {
-  Splits splits;
+CanarySplits Canaries::splits() const {
+  CanarySplits splits;
   for (const auto& [name, entry] : entries_) splits.emplace(name, entry.run.split());
   return splits;
 }

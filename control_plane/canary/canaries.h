@@ -12,6 +12,7 @@
 
 #include "control_plane/canary/canary_run.h"
 #include "control_plane/canary/canary_store.h"
+#include "control_plane/canary/metric_queries.h"
 #include "control_plane/objects/object_set.h"
 
 namespace glia {
@@ -22,13 +23,12 @@ class Canaries {
   // A state in which only the time has changed is saved so often.
   static constexpr Duration kSaveEvery = 30s;
 
-  // By "namespace/name" of the Canary.
-  using Splits = std::map<std::string, Canary::Split, std::less<>>;
-  using Publish = std::function<void(const Splits&)>;
+  using Publish = std::function<void(const CanarySplits&)>;
 
   // All outlive it. Reads what the store remembers.
   static Result<std::unique_ptr<Canaries>> open(const Clock& clock, Observations& observations,
-                                                Confirmations& confirmations, CanaryStore& store,
+                                                Confirmations& confirmations,
+                                                MetricQueries& queries, CanaryStore& store,
                                                 Publish publish);
 
   // The objects that are in force from now on. Publishes if that changes a split.
@@ -52,13 +52,17 @@ class Canaries {
     TimePoint saved_at;
     CanaryState saved{};
     uint64_t question = 0;  // That waits for its answer; 0: none.
+    // Of the metrics that come from outside, what was told since they were asked for last.
+    std::vector<OutsideValue> outside = {};
+    uint64_t round = 0;  // Of questions about them; answers to an earlier one are late.
   };
 
   Canaries(const Clock& clock, Observations& observations, Confirmations& confirmations,
-           CanaryStore& store, Publish publish)
+           MetricQueries& queries, CanaryStore& store, Publish publish)
       : clock_(clock),
         observations_(observations),
         confirmations_(confirmations),
+        queries_(queries),
         store_(store),
         publish_(std::move(publish)) {}
 
@@ -67,24 +71,29 @@ class Canaries {
   void name_clusters(const ObjectSet& objects, const Canary& canary, Entry& entry);
   void observe(Entry& entry);
   void ask(Entry& entry);
+  // Asks for the metrics that come from outside, for the next observation.
+  void query(Entry& entry);
+  // Where the answer to one of these belongs; null if it is late.
+  OutsideValue* outside(const std::string& name, uint64_t round, std::size_t place);
   void answered(const std::string& name, uint64_t question, const Confirmation& confirmation);
   Observed sum(const std::vector<std::string>& clusters, TimePoint from, TimePoint to) const;
   // What follows from a change of runs: orders, the store, the log, the splits.
   void settle();
   void save(Entry& entry);
   void want();
-  Splits splits() const;
+  CanarySplits splits() const;
 
   const Clock& clock_;
   Observations& observations_;
   Confirmations& confirmations_;
+  MetricQueries& queries_;
   CanaryStore& store_;
   Publish publish_;
   std::map<std::string, CanaryState, std::less<>> remembered_;  // Not taken up yet.
   std::map<std::string, Entry, std::less<>> entries_;
   uint64_t questions_ = 0;
   std::vector<std::string> wanted_;
-  std::optional<Splits> published_;
+  std::optional<CanarySplits> published_;
 };
 
 }  // namespace glia

@@ -26,7 +26,7 @@ class FakeObservations final : public Observations {
   Observed between(std::string_view cluster, TimePoint from, TimePoint to) const override {
     if (std::ranges::find(wanted, cluster) == wanted.end()) return {};
     const auto requests = static_cast<uint64_t>(100 * to_seconds(to - from));
-    Observed all{.requests = requests, .sidecars = 1};
+    Observed all{{.requests = requests}, 1};
     const auto share = errors.find(cluster);
     all.errors = share == errors.end() ? 0 : requests * share->second / 100;
     for (uint64_t i = 0; i < requests; ++i) all.latency_ms.add(100 + double(i % 20));
@@ -34,6 +34,19 @@ class FakeObservations final : public Observations {
   }
   std::vector<std::string> wanted;
   std::map<std::string, uint64_t, std::less<>> errors;
+};
+
+class FakeQueries final : public MetricQueries {
+ public:
+  void ask(const Canary::Prometheus& whom, const std::string& query, Answered answered) override {
+    asked.push_back(cat(whom.host, ":", whom.port, whom.path, " ", query));
+    pending.push_back(std::move(answered));
+  }
+  void answer_all(double number) {
+    for (const Answered& answered : std::exchange(pending, {})) answered(number);
+  }
+  std::vector<std::string> asked;
+  std::vector<Answered> pending;
 };
 
 class FakeConfirmations final : public Confirmations {
@@ -98,8 +111,8 @@ class CanariesTest : public testing::Test {
     ASSERT_TRUE(store.ok()) << store.error().message();
     store_ = *std::move(store);
     auto canaries =
-        Canaries::open(clock_, seen_, words_, *store_,
-                       [this](const Canaries::Splits& splits) { published_.push_back(splits); });
+        Canaries::open(clock_, seen_, words_, queries_, *store_,
+                       [this](const CanarySplits& splits) { published_.push_back(splits); });
     ASSERT_TRUE(canaries.ok()) << canaries.error().message();
     canaries_ = *std::move(canaries);
   }
@@ -115,9 +128,10 @@ class CanariesTest : public testing::Test {
   FakeClock clock_;
   FakeObservations seen_;
   FakeConfirmations words_;
+  FakeQueries queries_;
   std::unique_ptr<CanaryStore> store_;
   std::unique_ptr<Canaries> canaries_;
-  std::vector<Canaries::Splits> published_;
+  std::vector<CanarySplits> published_;
 };
 
 TEST_F(CanariesTest, AGoodVersionIsPromotedAndNothingMoreIsAsked) {
@@ -286,6 +300,45 @@ TEST_F(CanariesTest, AStoreOfANewerProgramIsLeftAlone) {
   const auto store = CanaryStore::open(directory_ + "/canaries.db");
   ASSERT_FALSE(store.ok());
   EXPECT_NE(store.error().message().find("written by a newer glia-control"), std::string::npos);
+}
+
+TEST_F(CanariesTest, AWordOnAnalysisThatWasEditedSinceDoesNotCount) {
+  const std::string confirmed = cat(kCanary, "  confirm: {url: 'http://confirm.example/'}\n");
+  canaries_->take(objects(confirmed));
+  pass(10);
+  ASSERT_EQ(words_.asked.size(), 1u);
+  canaries_->take(objects(cat(confirmed, "  analysis: {minimumRequests: 150}\n")));
+  pass(10);
+  ASSERT_EQ(words_.asked.size(), 2u);
+  words_.answer(Confirmation::Answer::kYes);
+  EXPECT_EQ(weight(), 10u);
+  words_.answer(Confirmation::Answer::kYes);
+  EXPECT_EQ(weight(), 25u);
+}
+
+TEST_F(CanariesTest, AsksPrometheusForEachInterval) {
+  canaries_->take(objects(cat(kCanary,
+                              "  analysis: {metrics: [{name: Value, maximum: 5, prometheus: "
+                              "{address: 'http://p.example:9090/x', candidate: lag, stable: "
+                              "lag_of_old}}]}\n")));
+  pass(1);
+  EXPECT_EQ(queries_.asked,
+            (std::vector<std::string>{"p.example:9090/x lag", "p.example:9090/x lag_of_old"}));
+  pass(9);
+  EXPECT_EQ(canaries_->find("classify")->state().reason,
+            "Value (Prometheus): http://p.example:9090/x has not answered in time");
+  std::vector<MetricQueries::Answered> late = std::exchange(queries_.pending, {});
+  late.resize(2);
+  for (int i = 0; i < 4; ++i) {                         // Nobody answers the first.
+    for (const auto& answered : late) answered(100.0);  // Of an earlier round.
+    queries_.answer_all(4);
+    pass(10);
+  }
+  EXPECT_EQ(weight(), 25u);
+  ASSERT_TRUE(canaries_->command("classify", CanaryCommand::kAbort).ok());
+  queries_.asked.clear();
+  pass(60);
+  EXPECT_TRUE(queries_.asked.empty());
 }
 
 }  // namespace

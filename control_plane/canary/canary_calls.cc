@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include "control_plane/serve/ads_reactor.h"
 #include "glia/v1/canary.grpc.pb.h"
 #include "proxy/base/text.h"
 
@@ -11,10 +12,6 @@ namespace {
 
 int64_t seconds(WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
-}
-
-grpc::Status refusal(const Error& error) {
-  return {grpc::StatusCode::FAILED_PRECONDITION, error.message()};
 }
 
 void describe(const Observed& version, bool shadow, v1::CanaryVersion& out) {
@@ -30,9 +27,7 @@ void describe(const Finding& finding, v1::CanaryFinding& out) {
   const Canary::Metric& metric = finding.metric;
   out.set_metric(metric.title());
   out.set_verdict(std::string(name_of(finding.verdict)));
-  out.set_unit(metric.is_share()                                  ? "%"
-               : metric.name == Canary::Measure::kTokensPerSecond ? "tokens/s"
-                                                                  : "ms");
+  out.set_unit(std::string(metric.unit()));
   out.set_stable(finding.stable);
   out.set_candidate(finding.candidate);
   out.set_stable_count(finding.stable_count);
@@ -58,7 +53,7 @@ class Calls final : public CanaryCalls, public v1::CanaryService::CallbackServic
           *response->add_canaries() = glia::describe(*run);
         }
       } else {
-        return reactor->Finish(refusal(canaries_.unknown(request->name())));
+        return reactor->Finish(to_status(canaries_.unknown(request->name())));
       }
       reactor->Finish(grpc::Status::OK);
     });
@@ -78,7 +73,7 @@ class Calls final : public CanaryCalls, public v1::CanaryService::CallbackServic
     }
     loop_.post([this, reactor, request, response, command] {
       const Result<void> done = canaries_.command(request->name(), *command);
-      if (!done) return reactor->Finish(refusal(done.error()));
+      if (!done) return reactor->Finish(to_status(done.error()));
       *response = glia::describe(*canaries_.find(request->name()));
       reactor->Finish(grpc::Status::OK);
     });

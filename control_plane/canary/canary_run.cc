@@ -65,6 +65,12 @@ std::string seconds_text(Duration time) {
   return cat(seconds, "s");
 }
 
+// Why some are not heard; "" if all are.
+std::string lies(const Observed& version) {
+  if (version.disbelieved == 0) return "";
+  return cat("; ", version.disbelieved, " reported what cannot be true");
+}
+
 Error wrong_moment(const CanaryState& state, CanaryCommand command) {
   return invalid(cat("canary ", state.name, " is ", name_of(state.phase),
                      ", so there is nothing to ", name_of(command)));
@@ -103,13 +109,26 @@ CanaryRun::CanaryRun(const Canary& canary, WallTime now, const CanaryState* stat
   enter(0, now);
 }
 
-void CanaryRun::edit(const Canary& canary) {
+bool CanaryRun::edit(const Canary& canary, WallTime now) {
   const std::vector<Stage> before = std::exchange(stages_, stages_of(canary.spec));
-  spec_ = canary.spec;
-  const bool same = state_.stage < stages_.size() && stages_[state_.stage] == before[state_.stage];
-  if (same) return;
+  const Canary::Spec spec = std::exchange(spec_, canary.spec);
+  const bool same_stage =
+      state_.stage < stages_.size() && stages_[state_.stage] == before[state_.stage];
+  const bool same_copies = !same_stage || !in_shadow() || spec_.shadow->compares_as(*spec.shadow);
+  const bool same_questions = spec_.analysis.judges_as(spec.analysis);
+  if (same_stage && same_copies && same_questions) return false;
   state_.stage = std::min<uint32_t>(state_.stage, uint32_t(stages_.size()) - 1);
-  forget_observed();
+  if (!same_copies) unheard_ = kAftermath;
+  if (same_stage && same_copies) {
+    forget_verdict();
+  } else {
+    forget_observed();
+  }
+  // It was passed by what is not asked any more.
+  if (state_.phase == CanaryPhase::kPassed) {
+    set_phase(CanaryPhase::kProgressing, "its stage or analysis was edited", now);
+  }
+  return true;
 }
 
 Canary::Split CanaryRun::split() const {
@@ -137,15 +156,22 @@ void CanaryRun::observe(const Observation& observation) {
     state_.spent += observation.passed;
     state_.stage_spent += observation.passed;
   }
+  if (unheard_ > 0s) {
+    unheard_ -= observation.passed;
+    return;
+  }
   stable_.add(observation.stable);
   candidate_.add(observation.candidate);
+  hear_outside(observation.outside);
   judge(observation.now);
 }
 
 std::string CanaryRun::missing() const {
-  if (stable_.refused + candidate_.refused > 0) return "a report could not be true";
-  if (candidate_.sidecars == 0) return "no sidecar reports of the candidate";
-  if (!in_shadow() && stable_.sidecars == 0) return "no sidecar reports of the stable version";
+  if (stable_.forgotten || candidate_.forgotten) return "more was reported than can be kept";
+  if (candidate_.sidecars == 0) return cat("no sidecar reports of the candidate", lies(candidate_));
+  if (!in_shadow() && stable_.sidecars == 0) {
+    return cat("no sidecar reports of the stable version", lies(stable_));
+  }
   const uint64_t least = spec_.analysis.minimum_requests;
   if (in_shadow()) {
     if (candidate_.shadow.sent >= least) return "";
@@ -164,8 +190,15 @@ std::string CanaryRun::missing() const {
 // What is known is enough to take it back, but not to go on.
 std::string CanaryRun::incomplete() const {
   const uint32_t late = std::max(stable_.late, candidate_.late);
-  if (late == 0) return "";
-  return cat(late, late == 1 ? " sidecar has" : " sidecars have", " not reported in time");
+  if (late > 0) {
+    return cat(late, late == 1 ? " sidecar has" : " sidecars have", " not reported in time");
+  }
+  for (const Observed* version : {&candidate_, &stable_}) {
+    if (version->disbelieved == 0 || version->disbelieved < version->sidecars) continue;
+    return cat("only ", version->sidecars, " of ", version->sidecars + version->disbelieved,
+               " sidecars can be believed", lies(*version));
+  }
+  return "";
 }
 
 // A sample that has hardly grown says nothing new.
@@ -175,19 +208,55 @@ void CanaryRun::look() {
   if (static_cast<double>(sample) < kLookGrowth * static_cast<double>(looked_at_)) return;
   looked_at_ = sample;
   ++state_.looks;
-  assessment_ =
+  looked_ =
       assess(spec_.analysis, stable_, candidate_,
              {.number = state_.looks, .stages = uint32_t(stages_.size()), .shadow = in_shadow()});
+}
+
+void CanaryRun::hear_outside(const std::vector<OutsideValue>& values) {
+  static const OutsideValue kNothing{.why = "nobody was asked yet"};
+  std::vector<Told> before = std::exchange(outside_, {});
+  for (const Canary::Metric& metric : spec_.analysis.metrics) {
+    if (!metric.prometheus) continue;
+    const std::size_t place = outside_.size();
+    Told told{assess_outside(metric, place < values.size() ? values[place] : kNothing)};
+    const bool again =
+        place < before.size() && before[place].finding.verdict == told.finding.verdict;
+    if (told.finding.verdict != Verdict::kHold) told.times = again ? before[place].times + 1 : 1;
+    outside_.push_back(std::move(told));
+  }
+}
+
+void CanaryRun::combine() {
+  assessment_ = looked_;
+  if (outside_.empty()) return;
+  const bool alone = outside_.size() == spec_.analysis.metrics.size() && !in_shadow();
+  if (alone) assessment_ = {.verdict = Verdict::kAdvance, .reason = "", .findings = {}};
+  for (const Told& told : outside_) {
+    Finding finding = told.finding;
+    if (finding.verdict != Verdict::kHold && told.times < kAgreeing) {
+      finding.verdict = Verdict::kHold;
+      finding.sentence += cat("; ", told.times, " of ", kAgreeing, " answers in a row");
+    }
+    const Verdict decided = assessment_.verdict;
+    const bool worse = finding.verdict == Verdict::kRollBack ? decided != Verdict::kRollBack
+                       : finding.verdict == Verdict::kHold   ? decided == Verdict::kAdvance
+                                                             : assessment_.reason.empty() && alone;
+    if (worse) {
+      assessment_.verdict = finding.verdict;
+      assessment_.reason = finding.sentence;
+    }
+    assessment_.findings.push_back(std::move(finding));
+  }
 }
 
 void CanaryRun::judge(WallTime now) {
   asks_ = false;
   const std::string gap = missing();
-  if (gap.empty()) {
-    look();
-    if (assessment_.verdict == Verdict::kRollBack) return fail(assessment_.reason, now);
-  }
-  if (stable_.refused + candidate_.refused > 0) forget_observed();
+  if (gap.empty()) look();
+  combine();
+  if (assessment_.verdict == Verdict::kRollBack) return fail(assessment_.reason, now);
+  if (stable_.forgotten || candidate_.forgotten) forget_observed();
   if (state_.phase != CanaryPhase::kProgressing) return;
   const std::string late = incomplete();
   state_.reason = !gap.empty() ? gap : !late.empty() ? late : assessment_.reason;
@@ -263,7 +332,12 @@ void CanaryRun::set_phase(CanaryPhase phase, std::string reason, WallTime now) {
 void CanaryRun::forget_observed() {
   stable_ = {};
   candidate_ = {};
-  assessment_ = {};
+  forget_verdict();
+}
+
+void CanaryRun::forget_verdict() {
+  looked_ = assessment_ = {};
+  outside_.clear();
   asks_ = false;
   not_confirmed_.clear();
   looked_at_ = 0;

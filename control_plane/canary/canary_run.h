@@ -57,15 +57,23 @@ class CanaryRun {
     Duration passed{0};
     WallTime now{};
     Observed stable, candidate;
+    // Of the metrics that come from outside, in their order, since the observation before.
+    std::vector<OutsideValue> outside = {};
   };
+  // So many answers in a row must agree before a metric from outside decides anything.
+  static constexpr uint32_t kAgreeing = 3;
 
+  // So long sidecars may still report of what was in force before.
   static constexpr Duration kAftermath = 10s;
 
   // Begins anew, or where `state` is, if that is of the same versions.
   CanaryRun(const Canary& canary, WallTime now, const CanaryState* state = nullptr);
 
-  // The YAML has changed, the versions have not.
-  void edit(const Canary& canary);
+  // The YAML has changed, the versions have not. What was seen in the stage counts on as long as the
+  // stage is the same, and copies are compared as before; a verdict only as long as it is judged by
+  // the same. The looks count on in any case. True if the verdict of before
+  // is forgotten.
+  bool edit(const Canary& canary, WallTime now);
   void observe(const Observation& observation);
   Result<void> command(CanaryCommand command, WallTime now);
 
@@ -104,15 +112,28 @@ class CanaryRun {
   void fail(std::string reason, WallTime now);
   void set_phase(CanaryPhase phase, std::string reason, WallTime now);
   void forget_observed();
+  void forget_verdict();
+  void hear_outside(const std::vector<OutsideValue>& values);
+  // Puts what sidecars and others tell together.
+  void combine();
+
+  // What a metric from outside was told last, and how often in a row it came out so.
+  struct Told {
+    Finding finding;
+    uint32_t times = 0;
+  };
 
   Canary::Spec spec_;
   std::vector<Stage> stages_;
   CanaryState state_;
   Observed stable_, candidate_;  // In this stage.
-  Assessment assessment_;
+  Assessment looked_;            // The newest look at what sidecars told.
+  std::vector<Told> outside_;
+  Assessment assessment_;  // Of both.
   bool asks_ = false;
   std::string not_confirmed_;  // Why it asks again.
   uint64_t looked_at_ = 0;     // The smaller sample at the newest look.
+  Duration unheard_{0};        // What is reported in it may be of other rules of comparison.
 };
 
 }  // namespace glia

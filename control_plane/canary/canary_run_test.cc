@@ -18,7 +18,7 @@ Canary canary() {
 }
 
 Observed observed(uint64_t requests, uint64_t errors) {
-  Observed all{.requests = requests, .errors = errors, .sidecars = 2};
+  Observed all{{.requests = requests, .errors = errors}, 2};
   for (uint64_t i = 0; i < requests; ++i) all.latency_ms.add(100 + double(i % 20));
   return all;
 }
@@ -92,13 +92,46 @@ TEST(CanaryRun, ALateSidecarHoldsItButDoesNotSaveABadOne) {
   EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
 }
 
-TEST(CanaryRun, AReportThatCannotBeTrueTakesWhatIsKnownWithIt) {
+TEST(CanaryRun, OneSidecarThatCannotBeBelievedNeitherHoldsItNorSavesABadOne) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = good();
+  seen.candidate.disbelieved = seen.stable.disbelieved = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().stage, 1u);
+  seen = bad();
+  seen.candidate.disbelieved = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
+TEST(CanaryRun, WithAsManyLiarsAsOthersItDoesNotGoOn) {
+  CanaryRun run(canary(), kStart);
+  CanaryRun::Observation seen = good();
+  seen.candidate.disbelieved = 2;
+  run.observe(seen);
+  EXPECT_EQ(run.state().stage, 0u);
+  EXPECT_EQ(run.state().reason,
+            "only 2 of 4 sidecars can be believed; 2 reported what cannot be true");
+  seen = good();
+  seen.candidate = {};
+  seen.candidate.disbelieved = 1;
+  run.observe(seen);
+  EXPECT_EQ(run.state().reason,
+            "no sidecar reports of the candidate; 1 reported what cannot be true");
+  CanaryRun::Observation worse = bad();
+  worse.candidate = observed(3000, 300);
+  worse.candidate.disbelieved = 2;
+  run.observe(worse);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+}
+
+TEST(CanaryRun, WhatIsForgottenTakesWhatIsKnownWithIt) {
   CanaryRun run(canary(), kStart);
   CanaryRun::Observation seen = bad();
-  seen.candidate.refused = 1;
+  seen.candidate.forgotten = true;
   run.observe(seen);
   EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
-  EXPECT_EQ(run.state().reason, "a report could not be true");
+  EXPECT_EQ(run.state().reason, "more was reported than can be kept");
   EXPECT_EQ(run.candidate().requests, 0u);
   run.observe(good());
   EXPECT_EQ(run.state().stage, 1u);
@@ -232,13 +265,159 @@ TEST(CanaryRun, AnEditOfOtherStepsKeepsWhatIsKnown) {
   run.observe(good(60));
   Canary edited = canary();
   edited.spec.steps[1].weight = 60;
-  run.edit(edited);
+  run.edit(edited, kStart);
   run.observe(good(60));
   EXPECT_EQ(run.candidate().requests, 120u);
   edited.spec.steps = {{.weight = 5}};
-  run.edit(edited);
+  run.edit(edited, kStart);
   EXPECT_EQ(run.split().weight, 5u);
   EXPECT_EQ(run.candidate().requests, 0u);
+}
+
+// Copies that all were answered alike.
+CanaryRun::Observation copies(uint64_t sent) {
+  CanaryRun::Observation seen{.passed = 10s, .now = kStart};
+  seen.candidate.sidecars = 1;
+  seen.candidate.shadow = {.sent = sent, .compared = sent};
+  for (uint64_t i = 0; i < sent; ++i) {
+    seen.candidate.shadow.latency_ms.add(100 + double(i % 7));
+    seen.candidate.shadow.answered_latency_ms.add(100 + double(i % 7));
+  }
+  return seen;
+}
+
+TEST(CanaryRun, ATightenedMetricIsNotPassedByTheVerdictBefore) {
+  Canary made = canary();
+  made.spec.steps[0].pause = 15s;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  ASSERT_EQ(run.assessment().verdict, Verdict::kAdvance);
+  made.spec.analysis.metrics = {{.name = Canary::Measure::kErrors, .tolerance = 0.1}};
+  run.edit(made, kStart);
+  EXPECT_TRUE(run.assessment().findings.empty());
+  run.observe(good(10));
+  EXPECT_EQ(run.state().stage, 0u);
+  EXPECT_EQ(run.candidate().requests, 1010u);
+  EXPECT_EQ(run.state().looks, 2u);
+  EXPECT_TRUE(run.state().reason.ends_with("0.10 tolerated; not enough to tell"))
+      << run.state().reason;
+}
+
+TEST(CanaryRun, AStepThatIsPassedIsJudgedAnewByAnotherAnalysis) {
+  Canary made = canary();
+  made.spec.steps[0].until_resumed = true;
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  ASSERT_EQ(run.state().phase, CanaryPhase::kPassed);
+  made.spec.analysis.minimum_requests = 5000;
+  run.edit(made, kStart);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
+  EXPECT_FALSE(run.command(CanaryCommand::kResume, kStart).ok());
+  run.observe(good());
+  EXPECT_EQ(run.state().reason, "the candidate has had 2000 of at least 5000 requests");
+}
+
+TEST(CanaryRun, OtherRulesOfComparisonForgetWhatWasCompared) {
+  Canary made = canary();
+  made.spec.shadow = Canary::Shadow{.relative_tolerance = 0.5};
+  CanaryRun run(made, kStart);
+  run.observe(copies(90));
+  made.spec.shadow->relative_tolerance = 0;
+  run.edit(made, kStart);
+  EXPECT_EQ(run.candidate().shadow.sent, 0u);
+  // Sidecars may still compare by the rules of before.
+  run.observe(copies(1000));
+  EXPECT_EQ(run.candidate().shadow.sent, 0u);
+  EXPECT_EQ(run.split().weight, 0u);
+  run.observe(copies(1000));
+  EXPECT_EQ(run.split().weight, 10u);
+}
+
+TEST(CanaryRun, AnEditThatOnlyMovesLinesChangesNothing) {
+  Canary made = canary();
+  made.spec.steps[0].pause = 15s;
+  made.spec.analysis.metrics = {{.name = Canary::Measure::kErrors}};
+  CanaryRun run(made, kStart);
+  run.observe(good());
+  made.spec.analysis.at = made.spec.analysis.metrics[0].at = made.spec.at = {.line = 7};
+  run.edit(made, kStart);
+  EXPECT_EQ(run.assessment().verdict, Verdict::kAdvance);
+  EXPECT_EQ(run.candidate().requests, 1000u);
+}
+
+// Errors of sidecars, and what a Prometheus says of latency.
+Canary queried() {
+  Canary made = canary();
+  Canary::Prometheus from;
+  from.candidate = "c";
+  from.stable = "s";
+  made.spec.analysis.metrics = {{.name = Canary::Measure::kErrors},
+                                {.name = Canary::Measure::kLatency, .prometheus = from}};
+  return made;
+}
+CanaryRun::Observation told(std::optional<double> candidate, std::optional<double> stable = 100) {
+  CanaryRun::Observation seen = good();
+  seen.outside = {{.candidate = candidate, .stable = stable, .why = "http://p: no series"}};
+  return seen;
+}
+
+TEST(CanaryRun, AMetricFromOutsideMustAgreeThreeTimes) {
+  CanaryRun run(queried(), kStart);
+  run.observe(told(110));
+  EXPECT_EQ(run.state().reason,
+            "Latency (Prometheus) 110 ms against 100 ms: worse by 10.0 %, 20.0 tolerated; 1 of 3 "
+            "answers in a row");
+  run.observe(told(115));
+  EXPECT_EQ(run.state().stage, 0u);
+  run.observe(told(118));
+  EXPECT_EQ(run.state().stage, 1u);
+  for (int i = 0; i < 2; ++i) run.observe(told(130));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kProgressing);
+  run.observe(told(131));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_EQ(run.state().reason,
+            "Latency (Prometheus) 131 ms against 100 ms: worse by 31.0 %, 20.0 tolerated");
+}
+
+TEST(CanaryRun, MissingDataFromOutsideNeverPromotes) {
+  Canary made = queried();
+  made.spec.time_limit = 10min;
+  CanaryRun run(made, kStart);
+  // One of the two is missing, nobody has answered, or there is nothing to divide by.
+  const CanaryRun::Observation missing[] = {told({}), told(100, {}), good(), told(1, 0)};
+  for (std::size_t i = 0; run.is_open(); ++i) {
+    run.observe(i % 3 == 2 ? missing[i / 3 % 4] : told(100));
+    ASSERT_EQ(run.state().stage, 0u) << i;
+    ASSERT_LT(i, 1000u);
+  }
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_TRUE(run.state().reason.starts_with("no verdict within 10m: ")) << run.state().reason;
+  CanaryRun without(queried(), kStart);
+  without.observe(told({}));
+  EXPECT_EQ(without.state().reason, "Latency (Prometheus): http://p: no series");
+}
+
+TEST(CanaryRun, ABoundOfAMetricFromOutsideNeedsNoStableVersion) {
+  Canary made = canary();
+  Canary::Prometheus from;
+  from.title = "Accuracy";
+  from.candidate = "c";
+  made.spec.analysis.metrics = {
+      {.name = Canary::Measure::kValue, .minimum = 0.9, .prometheus = from}};
+  CanaryRun run(made, kStart);
+  for (int i = 0; i < 3; ++i) run.observe(told(0.95, {}));
+  EXPECT_EQ(run.state().stage, 1u) << "nothing else is asked for";
+  for (int i = 0; i < 3; ++i) run.observe(told(0.85, {}));
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
+  EXPECT_EQ(run.state().reason, "Accuracy (Prometheus) 0.85; the least is 0.90");
+}
+
+TEST(CanaryRun, SidecarsTakeItBackWhateverIsSaidOutside) {
+  CanaryRun run(queried(), kStart);
+  CanaryRun::Observation seen = bad();
+  seen.outside = told(50).outside;
+  run.observe(seen);
+  EXPECT_EQ(run.state().phase, CanaryPhase::kRolledBack);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "control_plane/canary/report_reading.h"
-#include "control_plane/serve/peer.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
@@ -20,7 +19,7 @@ TimePoint end_of_second(TimePoint at) {
 std::size_t bytes_of(const Sketch& sketch) { return sketch.counts().size() * sizeof(uint64_t); }
 
 // About; what a name costs in a map included.
-std::size_t bytes_of(const Observed& seen) {
+std::size_t bytes_of(const ClusterTally& seen) {
   constexpr std::size_t kName = 64 + ReportedObservations::kLongestName;
   return sizeof seen + kName * (seen.finish_reasons.size() + seen.shadow.fields.size()) +
          bytes_of(seen.latency_ms) + bytes_of(seen.first_token_ms) + bytes_of(seen.inter_token_ms) +
@@ -68,16 +67,29 @@ Observed ReportedObservations::between(std::string_view name, TimePoint from, Ti
   if (found == clusters_.end()) return sum;
   const Cluster& cluster = found->second;
   for (const Slice& slice : cluster.slices) {
-    if (slice.until > from && slice.until <= to) sum.add(slice.seen);
+    if (slice.until <= from || slice.until > to) continue;
+    for (const auto& [part, counts] : slice.parts) sum.add_part(part, counts);
   }
-  if (from < cluster.forgotten) ++sum.refused;
-  sum.sidecars = sum.late = 0;
+  sum.forgotten = from < cluster.forgotten;
+  const auto believed = [&](const Told& told) {
+    const auto sidecar = cluster.sidecars.find(told.identity);
+    return sidecar == cluster.sidecars.end() || sidecar->second.disbelieved_until <= from;
+  };
   for (const auto& [teller, told] : cluster.tellers) {
     const bool heard = told.last && *told.last > from && *told.first <= to;
+    if (!believed(told)) continue;
     if (heard) ++sum.sidecars;
     if (!heard && told.connected && told.asked <= from) ++sum.late;
   }
+  for (const auto& [identity, sidecar] : cluster.sidecars) {
+    if (sidecar.disbelieved_until > from) ++sum.disbelieved;
+  }
   return sum;
+}
+
+ReportedObservations::Teller ReportedObservations::enter(std::string identity) {
+  identities_.emplace(++last_teller_, std::move(identity));
+  return last_teller_;
 }
 
 void ReportedObservations::asked(Teller teller, const std::vector<std::string>& clusters,
@@ -85,10 +97,8 @@ void ReportedObservations::asked(Teller teller, const std::vector<std::string>& 
   for (auto& [name, cluster] : clusters_) {
     const bool here = std::ranges::find(clusters, name) != clusters.end();
     const auto told = cluster.tellers.find(teller);
-    if (here && told == cluster.tellers.end()) {
-      cluster.tellers.emplace(teller, Told{.asked = now});
-    } else if (here && !told->second.connected) {
-      told->second = {.asked = now};
+    if (here && (told == cluster.tellers.end() || !told->second.connected)) {
+      cluster.tellers[teller] = {.identity = identities_.at(teller), .asked = now};
     } else if (!here && told != cluster.tellers.end()) {
       told->second.connected = false;
     }
@@ -96,6 +106,7 @@ void ReportedObservations::asked(Teller teller, const std::vector<std::string>& 
 }
 
 void ReportedObservations::leave(Teller teller) {
+  identities_.erase(teller);
   for (auto& [name, cluster] : clusters_) {
     const auto told = cluster.tellers.find(teller);
     if (told != cluster.tellers.end()) told->second.connected = false;
@@ -105,7 +116,7 @@ void ReportedObservations::leave(Teller teller) {
 ReportedObservations::Slice& ReportedObservations::slice_at(Cluster& cluster, TimePoint now) {
   const TimePoint until = end_of_second(now);
   if (cluster.slices.empty() || cluster.slices.back().until < until) {
-    cluster.slices.push_back({.until = until, .seen = {}});
+    cluster.slices.push_back({.until = until, .parts = {}});
   }
   return cluster.slices.back();
 }
@@ -119,10 +130,26 @@ void ReportedObservations::keep_within_bounds(Cluster& cluster, TimePoint now) {
     cluster.bytes -= oldest.bytes;
     cluster.slices.pop_front();
   }
-  std::erase_if(cluster.tellers, [now](const auto& entry) {
+  const std::size_t gone = std::erase_if(cluster.tellers, [now](const auto& entry) {
     const Told& told = entry.second;
     return !told.connected && told.last.value_or(told.asked) + kKept < now;
   });
+  if (gone == 0) return;
+  std::set<std::string_view> left;
+  for (const auto& [teller, told] : cluster.tellers) left.insert(told.identity);
+  std::erase_if(cluster.sidecars, [&](const auto& entry) {
+    return !left.contains(entry.first) && entry.second.disbelieved_until < now;
+  });
+}
+
+// Who tells of requests first is in the first one, the next in the second, so that few sidecars are
+// all in different ones.
+std::size_t ReportedObservations::part_of(Cluster& cluster, Sidecar& sidecar,
+                                          const ClusterTally& told) {
+  if (sidecar.part) return *sidecar.part;
+  if (told.requests + told.shadow.sent == 0) return 0;
+  sidecar.part = cluster.parted++ % Observed::kParts;
+  return *sidecar.part;
 }
 
 void ReportedObservations::take(Teller teller, const v1::Report& report, Duration since,
@@ -137,19 +164,24 @@ void ReportedObservations::take(Teller teller, const v1::Report& report, Duratio
     Cluster& cluster = found->second;
     const auto told = cluster.tellers.find(teller);
     if (told == cluster.tellers.end() || !told->second.connected) continue;
-    Slice& slice = slice_at(cluster, now);
-    Result<Observed> seen = read_report(one, most);
+    Sidecar& sidecar = cluster.sidecars[told->second.identity];
+    if (sidecar.disbelieved_until > now) continue;
+    Result<ClusterTally> seen = read_report(one, most);
     if (!seen || !once.insert(one.cluster()).second) {
-      ++slice.seen.refused;
-      LOG(debug, "a report of ", printable(one.cluster()),
-          " is not believed: ", seen ? "it is told twice in one message" : seen.error().message());
+      sidecar.disbelieved_until = now + kDisbelief;
+      LOG(warning, told->second.identity, " reported of ", one.cluster(), " what cannot be true (",
+          seen ? "it is told twice in one message" : seen.error().message(), "); for ",
+          to_ms(kDisbelief) / 60'000, " minutes it is not heard on that");
       continue;
     }
     rename(seen->finish_reasons, cluster.reasons);
     rename(seen->shadow.fields, cluster.fields);
-    slice.seen.add(*seen);
+    Slice& slice = slice_at(cluster, now);
+    ClusterTally& part = slice.parts[part_of(cluster, sidecar, *seen)];
     cluster.bytes -= slice.bytes;
-    slice.bytes = bytes_of(slice.seen);
+    slice.bytes -= std::min(slice.bytes, bytes_of(part));
+    part.add(*seen, SIZE_MAX, SIZE_MAX);
+    slice.bytes += bytes_of(part);
     cluster.bytes += slice.bytes;
     if (!told->second.first) told->second.first = now;
     told->second.last = now;

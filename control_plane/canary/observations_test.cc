@@ -42,8 +42,12 @@ v1::Report report(std::vector<v1::ClusterReport> clusters) {
 class ReportedObservationsTest : public testing::Test {
  protected:
   ReportedObservationsTest() { all.want({"a", "b"}); }
+  // Each with another identity.
   ReportedObservations::Teller join(TimePoint when = at(0)) {
-    const auto teller = all.enter();
+    return join(cat("spiffe://m/", ++joined_), when);
+  }
+  ReportedObservations::Teller join(const std::string& identity, TimePoint when) {
+    const auto teller = all.enter(identity);
     all.asked(teller, {"a", "b"}, when);
     return teller;
   }
@@ -52,6 +56,9 @@ class ReportedObservationsTest : public testing::Test {
     return all.between(name, from, to);
   }
   ReportedObservations all;
+
+ private:
+  int joined_ = 0;
 };
 
 TEST_F(ReportedObservationsTest, AddUpWhatSidecarsReport) {
@@ -86,7 +93,8 @@ TEST_F(ReportedObservationsTest, AddUpWhatSidecarsReport) {
   EXPECT_EQ(a.shadow.latency_ms.count(), 3u);
   EXPECT_EQ(a.sidecars, 2u);
   EXPECT_EQ(a.late, 0u);
-  EXPECT_EQ(a.refused, 0u);
+  EXPECT_EQ(a.disbelieved, 0u);
+  EXPECT_FALSE(a.forgotten);
   EXPECT_EQ(seen("b").sidecars, 1u);
   EXPECT_EQ(seen("c").requests, 0u);
 }
@@ -128,7 +136,7 @@ TEST_F(ReportedObservationsTest, SayWhoIsLate) {
 }
 
 TEST_F(ReportedObservationsTest, BelieveNobodyInWhatHeIsNotAskedFor) {
-  const auto one = all.enter();
+  const auto one = all.enter("spiffe://m/one");
   all.asked(one, {"b"}, at(0));
   all.take(one, report({cluster("a", 5), cluster("z", 5)}), 1s, at(100));
   EXPECT_EQ(seen().requests, 0u);
@@ -198,21 +206,65 @@ TEST_F(ReportedObservationsTest, LeaveOutWhatCannotBeTrue) {
          (*r.mutable_shadow()->mutable_fields())["x"] = 2;
        }},
   };
-  const auto one = join();
-  uint64_t refused = 0;
+  uint32_t disbelieved = 0;
   for (const Lie& lie : lies) {
+    const auto liar = join();
     v1::ClusterReport lying = cluster("a", 10);
     lie.tell(lying);
     // The other cluster of the same message is believed.
-    all.take(one, report({lying, cluster("b", 1)}), 1s, at(100));
-    EXPECT_EQ(seen().refused, ++refused) << lie.name;
+    all.take(liar, report({lying, cluster("b", 1)}), 1s, at(100));
+    EXPECT_EQ(seen().disbelieved, ++disbelieved) << lie.name;
     EXPECT_EQ(seen().requests, 0u) << lie.name;
-    EXPECT_EQ(seen("b").requests, refused) << lie.name;
+    EXPECT_EQ(seen().sidecars, 0u) << lie.name;
+    EXPECT_EQ(seen().late, 0u) << lie.name;
+    EXPECT_EQ(seen("b").requests, disbelieved) << lie.name;
   }
   // Honest as far as it goes, but told twice.
-  all.take(one, report({cluster("a", 10), cluster("a", 10)}), 1s, at(100));
+  const auto twice = join();
+  all.take(twice, report({cluster("a", 10), cluster("a", 10)}), 1s, at(100));
   EXPECT_EQ(seen().requests, 10u);
-  EXPECT_EQ(seen().refused, ++refused);
+  EXPECT_EQ(seen().disbelieved, ++disbelieved);
+}
+
+TEST_F(ReportedObservationsTest, DoNotHearForAWhileWhoSaidWhatCannotBeTrue) {
+  const std::string identity = "spiffe://m/liar";
+  const auto honest = join(), liar = join(identity, at(0));
+  v1::ClusterReport lying = cluster("a", 10);
+  lying.set_errors(11);
+  all.take(liar, report({lying}), 1s, at(100));
+  // Neither on this stream nor on another one of the same identity.
+  const auto again = join(identity, at(200));
+  for (const auto teller : {honest, liar, again}) {
+    all.take(teller, report({cluster("a", 7)}), 1s, at(300));
+  }
+  EXPECT_EQ(seen().requests, 7u);
+  EXPECT_EQ(seen().sidecars, 1u);
+  EXPECT_EQ(seen().disbelieved, 1u);
+  const TimePoint over = at(100) + ReportedObservations::kDisbelief;
+  all.take(again, report({cluster("a", 5)}), 1s, over);
+  const Observed later = seen("a", over - 1ms, over + 2s);
+  EXPECT_EQ(later.requests, 5u);
+  EXPECT_EQ(seen("a", over + 1ms, over + 2s).disbelieved, 0u);
+}
+
+TEST_F(ReportedObservationsTest, TellTheSidecarsApartInThreeParts) {
+  const std::string first = "spiffe://m/first";
+  const auto one = join(first, at(0)), two = join(), three = join(), four = join();
+  all.take(two, report({cluster("a", 0)}), 1s, at(50));  // That gives it no part yet.
+  uint64_t requests = 1;
+  for (const auto teller : {one, two, three, four}) {
+    all.take(teller, report({cluster("a", requests)}), 1s, at(100));
+    requests *= 10;
+  }
+  all.leave(one);
+  const auto back = join(first, at(2000));
+  all.take(back, report({cluster("a", 5)}), 1s, at(3000));
+  const Observed a = seen();
+  EXPECT_EQ(a.requests, 1116u);
+  EXPECT_EQ(a.parts[0].requests, 1006u);
+  EXPECT_EQ(a.parts[1].requests, 10u);
+  EXPECT_EQ(a.parts[2].requests, 100u);
+  EXPECT_EQ(a.without(0).latency_ms.count(), 110u);
 }
 
 TEST_F(ReportedObservationsTest, KeepFewNamesHoweverManyAreSaid) {
@@ -241,10 +293,10 @@ TEST_F(ReportedObservationsTest, ForgetTheOldestWhenThereIsTooMuchAndSaySo) {
   constexpr int kSeconds = 200;  // 48 KB each: more than 4 MiB.
   for (int s = 0; s < kSeconds; ++s) all.take(one, report({wide}), 1s, at(s * 1000));
   const Observed everything = seen("a", at(-1000), at(1'000'000));
-  EXPECT_EQ(everything.refused, 1u);
+  EXPECT_TRUE(everything.forgotten);
   EXPECT_LT(everything.requests, 4000u * 100);
   const Observed newest = seen("a", at((kSeconds - 20) * 1000), at(1'000'000));
-  EXPECT_EQ(newest.refused, 0u);
+  EXPECT_FALSE(newest.forgotten);
   EXPECT_EQ(newest.requests, 4000u * 20);
 }
 
@@ -252,9 +304,9 @@ TEST_F(ReportedObservationsTest, LookBackAQuarterOfAnHour) {
   const auto one = join();
   for (int s = 0; s < 1000; ++s) all.take(one, report({cluster("a", 1)}), 1s, at(s * 1000));
   const TimePoint now = at(999'999);
-  EXPECT_EQ(all.between("a", now - ReportedObservations::kKept, now).refused, 0u);
+  EXPECT_FALSE(all.between("a", now - ReportedObservations::kKept, now).forgotten);
   EXPECT_GE(all.between("a", now - ReportedObservations::kKept, now).requests, 899u);
-  EXPECT_EQ(all.between("a", at(-1000), now).refused, 1u);
+  EXPECT_TRUE(all.between("a", at(-1000), now).forgotten);
 }
 
 TEST_F(ReportedObservationsTest, WantNoMoreClustersThanTheyKeep) {

@@ -5,64 +5,62 @@
 // Observations need not remember more than kKept. Belongs to the control plane's loop.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <map>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "proxy/base/sketch.h"
 #include "proxy/base/time.h"
+#include "proxy/telemetry/tally.h"
 
 namespace glia {
 
-// Sums of ClusterReport (api/glia/v1/report.proto says what each counts).
-struct Observed {
-  struct Shadow {
-    uint64_t sent = 0, failed = 0, compared = 0, different = 0, skipped = 0;
-    std::map<std::string, uint64_t, std::less<>> fields;
-    Sketch latency_ms, answered_latency_ms;
-  };
-
-  uint64_t requests = 0, errors = 0, output_errors = 0;
-  uint64_t input_tokens = 0, output_tokens = 0;
-  std::map<std::string, uint64_t, std::less<>> finish_reasons;
-  Sketch latency_ms, first_token_ms, inter_token_ms, tokens_per_second;
-  Shadow shadow;
+// What sidecars counted, and how many of them.
+struct Observed : ClusterTally {
+  // Of the sidecars, so that a verdict can be asked for without any one of them.
+  static constexpr std::size_t kParts = 3;
 
   // Sidecars that reported of the cluster at least once in the time, with or without requests.
   uint32_t sidecars = 0;
   // Those that are connected and were asked before the time began, and told nothing in it: what is
   // known is not all.
   uint32_t late = 0;
-  // Parts of reports that were left out because they cannot be true (a bucket out of range, a sum
-  // that is not finite, more errors than requests): what is known is not to be trusted.
-  uint64_t refused = 0;
+  // Those that are not heard because they reported what cannot be true (a bucket out of range, a sum
+  // that is not finite, more errors than requests).
+  uint32_t disbelieved = 0;
+  // Something of the time is not known any more.
+  bool forgotten = false;
+  // The same counts by the part that a sidecar is in; it stays in the same one.
+  std::array<ClusterTally, kParts> parts = {};
 
-  // What a later time adds. `sidecars` and `late` are then those of the later one.
+  void add_part(std::size_t part, const ClusterTally& counts) {
+    ClusterTally::add(counts, kAll, kAll);
+    parts[part].add(counts, kAll, kAll);
+  }
+  // What a later time adds. The numbers of sidecars are then those of the later one.
   void add(const Observed& later) {
-    requests += later.requests;
-    errors += later.errors;
-    output_errors += later.output_errors;
-    input_tokens += later.input_tokens;
-    output_tokens += later.output_tokens;
-    for (const auto& [reason, count] : later.finish_reasons) finish_reasons[reason] += count;
-    latency_ms.add(later.latency_ms);
-    first_token_ms.add(later.first_token_ms);
-    inter_token_ms.add(later.inter_token_ms);
-    tokens_per_second.add(later.tokens_per_second);
-    shadow.sent += later.shadow.sent;
-    shadow.failed += later.shadow.failed;
-    shadow.compared += later.shadow.compared;
-    shadow.different += later.shadow.different;
-    shadow.skipped += later.shadow.skipped;
-    for (const auto& [field, count] : later.shadow.fields) shadow.fields[field] += count;
-    shadow.latency_ms.add(later.shadow.latency_ms);
-    shadow.answered_latency_ms.add(later.shadow.answered_latency_ms);
+    ClusterTally::add(later, kAll, kAll);
+    for (std::size_t part = 0; part < kParts; ++part)
+      parts[part].add(later.parts[part], kAll, kAll);
     sidecars = later.sidecars;
     late = later.late;
-    refused += later.refused;
+    disbelieved = later.disbelieved;
+    forgotten = forgotten || later.forgotten;
   }
+  // What all told but those of one part.
+  ClusterTally without(std::size_t part) const {
+    ClusterTally rest;
+    for (std::size_t other = 0; other < kParts; ++other) {
+      if (other != part) rest.add(parts[other], kAll, kAll);
+    }
+    return rest;
+  }
+
+ private:
+  // Names were bounded where reports came in.
+  static constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
 };
 
 // Inheritance for the second one, of the simulation, whose truth is known.

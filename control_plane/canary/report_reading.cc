@@ -39,7 +39,8 @@ Result<void> read(std::string_view name, const v1::Histogram& histogram, uint64_
   return invalid(cat(name, " has buckets that there are none of"));
 }
 
-Result<void> read_shadow(const v1::ShadowReport& report, uint64_t most, Observed::Shadow& shadow) {
+Result<void> read_shadow(const v1::ShadowReport& report, uint64_t most,
+                         ClusterTally::Shadow& shadow) {
   for (const uint64_t count :
        {report.sent(), report.failed(), report.compared(), report.different(), report.skipped()}) {
     if (count > most) return invalid("shadow counts more than can be");
@@ -62,8 +63,8 @@ Result<void> read_shadow(const v1::ShadowReport& report, uint64_t most, Observed
 
 }  // namespace
 
-Result<Observed> read_report(const v1::ClusterReport& report, uint64_t most) {
-  Observed seen;
+Result<ClusterTally> read_report(const v1::ClusterReport& report, uint64_t most) {
+  ClusterTally seen;
   const uint64_t requests = report.requests();
   if (requests > most) return invalid(cat("requests are more than ", most));
   if (report.errors() > requests) return invalid("errors are more than requests");

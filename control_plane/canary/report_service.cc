@@ -1,129 +1,103 @@
 #include "control_plane/canary/report_service.h"
 
 #include <optional>
+#include <set>
 
-#include "control_plane/serve/ads_reactor.h"
+#include "control_plane/serve/stream_reactor.h"
 #include "glia/v1/report.grpc.pb.h"
-#include "proxy/base/log.h"
 
 namespace glia {
 namespace {
 
-// What every stream works with. Lives in the service.
-struct Desk {
+class ReportReactor;
+
+// What every stream works with, and who tells them all that something else is to be reported. Lives in
+// the service; belongs to the loop.
+class Desk {
+ public:
+  Desk(EventLoop& loop, ControlPlane& control_plane, ReportedObservations& observations,
+       AdsReactors& reactors)
+      : loop(loop),
+        control_plane(control_plane),
+        observations(observations),
+        reactors(reactors),
+        look_(loop, [this] { look(); }) {}
+  void add(ReportReactor& reactor) {
+    streams_.insert(&reactor);
+    if (!look_.running()) look_.start(kOrderLook);
+  }
+  void remove(ReportReactor& reactor) { streams_.erase(&reactor); }
+  std::size_t streams() const { return streams_.size(); }
+
   EventLoop& loop;
   ControlPlane& control_plane;
   ReportedObservations& observations;
   AdsReactors& reactors;
-  std::size_t streams = 0;  // The loop's.
-};
-
-// gRPC calls it on its threads; each of these calls posts the rest to the loop, which alone touches
-// what is here. At most one read and one write are under way.
-class ReportReactor final : public grpc::ServerBidiReactor<v1::Report, v1::ReportOrder>,
-                            public AdsReactorBase {
- public:
-  ReportReactor(Desk& desk, grpc::CallbackServerContext& context)
-      : desk_(desk),
-        context_(context),
-        caller_(caller_of(context)),
-        timer_(desk.loop, [this] { on_timer(); }) {
-    desk_.loop.post([this] { begin(); });
-  }
-
-  void finish(grpc::Status status) override {
-    if (finished_) return;
-    finished_ = true;
-    stream_.reset();
-    if (!writing_) {
-      timer_.stop();
-      Finish(std::move(status));
-      return;
-    }
-    final_ = std::move(status);
-    timer_.start(GrpcServer::kStopWait);
-  }
 
  private:
-  void OnReadDone(bool ok) override {
-    desk_.loop.post([this, ok] { read_done(ok); });
-  }
-  void OnWriteDone(bool ok) override {
-    desk_.loop.post([this, ok] { write_done(ok); });
-  }
-  void OnDone() override {
-    desk_.loop.post([this] { delete this; });
-  }
+  void look();
 
-  // All below on the loop.
-  ~ReportReactor() override {
-    desk_.reactors.remove(*this);
-    --desk_.streams;
+  std::set<ReportReactor*> streams_;
+  CallbackTimer look_;
+  // Of the last look.
+  uint64_t wish_ = 0;
+  std::string version_;
+};
+
+class ReportReactor final : public StreamReactor<v1::Report, v1::ReportOrder> {
+ public:
+  ReportReactor(Desk& desk, grpc::CallbackServerContext& context)
+      : StreamReactor(desk.loop, desk.reactors, context, "a stream of reports"),
+        desk_(desk),
+        caller_(caller_of(context)) {
+    open();
   }
-  void begin() {
-    desk_.reactors.add(*this);
-    if (++desk_.streams > kMostReportStreams) {
-      return finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many streams of reports"});
+  void look() { pump(); }
+
+ private:
+  ~ReportReactor() override { desk_.remove(*this); }
+  grpc::Status begin() override {
+    if (desk_.streams() >= kMostReportStreams) {
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many streams of reports"};
     }
-    if (desk_.reactors.stopping()) {
-      return finish({grpc::StatusCode::UNAVAILABLE, "glia-control is stopping"});
-    }
-    if (!caller_) return finish(to_status(caller_.error()));
-    stream_.emplace(desk_.control_plane, desk_.observations, caller_, desk_.loop.now());
-    timer_.start(GrpcServer::kFirstRequestWait);
-    StartRead(&report_);
+    if (!caller_) return to_status(caller_.error());
+    stream_.emplace(desk_.control_plane, desk_.observations, caller_, loop().now());
+    desk_.add(*this);
+    return grpc::Status::OK;
   }
-  void read_done(bool ok) {
-    if (finished_) return;
-    if (!ok) return finish(grpc::Status::OK);  // The sidecar ended the stream or went away.
-    if (const Result<void> taken = stream_->on_report(report_, desk_.loop.now()); !taken) {
-      LOG(warning, "ended a stream of reports: ", taken.error().message());
-      return finish(to_status(taken.error()));
-    }
-    report_.Clear();
-    StartRead(&report_);
-    pump();
+  Result<void> take(const v1::Report& report) override {
+    return stream_->on_report(report, loop().now());
   }
-  void write_done(bool ok) {
-    writing_ = false;
-    if (final_) return Finish(*final_);
-    if (!ok) return finish(grpc::Status::OK);
-    pump();
-  }
-  void pump() {
-    if (finished_ || writing_) return;
-    Result<std::optional<v1::ReportOrder>> order = stream_->next(desk_.loop.now());
-    if (!order) return finish(to_status(order.error()));
-    if (!*order) return timer_.start(kOrderLook);
-    order_ = **std::move(order);
-    writing_ = true;
-    timer_.start(GrpcServer::kWriteWait);
-    StartWrite(&order_);
-  }
-  void on_timer() {
-    if (writing_) {
-      context_.TryCancel();  // It does not read; the write then fails.
-    } else if (!finished_ && !stream_->opened()) {
-      finish({grpc::StatusCode::DEADLINE_EXCEEDED, "no report came on this stream"});
-    } else {
-      pump();
-    }
+  Result<std::optional<v1::ReportOrder>> next() override { return stream_->next(loop().now()); }
+  std::optional<TimePoint> wake_at() const override { return {}; }
+  bool is_opened() const override { return stream_->opened(); }
+  void end() override {
+    stream_.reset();
+    desk_.remove(*this);
   }
 
   Desk& desk_;
-  grpc::CallbackServerContext& context_;
   const Result<SpiffeId> caller_;
   std::optional<ReportStream> stream_;  // While the call is served.
-  v1::Report report_;                   // gRPC's between StartRead and OnReadDone.
-  v1::ReportOrder order_;               // gRPC's between StartWrite and OnWriteDone.
-  std::optional<grpc::Status> final_;   // Waits for the write under way.
-  CallbackTimer timer_;
-  bool writing_ = false, finished_ = false;
 };
+
+void Desk::look() {
+  if (streams_.empty()) return;
+  look_.start(kOrderLook);
+  const std::string& version = control_plane.objects().version;
+  if (wish_ == observations.wish() && version_ == version) return;
+  wish_ = observations.wish();
+  version_ = version;
+  // One that is looked at may end.
+  const std::set<ReportReactor*> all = streams_;
+  for (ReportReactor* stream : all) stream->look();
+}
 
 class ReportCalls final : public v1::ReportService::CallbackService, public GrpcService {
  public:
-  explicit ReportCalls(Desk desk) : desk_(desk) {}
+  ReportCalls(EventLoop& loop, ControlPlane& control_plane, ReportedObservations& observations,
+              AdsReactors& reactors)
+      : desk_(loop, control_plane, observations, reactors) {}
   grpc::Service& service() override { return *this; }
   grpc::ServerBidiReactor<v1::Report, v1::ReportOrder>* StreamReports(
       grpc::CallbackServerContext* context) override {
@@ -139,7 +113,7 @@ class ReportCalls final : public v1::ReportService::CallbackService, public Grpc
 std::unique_ptr<GrpcService> make_report_service(EventLoop& loop, ControlPlane& control_plane,
                                                  ReportedObservations& observations,
                                                  AdsReactors& reactors) {
-  return std::make_unique<ReportCalls>(Desk{loop, control_plane, observations, reactors});
+  return std::make_unique<ReportCalls>(loop, control_plane, observations, reactors);
 }
 
 }  // namespace glia

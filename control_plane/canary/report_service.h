@@ -8,7 +8,7 @@
 
 namespace glia {
 
-// How often a stream looks whether it should be asked for something else.
+// How often is looked whether streams should be asked for something else.
 inline constexpr Duration kOrderLook = 500ms;
 inline constexpr std::size_t kMostReportStreams = 20'000;  // Further ones are refused.
 

@@ -11,7 +11,7 @@ ReportStream::ReportStream(ControlPlane& control_plane, ReportedObservations& ob
     : control_plane_(control_plane),
       observations_(observations),
       caller_(std::move(caller)),
-      teller_(observations.enter()),
+      teller_(observations.enter(caller_ ? caller_->text() : "")),
       reports_(kReports, now),
       told_(now) {}
 
@@ -47,6 +47,10 @@ Result<std::optional<v1::ReportOrder>> ReportStream::next(TimePoint now) {
   }
   wish_ = observations_.wish();
   config_ = config;
+  // Nothing was asked for, nothing is: no edit is worth a search for the identity.
+  if (ordered_once_ && ordered_.empty() && observations_.wanted().empty()) {
+    return std::optional<v1::ReportOrder>();
+  }
   TRY(std::vector<std::string> held, control_plane_.held_of(*caller_, observations_.wanted()));
   if (held.size() > kMostOrdered) {
     LOG(warning, caller_->text(), " holds ", held.size(), " clusters of canaries; it is asked for ",

@@ -60,7 +60,7 @@ class Times {
 };
 
 Observed observed(uint64_t requests, double errors, const Times& times, Random& random) {
-  Observed all{.requests = requests, .sidecars = 3};
+  Observed all{{.requests = requests}, 3};
   for (uint64_t i = 0; i < requests; ++i) all.errors += random.unit() < errors ? 1 : 0;
   times.add(requests, random, all.latency_ms);
   return all;

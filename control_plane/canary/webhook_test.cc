@@ -1,78 +1,15 @@
 // A question to a real HTTP server, and what its answer means.
 #include "control_plane/canary/webhook.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <thread>
-
+#include "control_plane/canary/http_answers_test_support.h"
 #include "proxy/base/text.h"
 #include "proxy/net/libevent_backend.h"
 #include "proxy/net/tcp.h"
 
 namespace glia {
 namespace {
-
-// A socket that listens; whoever connects waits for somebody who accepts.
-class Listening {
- public:
-  Listening() {
-    socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof at;
-    EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&at), size), 0);
-    EXPECT_EQ(::listen(socket_, 1), 0);
-    EXPECT_EQ(::getsockname(socket_, reinterpret_cast<sockaddr*>(&at), &size), 0);
-    port_ = ntohs(at.sin_port);
-  }
-  ~Listening() { ::close(socket_); }
-  uint16_t port() const { return port_; }
-  int socket() const { return socket_; }
-
- private:
-  int socket_ = -1;
-  uint16_t port_ = 0;
-};
-
-// Takes one connection, reads to the end of the JSON, and answers with fixed bytes.
-class OneAnswer {
- public:
-  explicit OneAnswer(std::string answer)
-      : answer_(std::move(answer)), thread_([this] { serve(); }) {}
-  ~OneAnswer() {
-    if (thread_.joinable()) thread_.join();
-  }
-  uint16_t port() const { return listening_.port(); }
-  // Of the request, once it is answered.
-  const std::string& request() {
-    thread_.join();
-    return request_;
-  }
-
- private:
-  void serve() {
-    const int peer = ::accept(listening_.socket(), nullptr, nullptr);
-    char bytes[4096];
-    while (!request_.ends_with('}')) {
-      const ssize_t count = ::read(peer, bytes, sizeof bytes);
-      if (count <= 0) break;
-      request_.append(bytes, static_cast<std::size_t>(count));
-    }
-    // The other end may have had enough.
-    [[maybe_unused]] const ssize_t sent =
-        ::send(peer, answer_.data(), answer_.size(), MSG_NOSIGNAL);
-    ::close(peer);
-  }
-  const std::string answer_;
-  Listening listening_;
-  std::string request_;
-  std::thread thread_;
-};
 
 class WebhookTest : public testing::Test {
  protected:
@@ -93,7 +30,8 @@ class WebhookTest : public testing::Test {
   }
   EventLoop loop_{std::make_unique<LibeventBackend>()};
   SocketNetwork network_{loop_};
-  Webhook webhook_{loop_, network_};
+  HttpQuestions questions_{loop_, network_};
+  Webhook webhook_{questions_};
 };
 
 TEST_F(WebhookTest, PostsTheQuestionAndTakes2xxForAYes) {
@@ -132,7 +70,7 @@ TEST_F(WebhookTest, AnythingElseIsNoAnswer) {
 
 TEST_F(WebhookTest, ALongAnswerIsNoAnswer) {
   OneAnswer server(cat("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
-                       std::string(Webhook::kLargestAnswer + 1, 'x')));
+                       std::string(HttpQuestions::kLargestAnswer + 1, 'x')));
   EXPECT_EQ(ask(server.port()).answer, Confirmation::Answer::kNone);
 }
 
@@ -149,7 +87,8 @@ TEST_F(WebhookTest, MayEndWhileAQuestionIsOpen) {
   whom.host = "127.0.0.1";
   whom.port = silent.port();
   {
-    Webhook webhook(loop_, network_);
+    HttpQuestions questions(loop_, network_);
+    Webhook webhook(questions);
     webhook.ask(whom, "{}", [](const Confirmation&) { ADD_FAILURE() << "nobody is there"; });
     for (int i = 0; i < 3; ++i) loop_.turn(10ms);
   }

@@ -19,6 +19,9 @@ struct CanaryShadow {
   std::vector<std::string> ignore;  // Fields; empty: those that are new in every answer.
   double absolute_tolerance = 0, relative_tolerance = 0;
   Place at;
+
+  // Would the same answers be the same by both?
+  bool compares_as(const CanaryShadow& other) const;
 };
 
 // Who is asked before every step and before the promotion.
@@ -27,6 +30,18 @@ struct CanaryConfirm {
   std::string host;
   uint16_t port = 80;
   std::string path = "/";
+  Duration timeout = std::chrono::seconds(10);
+  Place at;
+};
+
+// Where a metric comes from instead of from sidecars.
+struct CanaryPrometheus {
+  std::string url;  // As written; the rest is read from it.
+  std::string host;
+  uint16_t port = 80;
+  std::string path = "/";
+  std::string title;              // "": the metric's name.
+  std::string candidate, stable;  // Queries; the second is "" if it is held to a bound only.
   Duration timeout = std::chrono::seconds(10);
   Place at;
 };
@@ -67,12 +82,15 @@ struct Canary {
     kFirstToken,
     kInterToken,
     kTokensPerSecond,
-    kShadowDifferences
+    kShadowDifferences,
+    kValue,  // Whatever a query says; only of Prometheus.
   };
-  static constexpr std::array kMeasures = {Measure::kErrors,           Measure::kOutputErrors,
-                                           Measure::kLatency,          Measure::kFirstToken,
-                                           Measure::kInterToken,       Measure::kTokensPerSecond,
-                                           Measure::kShadowDifferences};
+  static constexpr std::array kMeasures = {Measure::kErrors,     Measure::kOutputErrors,
+                                           Measure::kLatency,    Measure::kFirstToken,
+                                           Measure::kInterToken, Measure::kTokensPerSecond,
+                                           Measure::kValue,      Measure::kShadowDifferences};
+  static constexpr std::size_t kMostQueried = 8;  // Metrics from Prometheus.
+  using Prometheus = CanaryPrometheus;
   struct Metric {
     Measure name = Measure::kErrors;
     std::optional<uint32_t> percentile;  // Of times and speeds.
@@ -80,13 +98,17 @@ struct Canary {
     std::optional<double> tolerance;
     // Of the candidate alone: percent of shares, milliseconds, tokens a second.
     std::optional<double> maximum, minimum;
+    std::optional<Prometheus> prometheus;
     Place at;
 
+    // Wherever they stand.
+    bool operator==(const Metric& other) const;
     bool is_share() const;  // Errors, OutputErrors, ShadowDifferences
     // The fields, or their defaults.
     double usual_tolerance() const;
     uint32_t usual_percentile() const;
-    std::string title() const;  // "Errors", "Latency p95"
+    std::string title() const;      // "Errors", "Latency p95"
+    std::string_view unit() const;  // "%", "ms", "tokens/s", ""
   };
   struct Analysis {
     Duration interval = std::chrono::seconds(10);
@@ -94,6 +116,9 @@ struct Canary {
     double confidence = 99;           // Percent.
     std::vector<Metric> metrics;      // Empty: usual_metrics().
     Place at;
+
+    // Would the same requests get the same verdict by both?
+    bool judges_as(const Analysis& other) const;
   };
   using Shadow = CanaryShadow;
   using Confirm = CanaryConfirm;

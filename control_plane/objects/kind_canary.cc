@@ -17,6 +17,12 @@ Choices<Measure> measures() {
   return all;
 }
 
+std::optional<std::string> check_title(std::string_view title) {
+  const bool plain = std::ranges::all_of(title, [](char c) { return c >= ' ' && c <= '~'; });
+  if (title.empty() || title.size() > 100 || !plain) return "must be 1 to 100 printable bytes";
+  return {};
+}
+
 Type<Canary::Target> target() {
   ObjectType<Canary::Target> type("the Service that callers name");
   type.optional("group", &Canary::Target::group, core_group(), "\"\", the group of Service.",
@@ -74,13 +80,94 @@ Type<Canary::Session> session() {
   return type;
 }
 
+// "http://HOST[:PORT][/PATH]"; an IPv6 address stands in brackets.
+template <class Peer>
+std::optional<std::string> read_url(Peer& peer) {
+  constexpr std::string_view kScheme = "http://";
+  std::string_view rest = peer.url;
+  if (!rest.starts_with(kScheme)) return "must begin with http://";
+  rest.remove_prefix(kScheme.size());
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  if (slash < rest.size()) peer.path = rest.substr(slash);
+  std::string_view authority = rest.substr(0, slash);
+  const std::size_t colon = authority.rfind(':');
+  if (colon != authority.npos && authority.find(']', colon) == authority.npos) {
+    const auto port = parse_decimal(authority.substr(colon + 1));
+    if (!port || *port == 0 || *port > kMaxPort) return "has a port that is not 1 to 65535";
+    peer.port = static_cast<uint16_t>(*port);
+    authority = authority.substr(0, colon);
+  }
+  if (authority.starts_with('[') && authority.ends_with(']')) {
+    authority = authority.substr(1, authority.size() - 2);
+  }
+  peer.host = authority;
+  if (check_ip(peer.host) && check_hostname(peer.host)) return "has no host";
+  if (check_path(peer.path.substr(0, peer.path.find('?')))) return "has no proper path";
+  return {};
+}
+
+template <class Peer>
+void check_peer(Peer& peer, std::string_view field, Reader& reader) {
+  if (const auto wrong = read_url(peer)) reader.error_in(field, peer.at, *wrong);
+  if (peer.timeout >= 1s && peer.timeout <= 10min) return;
+  reader.error_in("timeout", peer.at, "must be from 1s to 10m");
+}
+
+std::optional<std::string> check_query(std::string_view query) {
+  if (query.empty() || query.size() > 4096) return "must be 1 to 4096 bytes";
+  return {};
+}
+
+Type<Canary::Prometheus> prometheus() {
+  ObjectType<Canary::Prometheus> type("a Prometheus that is asked");
+  const auto query = text("a query in PromQL", "", check_query);
+  type.required("address", &Canary::Prometheus::url,
+                text("http://HOST[:PORT][/PATH]", "^http://.+$"),
+                "Of its HTTP API, without `/api/v1/query`.")
+      .required("candidate", &Canary::Prometheus::candidate, query,
+                "One number for the candidate, in the metric's unit: percent, milliseconds, tokens "
+                "a second.")
+      .optional("stable", &Canary::Prometheus::stable, query,
+                "The same for the stable version; without it the metric needs a `maximum` or "
+                "`minimum`.",
+                "none")
+      .optional("title", &Canary::Prometheus::title, text("a few words", "", check_title),
+                "What it is called in verdicts.", "the metric's name")
+      .optional("timeout", &Canary::Prometheus::timeout, duration(), "From 1s to 10m.", "10s")
+      .check([](Canary::Prometheus& from, const YamlNode&, Reader& reader) {
+        check_peer(from, "address", reader);
+      });
+  return type;
+}
+
+void check_queried(const Canary::Metric& metric, Reader& reader) {
+  if (metric.name == Measure::kShadowDifferences) {
+    reader.error_in("prometheus", metric.at, "cannot tell how answers to copies differ");
+  }
+  if (metric.percentile) {
+    reader.error_in("percentile", metric.at, "is what the query of Prometheus says");
+  }
+  if (metric.prometheus->stable.empty() && !metric.maximum && !metric.minimum) {
+    reader.error_in("prometheus", metric.at,
+                    "has no query for the stable version, so maximum or minimum must be given");
+  }
+  if (metric.prometheus->stable.empty() && metric.tolerance) {
+    reader.error_in("tolerance", metric.at, "needs prometheus.stable to compare with");
+  }
+}
+
 void check_metric(Canary::Metric& metric, Reader& reader) {
   const bool speed = metric.name == Measure::kTokensPerSecond;
+  const bool any = metric.name == Measure::kValue;
+  if (metric.prometheus) check_queried(metric, reader);
+  if (any && !metric.prometheus) {
+    reader.error_in("name", metric.at, "is Value, which a query says, so prometheus must be given");
+  }
   if (metric.maximum && speed) {
     reader.error_in("maximum", metric.at, "is for what should be small; use minimum");
   }
-  if (metric.minimum && !speed) {
-    reader.error_in("minimum", metric.at, "is for TokensPerSecond; use maximum");
+  if (metric.minimum && !speed && !any) {
+    reader.error_in("minimum", metric.at, "is for TokensPerSecond and Value; use maximum");
   }
   if (metric.maximum && metric.is_share() && *metric.maximum > 100) {
     reader.error_in("maximum", metric.at, "is a share in percent, so at most 100");
@@ -102,7 +189,9 @@ Type<Canary::Metric> metric() {
                 "milliseconds.",
                 "none")
       .optional("minimum", &Canary::Metric::minimum, number("a number", 0, 1'000'000'000),
-                "Of TokensPerSecond: what it must have at least.", "none")
+                "Of TokensPerSecond and Value: what it must have at least.", "none")
+      .optional("prometheus", &Canary::Metric::prometheus, prometheus(),
+                "Asked for the metric in place of the sidecars.", "none")
       .check([](Canary::Metric& metric, const YamlNode&, Reader& reader) {
         check_metric(metric, reader);
       });
@@ -115,6 +204,13 @@ void check_analysis(Canary::Analysis& analysis, Reader& reader) {
   }
   if (analysis.confidence >= 100) {
     reader.error_in("confidence", analysis.at, "must be below 100: nothing is certain");
+  }
+  const auto queried = std::ranges::count_if(
+      analysis.metrics, [](const Canary::Metric& metric) { return metric.prometheus.has_value(); });
+  if (static_cast<std::size_t>(queried) > Canary::kMostQueried) {
+    reader.error_in("metrics", analysis.at,
+                    cat("asks Prometheus for ", queried, " metrics; at most ", Canary::kMostQueried,
+                        " are possible"));
   }
   for (std::size_t i = 0; i < analysis.metrics.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
@@ -171,31 +267,6 @@ Type<Canary::Shadow> shadow() {
   return type;
 }
 
-// "http://HOST[:PORT][/PATH]"; an IPv6 address stands in brackets.
-std::optional<std::string> read_url(Canary::Confirm& confirm) {
-  constexpr std::string_view kScheme = "http://";
-  std::string_view rest = confirm.url;
-  if (!rest.starts_with(kScheme)) return "must begin with http://";
-  rest.remove_prefix(kScheme.size());
-  const std::size_t slash = std::min(rest.find('/'), rest.size());
-  if (slash < rest.size()) confirm.path = rest.substr(slash);
-  std::string_view authority = rest.substr(0, slash);
-  const std::size_t colon = authority.rfind(':');
-  if (colon != authority.npos && authority.find(']', colon) == authority.npos) {
-    const auto port = parse_decimal(authority.substr(colon + 1));
-    if (!port || *port == 0 || *port > kMaxPort) return "has a port that is not 1 to 65535";
-    confirm.port = static_cast<uint16_t>(*port);
-    authority = authority.substr(0, colon);
-  }
-  if (authority.starts_with('[') && authority.ends_with(']')) {
-    authority = authority.substr(1, authority.size() - 2);
-  }
-  confirm.host = authority;
-  if (check_ip(confirm.host) && check_hostname(confirm.host)) return "has no host";
-  if (check_path(confirm.path.substr(0, confirm.path.find('?')))) return "has no proper path";
-  return {};
-}
-
 Type<Canary::Confirm> confirm() {
   ObjectType<Canary::Confirm> type("who is asked before every step and before the promotion");
   type.required("url", &Canary::Confirm::url, text("http://HOST[:PORT][/PATH]", "^http://.+$"),
@@ -204,9 +275,7 @@ Type<Canary::Confirm> confirm() {
                 "asks again.")
       .optional("timeout", &Canary::Confirm::timeout, duration(), "From 1s to 10m.", "10s")
       .check([](Canary::Confirm& confirm, const YamlNode&, Reader& reader) {
-        if (const auto wrong = read_url(confirm)) reader.error_in("url", confirm.at, *wrong);
-        if (confirm.timeout >= 1s && confirm.timeout <= 10min) return;
-        reader.error_in("timeout", confirm.at, "must be from 1s to 10m");
+        check_peer(confirm, "url", reader);
       });
   return type;
 }

@@ -147,6 +147,18 @@ Type<Workload::Port> workload_port() {
   return type;
 }
 
+constexpr char kDiscovery[] =
+    "What a sidecar holds of the way to others. All: everything that it may call. OnDemand: what "
+    "it "
+    "has called; the first request to a Service waits until the control plane has sent the way "
+    "there. "
+    "See xds.md.";
+
+Type<SidecarDiscovery> discovery() {
+  return enumeration<SidecarDiscovery>(
+      {{"All", SidecarDiscovery::kAll}, {"OnDemand", SidecarDiscovery::kOnDemand}});
+}
+
 // Names of its own namespace become keys, each once and in order.
 void complete_egress(Workload& workload) {
   std::set<std::string> keys;
@@ -176,6 +188,7 @@ Kind mesh_kind() {
                 "Allow` selects.",
                 "Allow")
       .optional("accessLog", &Mesh::Spec::access_log, access_log(), "")
+      .optional("discovery", &Mesh::Spec::discovery, discovery(), kDiscovery, "All")
       .check(check_mesh);
   Kind kind = make_kind<Mesh, Mesh::Spec>(
       "glia.dev/v1", check_subdomain_name, spec, SpecNeed::kOptional,
@@ -239,6 +252,7 @@ Kind workload_kind() {
           list(text("NAME or NAMESPACE/NAME of a Service", "", check_service_key), 1, kMaxEgress),
           "The Services that the application may call; its sidecar knows no others.",
           "all Services of the mesh")
+      .optional("discovery", &Spec::discovery, discovery(), kDiscovery, "the Mesh's")
       .optional("command", &Spec::command, list(text("an argument")),
                 "With this, `glia run` starts the application.")
       .optional("env", &Spec::env, text_map("environment variables", check_variable_name, nullptr),

@@ -1,6 +1,7 @@
 #include "control_plane/objects/live_set.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "control_plane/objects/route_check.h"
@@ -41,20 +42,31 @@ std::string key_of(const T& object) {
   return cat(T::kKind, " ", object.metadata.key());
 }
 
-// The one object with other content; nothing if there are more, or others than before.
-std::optional<std::string> changed_object(const Reading& before, const Reading& after) {
-  std::string changed;
-  auto was = before.objects.begin();
-  if (before.objects.size() != after.objects.size()) return {};
-  for (const auto& [key, digest] : after.objects) {
-    if (was->first != key) return {};
-    if (was->second != digest) {
-      if (!changed.empty()) return {};
-      changed = key;
+struct Change {
+  enum class Kind : uint8_t { kNone, kEdited, kAdded, kRemoved };
+  Kind kind = Kind::kNone;
+  std::string key;  // Of the object.
+};
+
+// Nothing if more than one object differs.
+std::optional<Change> change_of(const Reading& before, const Reading& after) {
+  using enum Change::Kind;
+  std::vector<Change> changes;
+  auto was = before.objects.begin(), is = after.objects.begin();
+  const auto was_end = before.objects.end(), is_end = after.objects.end();
+  while ((was != was_end || is != is_end) && changes.size() < 2) {
+    if (is == is_end || (was != was_end && was->first < is->first)) {
+      changes.push_back({kRemoved, (was++)->first});
+    } else if (was == was_end || is->first < was->first) {
+      changes.push_back({kAdded, (is++)->first});
+    } else {
+      if (was->second != is->second) changes.push_back({kEdited, is->first});
+      ++was, ++is;
     }
-    ++was;
   }
-  return changed;
+  if (changes.empty()) return Change();
+  if (changes.size() > 1) return {};
+  return changes.front();
 }
 
 }  // namespace
@@ -76,31 +88,53 @@ LiveSet::LiveSet(ObjectSet objects)
   }
 }
 
-std::optional<Touched> LiveSet::replace(const Reading& before, const Reading& after,
-                                        std::vector<Problem>& warnings) {
-  if (!before.whole() || !after.whole()) return {};
-  const std::optional<std::string> changed = changed_object(before, after);
-  if (!changed || changed->starts_with(Mesh::kKind + std::string(" "))) return {};
-  Touched touched;
-  bool taken = changed->empty();
-  const mesh_objects::Draft& draft = after.draft;
+template <class Take>
+std::optional<Touched> LiveSet::with_object(const mesh_objects::Draft& draft,
+                                            const std::string& key, Take take) {
+  std::optional<Touched> touched;
   each_list([&](auto list) {
     for (const auto& object : draft.objects.*list) {
-      if (key_of(object) != *changed) continue;
-      const auto place = place_of(objects_.*list, object.metadata.ns, object.metadata.name);
-      if (!place) continue;
-      std::optional<Touched> put = this->put(*place, object, warnings);
-      taken = put.has_value();
-      if (put) touched = *std::move(put);
+      if (key_of(object) == key) touched = take(object, list);
     }
   });
-  if (!taken) return {};
+  return touched;
+}
+
+std::optional<Touched> LiveSet::replace(const Reading& before, const Reading& after,
+                                        std::vector<Problem>& warnings) {
+  using enum Change::Kind;
+  if (!before.whole() || !after.whole()) return {};
+  const std::optional<Change> change = change_of(before, after);
+  if (!change || change->key.starts_with(Mesh::kKind + std::string(" "))) return {};
+  const mesh_objects::Draft& draft = after.draft;
+  std::optional<Touched> touched;
+  switch (change->kind) {
+    case kNone: touched.emplace(); break;
+    case kEdited:
+      touched = with_object(
+          draft, change->key, [&](const auto& object, auto list) -> std::optional<Touched> {
+            const Metadata& metadata = object.metadata;
+            const auto place = place_of(objects_.*list, metadata.ns, metadata.name);
+            if (!place) return {};
+            return put(*place, object, warnings);
+          });
+      break;
+    case kAdded:
+      touched = with_object(draft, change->key,
+                            [&](const auto& object, auto) { return add(object, warnings); });
+      break;
+    case kRemoved:
+      touched = with_object(before.draft, change->key,
+                            [&](const auto& object, auto) { return remove(object); });
+      break;
+  }
+  if (!touched) return {};
   // The rest only stands elsewhere in its file.
   each_list([&](auto list) {
     for (const auto& object : draft.objects.*list) {
       auto& all = objects_.*list;
       const auto place = place_of(all, object.metadata.ns, object.metadata.name);
-      if (!place || key_of(object) == *changed) continue;
+      if (!place || key_of(object) == change->key) continue;
       take(object, all[*place]);
     }
   });
@@ -195,6 +229,53 @@ std::optional<Touched> LiveSet::put(std::size_t place, const EndpointSlice& now,
     return {};
   }
   for (const auto& endpoint : now.endpoints) slice_addresses_.insert(endpoint.addresses[0]);
+  return Touched{{*service}, {}};
+}
+
+void LiveSet::insert_slice(std::size_t place, std::size_t service, EndpointSlice slice) {
+  for (MeshService& other : objects_.services) {
+    for (std::size_t& at : other.slices) at += at >= place;
+  }
+  objects_.slices.insert(objects_.slices.begin() + static_cast<std::ptrdiff_t>(place),
+                         std::move(slice));
+  add_place(objects_.services[service].slices, place);
+}
+
+void LiveSet::erase_slice(std::size_t place, std::size_t service) {
+  drop_place(objects_.services[service].slices, place);
+  objects_.slices.erase(objects_.slices.begin() + static_cast<std::ptrdiff_t>(place));
+  for (MeshService& other : objects_.services) {
+    for (std::size_t& at : other.slices) at -= at > place;
+  }
+}
+
+// The first slice of a Service, and the last, decide whether there is anything behind it, so they are for
+// combine().
+std::optional<Touched> LiveSet::add(const EndpointSlice& now, std::vector<Problem>& warnings) {
+  const Metadata& metadata = now.metadata;
+  const auto service = service_place(metadata.ns, metadata.labels.at(EndpointSlice::kServiceLabel));
+  if (!service || objects_.services[*service].slices.empty()) return {};
+  if (place_of(objects_.slices, metadata.ns, metadata.name)) return {};
+  if (objects_.size() >= kMaxObjects) return {};
+  const auto at = std::ranges::lower_bound(
+      objects_.slices, std::tie(metadata.ns, metadata.name), {},
+      [](const EndpointSlice& slice) { return std::tie(slice.metadata.ns, slice.metadata.name); });
+  const auto place = static_cast<std::size_t>(at - objects_.slices.begin());
+  EndpointSlice empty = now;
+  empty.ports.clear();
+  empty.endpoints.clear();
+  insert_slice(place, *service, std::move(empty));
+  std::optional<Touched> touched = put(place, now, warnings);
+  if (!touched) erase_slice(place, *service);
+  return touched;
+}
+
+std::optional<Touched> LiveSet::remove(const EndpointSlice& gone) {
+  const Metadata& metadata = gone.metadata;
+  const auto place = place_of(objects_.slices, metadata.ns, metadata.name);
+  const auto service = service_place(metadata.ns, metadata.labels.at(EndpointSlice::kServiceLabel));
+  if (!place || !service || objects_.services[*service].slices.size() < 2) return {};
+  erase_slice(*place, *service);
   return Touched{{*service}, {}};
 }
 

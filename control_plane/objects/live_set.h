@@ -1,7 +1,8 @@
 // LiveSet: the objects in force, and how to edit one of them without looking at all the others.
 //
 // What people change every day (where a workload is, what an endpoint slice, a route or a policy
-// says) concerns few other objects, and those are found by name. Any other edit, and any that looks
+// says, an endpoint slice that comes or goes beside others) concerns few other objects, and those are
+// found by name. Any other edit, and any that looks
 // as if it might be a mistake, is for combine(), which checks everything against everything and
 // says what is wrong. So nothing here makes up sentences, and an edit that is taken is one that
 // combine() would take with the same result (a test compares them).
@@ -65,6 +66,25 @@ class LiveSet {
   std::optional<Touched> put(std::size_t, const Other&, std::vector<Problem>&) {
     return {};
   }
+
+  // An object that comes or goes; as put().
+  std::optional<Touched> add(const EndpointSlice& now, std::vector<Problem>& warnings);
+  std::optional<Touched> remove(const EndpointSlice& gone);
+  template <class Other>
+  std::optional<Touched> add(const Other&, std::vector<Problem>&) {
+    return {};
+  }
+  template <class Other>
+  std::optional<Touched> remove(const Other&) {
+    return {};
+  }
+  // Takes an object out of the list, or puts one in, where others refer to it by its place.
+  void insert_slice(std::size_t place, std::size_t service, EndpointSlice slice);
+  void erase_slice(std::size_t place, std::size_t service);
+  // Does `take` with the object of that key in `draft`, which is of any kind.
+  template <class Take>
+  static std::optional<Touched> with_object(const mesh_objects::Draft& draft,
+                                            const std::string& key, Take take);
 
   std::optional<std::size_t> service_place(std::string_view ns, std::string_view name) const;
   bool known(const AuthorizationPolicy& policy, const Places& selected) const;

@@ -69,6 +69,56 @@ TEST(LiveSet, KnowsWhomAnEditConcerns) {
             "services, workloads 0 1");
 }
 
+const std::string kSlice =
+    "---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: NAME, labels: "
+    "{kubernetes.io/service-name: out}}, addressType: IPv4, endpoints: [{addresses: [10.9.0.2]}], "
+    "ports: [{name: web, port: 7000}]}\n";
+
+TEST(LiveSet, ASliceThatComesOrGoesBesideOthersConcernsItsService) {
+  const ReadingRef before = read_source({"m.yaml", kMesh});
+  LiveSet live(combine({before}).objects);
+  std::vector<Problem> warnings;
+  // Before the other one, behind it, and in a source of its own.
+  ReadingRef last = before;
+  std::string text = kMesh;
+  for (const char* name : {"first", "second"}) {
+    text += replaced(kSlice, "NAME", name);
+    const ReadingRef more = read_source({"m.yaml", text});
+    const auto touched = live.replace(*last, *more, warnings);
+    ASSERT_TRUE(touched) << name;
+    EXPECT_EQ(touched->services, std::set<std::size_t>{2});
+    EXPECT_EQ(live.objects().version, combine({more}).objects.version);
+    last = more;
+  }
+  const ReadingRef own = read_source({"own.yaml", replaced(kSlice, "NAME", "own")});
+  ASSERT_TRUE(live.replace(Reading(), *own, warnings));
+  EXPECT_EQ(live.objects().slices.size(), 4u);
+  EXPECT_EQ(live.objects().services[2].slices, (std::vector<std::size_t>{0, 1, 2, 3}));
+  EXPECT_EQ(live.objects().slices[1].metadata.name, "out");
+  EXPECT_EQ(live.objects().version, combine({last, own}).objects.version);
+  ASSERT_TRUE(live.replace(*own, Reading(), warnings));
+  ASSERT_TRUE(live.replace(*last, *before, warnings) == std::nullopt) << "two at once";
+  EXPECT_EQ(live.objects().version, combine({last}).objects.version);
+}
+
+TEST(LiveSet, TheFirstAndTheLastSliceAreForTheWholeCheck) {
+  const std::string slice = kMesh.substr(kMesh.find("---\n{apiVersion: discovery"));
+  const std::string only = slice.substr(0, slice.find("---\n", 4));
+  EXPECT_EQ(touched(only, ""), "whole");
+  const ReadingRef with = read_source({"m.yaml", kMesh});
+  const ReadingRef without = read_source({"m.yaml", replaced(kMesh, only, "")});
+  LiveSet live(combine({without}).objects);
+  std::vector<Problem> warnings;
+  EXPECT_FALSE(live.replace(*without, *with, warnings));
+  // One that may be wrong is none of ours, and leaves nothing behind.
+  LiveSet other(combine({with}).objects);
+  const ReadingRef wrong = read_source(
+      {"w.yaml", replaced(replaced(kSlice, "NAME", "wrong"), "name: web", "name: wob")});
+  EXPECT_FALSE(other.replace(Reading(), *wrong, warnings));
+  EXPECT_EQ(other.objects().slices.size(), 1u);
+  EXPECT_EQ(other.objects().services[2].slices, std::vector<std::size_t>{0});
+}
+
 TEST(LiveSet, CommentsConcernNobody) {
   EXPECT_EQ(touched("kind: Mesh\n", "kind: Mesh  # ours\n# and more\n"), "services, workloads");
 }

@@ -40,6 +40,9 @@ struct Metadata {
 };
 
 // glia.dev/v1. Exactly one.
+// What a sidecar holds of the way to others: to all that it may call, or to what it has called.
+enum class SidecarDiscovery : uint8_t { kAll, kOnDemand };
+
 struct Mesh {
   static constexpr const char* kKind = "Mesh";
   enum class Default : uint8_t { kAllow, kDeny };
@@ -52,6 +55,7 @@ struct Mesh {
   struct Spec {
     std::string trust_domain = "mesh.local";
     Duration certificate_lifetime = std::chrono::hours(24);
+    SidecarDiscovery discovery = SidecarDiscovery::kAll;
     Default default_authorization = Default::kAllow;
     AccessLog access_log;
   };
@@ -126,7 +130,8 @@ struct Workload {
     Admin admin;
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.
     std::vector<std::string> egress;
-    std::vector<std::string> command;  // Empty: `glia run` does not start it.
+    std::optional<SidecarDiscovery> discovery;  // Nothing: as the Mesh says.
+    std::vector<std::string> command;           // Empty: `glia run` does not start it.
     TextMap env;
     std::string working_directory = ".";  // Relative to the directory of metadata.file.
     std::optional<Ready> ready;

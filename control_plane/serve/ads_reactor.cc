@@ -4,12 +4,12 @@
 
 #include "control_plane/serve/grpc_server.h"
 #include "control_plane/serve/peer.h"
+#include "control_plane/serve/stream_reactor.h"
 #include "envoy/service/cluster/v3/cds.grpc.pb.h"
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"
 #include "envoy/service/endpoint/v3/eds.grpc.pb.h"
 #include "envoy/service/listener/v3/lds.grpc.pb.h"
 #include "envoy/service/route/v3/rds.grpc.pb.h"
-#include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -41,158 +41,43 @@ struct Desk {
 
 template <class Variant>
 class AdsReactor final
-    : public grpc::ServerBidiReactor<typename Variant::Request, typename Variant::Response>,
-      public AdsReactorBase,
+    : public StreamReactor<typename Variant::Request, typename Variant::Response>,
       private AdsStream::Transport {
  public:
-  // On a thread of gRPC. Deletes itself when the call is over.
   AdsReactor(Desk desk, grpc::CallbackServerContext& context, std::optional<XdsType> only)
-      : loop_(desk.loop),
+      : StreamReactor<typename Variant::Request, typename Variant::Response>(
+            desk.loop, desk.reactors, context, "an ADS stream"),
         control_plane_(desk.control_plane),
-        reactors_(desk.reactors),
-        context_(context),
         only_(only),
-        caller_(caller_of(context)),
-        timer_(desk.loop, [this] { on_timer(); }) {
-    loop_.post([this] { begin(); });
+        caller_(caller_of(context)) {
+    this->open();
   }
-
-  void finish(grpc::Status status) override;
 
  private:
-  void OnReadDone(bool ok) override {
-    loop_.post([this, ok] { read_done(ok); });
+  grpc::Status begin() override {
+    stream_.emplace(control_plane_, static_cast<AdsStream::Transport&>(*this), caller_,
+                    AdsStream::Form{Variant::kVariant, only_});
+    return grpc::Status::OK;
   }
-  void OnWriteDone(bool ok) override {
-    loop_.post([this, ok] { write_done(ok); });
+  Result<void> take(const typename Variant::Request& request) override {
+    return stream_->on_request(request);
   }
-  void OnDone() override {
-    loop_.post([this] { delete this; });
+  Result<std::optional<typename Variant::Response>> next() override {
+    TRY(const std::optional<AdsPush> push, stream_->next());
+    std::optional<typename Variant::Response> response;
+    if (push) response = Variant::form(*push);
+    return response;
   }
+  std::optional<TimePoint> wake_at() const override { return stream_->wake_at(); }
+  bool is_opened() const override { return stream_->opened(); }
+  void end() override { stream_.reset(); }
+  void changed() override { this->pump(); }
 
-  // All below on the loop.
-  ~AdsReactor() override { reactors_.remove(*this); }
-  void begin();
-  void read_done(bool ok);
-  void write_done(bool ok);
-  void changed() override { pump(); }
-  void pump();
-  void look_later();
-  void on_timer();
-
-  EventLoop& loop_;
   ControlPlane& control_plane_;
-  AdsReactors& reactors_;
-  grpc::CallbackServerContext& context_;
   const std::optional<XdsType> only_;
   const Result<SpiffeId> caller_;
-  std::optional<AdsStream> stream_;      // While the call is served.
-  typename Variant::Request request_;    // gRPC's between StartRead and OnReadDone.
-  typename Variant::Response response_;  // gRPC's between StartWrite and OnWriteDone.
-  std::optional<grpc::Status> final_;    // Waits for the write under way.
-  CallbackTimer timer_;
-  bool writing_ = false;
-  bool finished_ = false;
+  std::optional<AdsStream> stream_;  // While the call is served.
 };
-
-template <class Variant>
-void AdsReactor<Variant>::begin() {
-  reactors_.add(*this);
-  if (reactors_.stopping()) {
-    finish({grpc::StatusCode::UNAVAILABLE, "glia-control is stopping"});
-    return;
-  }
-  stream_.emplace(control_plane_, static_cast<AdsStream::Transport&>(*this), caller_,
-                  AdsStream::Form{Variant::kVariant, only_});
-  timer_.start(GrpcServer::kFirstRequestWait);
-  this->StartRead(&request_);
-}
-
-template <class Variant>
-void AdsReactor<Variant>::read_done(bool ok) {
-  if (finished_) return;
-  if (!ok) {  // The client ended the stream or went away.
-    finish(grpc::Status::OK);
-    return;
-  }
-  const Result<void> taken = stream_->on_request(request_);
-  if (!taken) {
-    LOG(warning, "ended an ADS stream: ", taken.error().message());
-    finish(to_status(taken.error()));
-    return;
-  }
-  this->StartRead(&request_);
-  pump();
-}
-
-template <class Variant>
-void AdsReactor<Variant>::write_done(bool ok) {
-  writing_ = false;
-  if (final_) {
-    this->Finish(*final_);
-  } else if (!ok) {
-    finish(grpc::Status::OK);
-  } else {
-    pump();
-  }
-}
-
-template <class Variant>
-void AdsReactor<Variant>::pump() {
-  if (finished_ || writing_) return;
-  const Result<std::optional<AdsPush>> next = stream_->next();
-  if (!next) {
-    LOG(info, "ended an ADS stream: ", next.error().message());
-    finish(to_status(next.error()));
-    return;
-  }
-  if (!*next) {
-    look_later();
-    return;
-  }
-  response_ = Variant::form(**next);
-  writing_ = true;
-  timer_.start(GrpcServer::kWriteWait);
-  this->StartWrite(&response_);
-}
-
-template <class Variant>
-void AdsReactor<Variant>::look_later() {
-  if (!stream_->opened()) return;  // The timer bounds the wait for the first request.
-  const std::optional<TimePoint> when = stream_->wake_at();
-  if (when) {
-    timer_.start(*when - loop_.now());
-  } else {
-    timer_.stop();
-  }
-}
-
-template <class Variant>
-void AdsReactor<Variant>::on_timer() {
-  if (writing_) {
-    LOG(warning, "ended an ADS stream: the client does not read");
-    context_.TryCancel();  // The write then fails.
-  } else if (!finished_ && !stream_->opened()) {
-    finish({grpc::StatusCode::DEADLINE_EXCEEDED, "no request came on this stream"});
-  } else {
-    pump();
-  }
-}
-
-template <class Variant>
-void AdsReactor<Variant>::finish(grpc::Status status) {
-  if (finished_) return;
-  finished_ = true;
-  stream_.reset();
-  if (!writing_) {
-    timer_.stop();
-    this->Finish(std::move(status));
-    return;
-  }
-  // gRPC takes one thing to send at a time, and a client that does not read would hold us.
-  final_ = std::move(status);
-  timer_.start(GrpcServer::kStopWait);
-}
 
 template <class Variant>
 using Reactor = grpc::ServerBidiReactor<typename Variant::Request, typename Variant::Response>;

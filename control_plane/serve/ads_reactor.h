@@ -1,9 +1,6 @@
 // AdsService and the services of single types: each call carries one AdsStream over a gRPC stream.
 //
-// gRPC calls its reactors on its threads; each of those calls posts the rest of the work to the
-// loop, so every member is touched by the loop only. At most one read and one write are under way,
-// so neither a client that floods nor one that does not read makes us hold more than one message of
-// either kind.
+// How a call is read and written: stream_reactor.h.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

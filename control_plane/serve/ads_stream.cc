@@ -1,6 +1,11 @@
 #include "control_plane/serve/ads_stream.h"
 
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
 #include "control_plane/serve/peer.h"
+#include "control_plane/translate/find_host.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
@@ -44,6 +49,9 @@ Result<void> AdsStream::take(const AnyRequest& request) {
         cat("too many requests on one stream; at most ", kRequests.per_second, " a second"));
   }
   if (!session_) TRY_VOID(open(request.node()));
+  if constexpr (std::is_same_v<AnyRequest, AdsSession::DeltaRequest>) {
+    if (request.type_url() == kHostUrl && !form_.only) return take_hosts(request);
+  }
   TRY(const std::string url, type_asked(request.type_url()));
   AnyRequest named;  // Only if the request left its type out.
   if (url != request.type_url()) {
@@ -93,7 +101,10 @@ Result<void> AdsStream::open(const envoy::config::core::v3::Node& node) {
   sidecar.spiffe_id = caller_->text();
   // "gRPC C-core", "gRPC Java", "gRPC Go", "gRPC Node Pure JS", ...
   if (node.user_agent_name().starts_with("gRPC")) client_ = ClientKind::kProxyless;
-  session_.emplace(form_.variant, control_plane_.mesh_.resources(workload_, client_));
+  discovers_ = form_.variant == AdsVariant::kDelta && !form_.only &&
+               std::ranges::find(node.client_features(), v1::Host::descriptor()->full_name()) !=
+                   node.client_features().end();
+  session_.emplace(form_.variant, resources());
   sidecar.streams.push_back(this);
   LOG(info, workload_, " connected as ", caller_->text());
   return {};
@@ -109,6 +120,40 @@ Result<void> AdsStream::check_identity(const Workload& workload) const {
                    caller_->text()));
 }
 
+std::shared_ptr<const NodeResources> AdsStream::resources() const {
+  const ObjectSet& objects = control_plane_.objects();
+  const Workload* workload = objects.workload(workload_);
+  if (workload != nullptr && discovers_ && on_demand(objects, *workload)) {
+    return control_plane_.mesh_.resources(workload_, used_);
+  }
+  return control_plane_.mesh_.resources(workload_, client_);
+}
+
+Result<void> AdsStream::take_hosts(const AdsSession::DeltaRequest& request) {
+  const ObjectSet& objects = control_plane_.objects();
+  const Workload* workload = objects.workload(workload_);
+  if (workload == nullptr) return {};  // The stream is about to end.
+  if (hosts_.size() + static_cast<std::size_t>(request.resource_names_subscribe_size()) >
+      kMostHostsAsked) {
+    return Error(ErrorKind::kOverflow, Fault::kDownstream,
+                 cat("more than ", kMostHostsAsked, " hosts were asked for at a time"));
+  }
+  const std::size_t before = used_.size();
+  for (const std::string& name : request.resource_names_subscribe()) {
+    const Result<std::string> found = find_host(objects, *workload, name);
+    v1::Host host;
+    if (found) {
+      used_.insert(*found);
+    } else {
+      host.set_status(found.error().kind() == ErrorKind::kDenied ? 403 : 404);
+      host.set_sentence(found.error().message());
+    }
+    hosts_.emplace_back(name, std::move(host));
+  }
+  if (used_.size() != before) session_->set_target(resources(), control_plane_.loop_.now());
+  return {};
+}
+
 bool AdsStream::retarget() {
   if (!session_ || over_) return false;
   const Workload* workload = control_plane_.objects().workload(workload_);
@@ -121,7 +166,7 @@ bool AdsStream::retarget() {
     over_ = std::move(allowed).error();
     return true;
   }
-  auto target = control_plane_.mesh_.resources(workload_, client_);
+  auto target = resources();
   if (target.get() == &session_->target()) return false;
   session_->set_target(std::move(target), control_plane_.loop_.now());
   return true;
@@ -130,6 +175,12 @@ bool AdsStream::retarget() {
 Result<std::optional<AdsPush>> AdsStream::next() {
   if (over_) return *over_;
   if (!session_) return std::optional<AdsPush>();
+  if (!hosts_.empty()) {
+    AdsPush answer{XdsType::kRoutes, "1", cat("host", ++host_answers_), {}, {}};
+    answer.hosts = std::exchange(hosts_, {});
+    LOG(info, "told ", workload_, " of ", answer.hosts.size(), " hosts that it asked for");
+    return std::optional(std::move(answer));
+  }
   std::optional<AdsPush> push = session_->next(control_plane_.loop_.now());
   if (push) {
     const std::string removed =

@@ -17,6 +17,9 @@ class AdsStream {
   // A proxy that refuses everything answers as fast as we send; beyond this it is a flood.
   static constexpr RateLimit kRequests = {.per_second = 100, .burst = 500};
   static constexpr std::size_t kLongestNodeId = 512;  // bytes
+  // Of one stream; a sidecar asks for no more than kMostHosts of proxy/xds/host_demand.h at a time, and
+  // once for all that it holds.
+  static constexpr std::size_t kMostHostsAsked = 20'000;  // That wait for their answer.
 
   class Transport {
    public:
@@ -52,6 +55,10 @@ class AdsStream {
   // The session's type of a request that may leave it out.
   Result<std::string> type_asked(const std::string& url) const;
   Result<void> check_identity(const Workload& workload) const;
+  // Subscriptions to hosts by name (glia.v1.Host).
+  Result<void> take_hosts(const AdsSession::DeltaRequest& request);
+  // What the sidecar shall have now; null if its workload is gone.
+  std::shared_ptr<const NodeResources> resources() const;
   // The objects changed; is that of any concern here?
   bool retarget();
   void log_heard(AdsSession::Heard heard, std::string_view url) const;
@@ -64,6 +71,10 @@ class AdsStream {
   Rate requests_;
   std::string workload_;  // "namespace/name"; "" before the first request.
   ClientKind client_ = ClientKind::kSidecar;
+  bool discovers_ = false;      // It can ask for hosts by name.
+  std::set<std::string> used_;  // What it has asked for, as find_host() names it.
+  std::vector<std::pair<std::string, v1::Host>> hosts_;  // Answers that are due.
+  uint64_t host_answers_ = 0;
   std::optional<AdsSession> session_;
   std::optional<Error> over_;  // Why the stream must end.
 };

@@ -281,7 +281,14 @@ envoy::service::discovery::v3::DeltaDiscoveryResponse to_delta_response(const Ad
   envoy::service::discovery::v3::DeltaDiscoveryResponse response;
   response.set_nonce(push.nonce);
   response.set_system_version_info(push.version);
-  response.set_type_url(std::string(type_url(push.type)));
+  response.set_type_url(push.hosts.empty() ? std::string(type_url(push.type))
+                                           : std::string(kHostUrl));
+  for (const auto& [name, host] : push.hosts) {
+    auto* one = response.add_resources();
+    one->set_name(name);
+    one->set_version("1");
+    one->mutable_resource()->PackFrom(host);
+  }
   for (const auto& [name, resource] : push.resources) {
     auto* one = response.add_resources();
     one->set_name(name);

@@ -11,10 +11,13 @@
 
 #include "control_plane/serve/node_resources.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
+#include "glia/v1/discovery.pb.h"
 #include "proxy/base/result.h"
 #include "proxy/base/time.h"
 
 namespace glia {
+
+inline constexpr std::string_view kHostUrl = "type.googleapis.com/glia.v1.Host";
 
 // State of the world says all names, and all resources, each time; delta only what changed.
 enum class AdsVariant : uint8_t { kStateOfTheWorld, kDelta };
@@ -25,6 +28,8 @@ struct AdsPush {
   std::string version, nonce;
   std::vector<std::pair<std::string, PackedRef>> resources;
   std::vector<std::string> removed;  // Only in delta.
+  // Instead of all that: what is said of hosts that were asked for by name.
+  std::vector<std::pair<std::string, v1::Host>> hosts = {};
 };
 
 struct AdsTopic {

@@ -127,20 +127,27 @@ std::vector<AdsSession::KindStatus> ControlPlane::Sidecar::kinds() const {
 
 Result<std::vector<std::string>> ControlPlane::held_of(const SpiffeId& caller,
                                                        const std::vector<std::string>& clusters) {
-  if (identities_of_ != objects().version) {
-    identities_.clear();
+  if (held_.version != objects().version) {
+    held_ = {.version = objects().version};
     for (const Workload& workload : objects().workloads) {
-      identities_.emplace(objects().spiffe_id(workload), workload.metadata.key());
+      held_.workloads.emplace(objects().spiffe_id(workload), workload.metadata.key());
     }
-    identities_of_ = objects().version;
   }
-  const auto [begin, end] = identities_.equal_range(caller.text());
+  if (held_.wanted != clusters) {
+    held_.wanted = clusters;
+    held_.found.clear();
+  }
+  const std::string identity = caller.text();
+  if (const auto found = held_.found.find(identity); found != held_.found.end()) {
+    return found->second;
+  }
+  const auto [begin, end] = held_.workloads.equal_range(identity);
   if (begin == end) {
     return Error(ErrorKind::kDenied, Fault::kDownstream,
-                 cat(caller.text(), " is no workload of the mesh"));
+                 cat(identity, " is no workload of the mesh"));
   }
   std::set<std::string> held;
-  for (auto entry = begin; entry != end && !clusters.empty(); ++entry) {
+  for (auto entry = begin; entry != end; ++entry) {
     const auto resources = mesh_.resources(entry->second);
     if (resources == nullptr) continue;
     const ResourceMap& names = resources->of(XdsType::kCluster).resources;
@@ -148,7 +155,7 @@ Result<std::vector<std::string>> ControlPlane::held_of(const SpiffeId& caller,
       if (names.contains(cluster)) held.insert(cluster);
     }
   }
-  return std::vector<std::string>(held.begin(), held.end());
+  return held_.found[identity] = {held.begin(), held.end()};
 }
 
 v1::Status ControlPlane::status() const {

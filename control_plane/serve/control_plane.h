@@ -96,9 +96,14 @@ class ControlPlane {
   std::string advertised_;
   const WallTime started_;
   std::set<AdsStream*> streams_;
-  // Workloads by their SPIFFE id, of the objects of this version; made when asked for.
-  std::multimap<std::string, std::string, std::less<>> identities_;
-  std::string identities_of_;
+  // What held_of() has found, of the objects of this version; made when asked for.
+  struct Held {
+    std::string version;
+    std::multimap<std::string, std::string, std::less<>> workloads = {};  // By SPIFFE id.
+    std::vector<std::string> wanted = {};
+    std::map<std::string, std::vector<std::string>, std::less<>> found = {};  // By SPIFFE id.
+  };
+  Held held_;
   std::map<std::string, Sidecar, std::less<>> sidecars_;  // By "namespace/name".
 };
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
 
 #include "control_plane/serve/mesh_state.h"
@@ -21,6 +22,7 @@ class ChangingMesh {
       add("Service", cat("s", i));
       if (i % 4 == 3) {
         add("EndpointSlice", cat("e", i));
+        add("EndpointSlice", cat("g", i));
       } else {
         add("Workload", cat("w", i));
         add("Workload", cat("x", i));
@@ -30,6 +32,10 @@ class ChangingMesh {
       if (i % 2 == 0) add("TrafficPolicy", cat("t", i));
       if (i % 3 == 0) add("AuthorizationPolicy", cat("p", i));
     }
+    // Of another namespace: names are others there, and two of three may call only some Services.
+    for (int i = 0; i < 3; ++i) add("Client", cat("y", i));
+    add("Canary", "c0");  // By labels, of s0.
+    add("Canary", "c5");  // By Services, of s5.
   }
 
   std::vector<SourceText> files() const {
@@ -52,7 +58,7 @@ class ChangingMesh {
     const bool there = object.there;
     while (object.there == there && yaml(object) == text) {
       const unsigned what = random_() % 20;
-      if (what == 0) {
+      if (what == 0 || (what < 6 && object.kind == "EndpointSlice")) {
         object.there = !object.there;
       } else if (what == 1) {
         object.comment = !object.comment;
@@ -72,6 +78,17 @@ class ChangingMesh {
     return before.file;
   }
   bool edited() const { return !before_.empty(); }
+  // How far canaries may be, one that is not there among them.
+  CanarySplits splits() {
+    CanarySplits all;
+    for (const char* name : {"default/c0", "default/c5", "default/gone"}) {
+      if (random_() % 4 == 0) continue;
+      all[name] = {.weight = static_cast<uint32_t>(random_() % 5 * 25),
+                   .shadow = static_cast<uint32_t>(random_() % 2 * 10),
+                   .open = random_() % 2 == 0};
+    }
+    return all;
+  }
   void good() { before_.clear(); }
 
  private:
@@ -113,11 +130,22 @@ class ChangingMesh {
           k[2] % 3 == 0 ? cat(", egress: [", target(k[2]), ", ", target(k[3]), "]") : "";
       return cat(head(o, "glia.dev/v1"), "metadata: {name: ", o.name, ", labels: {app: a",
                  k[1] % 7 == 0 ? k[1] % kServices : static_cast<unsigned>(number),
-                 "}}\nspec: {identity: i", number, ", address: 10.0.", o.name[0] == 'w' ? 1 : 2,
-                 ".", static_cast<unsigned>(number) * 5 + k[0] % 7 + 1,
+                 ", version: ", o.name[0], "}}\nspec: {identity: i", number, ", address: 10.0.",
+                 o.name[0] == 'w' ? 1 : 2, ".", static_cast<unsigned>(number) * 5 + k[0] % 7 + 1,
                  ", ports: [{name: http, port: ", 8000 + number, ", appPort: 9000}]", egress,
                  "}\n");
     }
+    if (o.kind == "Client") {
+      const std::string egress =
+          number == 0 ? ""
+                      : cat(", egress: [default/", target(k[2]), ", default/", target(k[3]), "]");
+      return cat("apiVersion: glia.dev/v1\nkind: Workload\nmetadata: {name: ", o.name,
+                 ", namespace: other}\nspec: {address: 10.0.3.",
+                 static_cast<unsigned>(number) * 7 + k[0] % 7 + 1,
+                 ", ports: [{name: http, port: ", 8000 + number, ", appPort: 9000}]", egress,
+                 "}\n");
+    }
+    if (o.kind == "Canary") return canary(o, number);
     if (o.kind == "EndpointSlice") {
       std::string endpoints = "[";
       for (unsigned i = 0; i < k[0] % 3; ++i) {
@@ -146,6 +174,24 @@ class ChangingMesh {
                "}, action: Allow, rules: [{from: [{identities: [i", k[1] % kServices,
                "]}], to: [{ports: [", k[2] % 19 == 0 ? "grpc" : "http", "], paths: [/p", k[3] % 5,
                "]}]}]}\n");
+  }
+
+  static std::string canary(const Object& o, int number) {
+    const auto& k = o.knobs;
+    // One in some is wrong: the other's target, a version that is not there, or not another.
+    const int target = k[0] % 19 == 0 ? 5 : number;
+    const std::string candidate = number == 0 ? cat("labels: {version: ",
+                                                    k[1] % 13 == 0  ? "z"
+                                                    : k[1] % 2 == 0 ? "w"
+                                                                    : "x",
+                                                    "}")
+                                              : cat("service: s", k[1] % kServices);
+    return cat(head(o, "glia.dev/v1"), "metadata: {name: ", o.name, "}\nspec: {targetRef: {name: s",
+               target, "}, candidate: {", candidate, "}",
+               k[2] % 2 == 0 ? ", header: {name: x-version, value: new}" : "",
+               k[2] % 3 == 0 ? ", session: {cookie: user}" : "",
+               k[3] % 3 == 0 ? ", shadow: {percent: 10}" : "",
+               ", onSuccess: ", k[3] % 2 == 0 ? "Wait" : "Promote", "}\n");
   }
 
   std::mt19937 random_;
@@ -186,53 +232,89 @@ std::string described(const NodeResources& node) {
   return out;
 }
 
+// Not of every workload each time: what nobody asked for between two edits must be right as well.
 void expect_same(MeshState& state, MeshState& scratch, std::size_t number) {
   ASSERT_EQ(places(state.objects()), places(scratch.objects()));
-  for (const Workload& workload : scratch.objects().workloads) {
-    const std::string key = workload.metadata.key();
+  const auto& workloads = scratch.objects().workloads;
+  for (std::size_t i = 0; i < workloads.size(); ++i) {
+    if ((i + number) % 5 < 2) continue;
+    const std::string key = workloads[i].metadata.key();
     for (const ClientKind client : {ClientKind::kSidecar, ClientKind::kProxyless}) {
       ASSERT_EQ(described(*state.resources(key, client)),
                 described(*scratch.resources(key, client)))
           << key;
     }
   }
-  const auto& workloads = scratch.objects().workloads;
   const Workload& one = workloads[number % workloads.size()];
   ASSERT_EQ(described(*state.resources(one.metadata.key())),
             described(*pack(translate(scratch.objects(), one))));
 }
 
+// What is in force, beside what it was edited from.
+class Edited {
+ public:
+  explicit Edited(const ChangingMesh& mesh) {
+    for (const SourceText& source : mesh.files()) readings_[source.name] = read_source(source);
+    LoadReport report = combine(all());
+    EXPECT_TRUE(report.ok()) << report.errors();
+    good_ = report.objects;
+    state_.emplace(std::move(report.objects), all());
+  }
+  MeshState::Edit apply(const SourceText& source) {
+    const ReadingRef reading = read_source(source);
+    readings_[source.name] = reading;
+    const MeshState::Edit edit = state_->apply({.read = {reading}});
+    LoadReport report = combine(all());
+    EXPECT_EQ(edit == MeshState::Edit::kRefused, !report.ok()) << report.errors();
+    if (report.ok()) good_ = std::move(report.objects);
+    return edit;
+  }
+  void split(CanarySplits splits) {
+    splits_ = splits;
+    state_->split(std::move(splits));
+  }
+  void expect_right(std::size_t number) {
+    MeshState scratch(good_);
+    scratch.split(splits_);
+    expect_same(*state_, scratch, number);
+  }
+  bool refused() const { return !state_->errors().empty(); }
+
+ private:
+  std::vector<ReadingRef> all() const {
+    std::vector<ReadingRef> list;
+    for (const auto& [name, reading] : readings_) list.push_back(reading);
+    return list;
+  }
+
+  std::map<std::string, ReadingRef> readings_;
+  ObjectSet good_;
+  CanarySplits splits_;
+  std::optional<MeshState> state_;
+};
+
 class Incremental : public testing::TestWithParam<unsigned> {};
 
 TEST_P(Incremental, EachOf500EditsSaysWhatReadingEverythingSays) {
   ChangingMesh mesh(GetParam());
-  std::map<std::string, ReadingRef> readings;
-  const auto all = [&] {
-    std::vector<ReadingRef> list;
-    for (const auto& [name, reading] : readings) list.push_back(reading);
-    return list;
-  };
-  for (const SourceText& source : mesh.files()) readings[source.name] = read_source(source);
-  LoadReport report = combine(all());
-  ASSERT_TRUE(report.ok()) << report.errors();
-  MeshState state(std::move(report.objects), all());
+  Edited edited(mesh);
   int taken = 0, refused = 0;
-  for (int i = 0; i < kEdits; ++i) {
+  for (std::size_t i = 0; i < kEdits && !HasFailure(); ++i) {
+    if (i % 3 == 0) {
+      edited.split(mesh.splits());
+      edited.expect_right(i);
+      if (HasFailure()) FAIL() << "shares before edit " << i;
+    }
     // Mistakes are mended before long, else nothing would ever be taken.
-    const bool mended = !state.errors().empty() && mesh.edited() && i % 4 != 0;
+    const bool mended = edited.refused() && mesh.edited() && i % 4 != 0;
     const SourceText source = mesh.file(mended ? mesh.undo() : mesh.edit());
-    const ReadingRef reading = read_source(source);
-    readings[source.name] = reading;
-    const MeshState::Edit edit = state.apply({.read = {reading}});
-    LoadReport scratch = combine(all());
-    ASSERT_EQ(edit == MeshState::Edit::kRefused, !scratch.ok()) << i << scratch.errors();
+    const MeshState::Edit edit = edited.apply(source);
     refused += edit == MeshState::Edit::kRefused;
     taken += edit == MeshState::Edit::kTaken;
     if (edit == MeshState::Edit::kRefused) continue;
     mesh.good();
-    MeshState fresh(std::move(scratch.objects));
-    expect_same(state, fresh, static_cast<std::size_t>(i));
-    if (HasFatalFailure()) FAIL() << "edit " << i << " of " << source.name << "\n" << source.text;
+    edited.expect_right(i);
+    if (HasFailure()) FAIL() << "edit " << i << " of " << source.name << "\n" << source.text;
   }
   EXPECT_GT(taken, kEdits / 3);
   EXPECT_GT(refused, kEdits / 20);

@@ -1,7 +1,10 @@
 #include "control_plane/serve/mesh_state.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "control_plane/translate/find_host.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/proxyless.h"
 #include "control_plane/translate/routes.h"
@@ -134,17 +137,26 @@ LoadReport MeshState::preview(const std::vector<std::string>& without,
   return report;
 }
 
-// One source with one object that is other than before; is it in force now?
+// One source, perhaps a new one or one that is gone, with one object that is other than before; is it in
+// force now?
 bool MeshState::replace(const SourceEdit& edit) {
-  if (edit.read.size() != 1 || !edit.gone.empty()) return false;
-  const ReadingRef& after = edit.read.front();
-  const auto before = readings_.find(after->name);
-  if (before == readings_.end() || before->second->digest == after->digest) return false;
+  static const Reading kNothing;
+  if (edit.read.size() + edit.gone.size() != 1) return false;
+  const bool gone = edit.read.empty();
+  const std::string& name = gone ? edit.gone.front() : edit.read.front()->name;
+  const auto held = readings_.find(name);
+  const Reading& before = held == readings_.end() ? kNothing : *held->second;
+  const Reading& after = gone ? kNothing : *edit.read.front();
+  if (before.digest == after.digest) return false;
   std::vector<Problem> problems;
-  const std::optional<Touched> touched = live_.replace(*before->second, *after, problems);
+  const std::optional<Touched> touched = live_.replace(before, after, problems);
   if (!touched) return false;
   note(problems);
-  before->second = after;
+  if (gone) {
+    readings_.erase(held);
+  } else {
+    readings_[name] = edit.read.front();
+  }
   remake(*touched);
   return true;
 }
@@ -170,7 +182,7 @@ void MeshState::remake(const Touched& touched) {
     const auto listeners = [](const NodeRef& node) { return node->of(XdsType::kListener).version; };
     if (listeners(before) != listeners(out.packed)) {
       for (const auto& [user, node] : now_.within) {
-        const auto& [ns, services, client] = user;
+        const auto& [ns, services, client, used] = user;
         if (OutboundKey(ns, client) == key) users.insert(user);
       }
     }
@@ -189,8 +201,26 @@ std::shared_ptr<const NodeResources> MeshState::resources(std::string_view name,
   if (workload == nullptr) return nullptr;
   const NodeRef shared = this->shared(*workload, client);
   if (client == ClientKind::kProxyless) return shared;
-  const NodeRef own = this->own(*workload);
-  const OutboundKey key = {workload->metadata.key(), client};
+  return whole(*workload, client, shared);
+}
+
+std::shared_ptr<const NodeResources> MeshState::resources(std::string_view name,
+                                                          const std::set<std::string>& used) {
+  const Workload* workload = objects().workload(name);
+  if (workload == nullptr) return nullptr;
+  std::vector<std::string> services;
+  std::ranges::copy_if(used, std::back_inserter(services),
+                       [workload](const std::string& one) { return may_call(*workload, one); });
+  constexpr ClientKind kClient = ClientKind::kSidecar;
+  if (now_.within.size() > most_within_) forget_used();
+  return whole(*workload, kClient,
+               within({workload->metadata.ns, std::move(services), kClient, true}));
+}
+
+MeshState::NodeRef MeshState::whole(const Workload& workload, ClientKind client,
+                                    const NodeRef& shared) {
+  const NodeRef own = this->own(workload);
+  const OutboundKey key = {workload.metadata.key(), client};
   Whole& whole = now_.whole[key];
   if (whole.made == nullptr) {
     const auto before = before_.whole.find(key);
@@ -288,17 +318,38 @@ MeshState::Outbound& MeshState::outbound(const std::string& ns, ClientKind clien
   return out;
 }
 
+void MeshState::forget_used() {
+  std::erase_if(now_.within, [](const auto& entry) {
+    return std::get<bool>(entry.first) && entry.second.use_count() == 1;
+  });
+  for (auto& [key, outbound] : now_.outbound) {
+    for (auto& [service, users] : outbound.users) {
+      std::erase_if(users, [this](const WithinKey& user) { return !now_.within.contains(user); });
+    }
+  }
+  most_within_ = std::max<std::size_t>(1000, 2 * now_.within.size());
+}
+
 // Clusters and endpoints are those of the whole, the routes a table of their own.
-MeshState::NodeRef MeshState::within(const Workload& workload, ClientKind client) {
-  const WithinKey key = {workload.metadata.ns, workload.spec.egress, client};
+MeshState::NodeRef MeshState::within(const WithinKey& key) {
+  const auto& [ns, services, client, used] = key;
   NodeRef& made = now_.within[key];
   if (made != nullptr) return made;
-  Outbound& all = outbound(workload.metadata.ns, client);
+  Outbound& all = outbound(ns, client);
   std::set<std::string> clusters;
   ResourceMap hosts;
-  if (const PackedRef unknown = held(all.hosts, kUnknownHost)) hosts.set(kUnknownHost, unknown);
-  for (const std::string& name : workload.spec.egress) {
+  if (used && undiscovered_ == nullptr) undiscovered_ = pack_host(undiscovered_host());
+  const PackedRef unknown = used ? undiscovered_ : held(all.hosts, kUnknownHost);
+  if (unknown != nullptr) hosts.set(kUnknownHost, unknown);
+  for (const std::string& name : services) {
     const std::size_t slash = name.find('/');
+    if (slash == name.npos) {
+      const PackedRef alone = held(all.hosts, name);
+      if (alone == nullptr) continue;
+      hosts.set(name, alone);
+      clusters.insert(cluster_of_alone(name));
+      continue;
+    }
     const auto place = place_of(objects().services, name.substr(0, slash), name.substr(slash + 1));
     if (!place) continue;
     all.users[*place].insert(key);
@@ -325,7 +376,9 @@ MeshState::NodeRef MeshState::within(const Workload& workload, ClientKind client
 }
 
 MeshState::NodeRef MeshState::shared(const Workload& workload, ClientKind client) {
-  if (!workload.spec.egress.empty()) return within(workload, client);
+  if (!workload.spec.egress.empty()) {
+    return within({workload.metadata.ns, workload.spec.egress, client, false});
+  }
   return outbound(workload.metadata.ns, client).packed;
 }
 

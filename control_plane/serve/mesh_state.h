@@ -51,12 +51,16 @@ class MeshState {
   // Made on first use and kept until the objects change; null if there is no such workload.
   std::shared_ptr<const NodeResources> resources(std::string_view workload,
                                                  ClientKind client = ClientKind::kSidecar);
+  // The same for a sidecar that holds only what it has used: `used` as find_host() names it.
+  std::shared_ptr<const NodeResources> resources(std::string_view workload,
+                                                 const std::set<std::string>& used);
 
  private:
   using NodeRef = std::shared_ptr<const NodeResources>;
   using OutboundKey = std::pair<std::string, ClientKind>;
-  // By namespace, what its workloads may call, and kind of client.
-  using WithinKey = std::tuple<std::string, std::vector<std::string>, ClientKind>;
+  // By namespace, the Services that its workloads may call, and kind of client; and whether they are
+  // only those that were used so far.
+  using WithinKey = std::tuple<std::string, std::vector<std::string>, ClientKind, bool>;
   struct Names {
     std::set<std::string> listeners, hosts;
   };
@@ -91,8 +95,11 @@ class MeshState {
                    Outbound& out) const;
   static void pack_all(const NodeRef& before, Outbound& out);
   Outbound& outbound(const std::string& ns, ClientKind client);
-  NodeRef within(const Workload& workload, ClientKind client);
+  NodeRef within(const WithinKey& key);
+  // Forgets what sidecars have used at some time and no more.
+  void forget_used();
   NodeRef shared(const Workload& workload, ClientKind client);
+  NodeRef whole(const Workload& workload, ClientKind client, const NodeRef& shared);
 
   LiveSet live_;
   CanarySplits splits_;
@@ -100,6 +107,8 @@ class MeshState {
   std::map<std::string, ReadingRef> readings_;
   std::vector<Problem> unreadable_;
   bool in_force_ = true;
+  PackedRef undiscovered_;          // kUnknownHost of those that hold what they have used.
+  std::size_t most_within_ = 1000;  // Beyond it, forget_used().
   std::vector<std::string> errors_, warnings_;
   Made now_, before_;  // Of the objects in force, and of those before them.
 };

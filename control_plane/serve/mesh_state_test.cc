@@ -71,6 +71,35 @@ TEST(MeshState, WhoMayCallAServiceGetsTheClustersThatItsRoutesLeadTo) {
             "inbound:http outbound:80:b.default outbound:80:c.default");
 }
 
+TEST(MeshState, ASidecarOnDemandHasWhatItHasUsedAndKnowsHowToFindMore) {
+  MeshState all = state(mesh(", egress: [a, c]"));
+  EXPECT_EQ(names(*all.resources("front", std::set<std::string>()), XdsType::kCluster),
+            "inbound:http");
+  const auto used = all.resources("front", {"default/b", "default/c", "default/gone"});
+  EXPECT_EQ(names(*used, XdsType::kCluster), "inbound:http outbound:80:c.default")
+      << "b is not among its egress";
+  EXPECT_EQ(names(*used, XdsType::kEndpoints), "outbound:80:c.default");
+  envoy::config::route::v3::RouteConfiguration table;
+  ASSERT_TRUE(used->of(XdsType::kRoutes).resources.at("outbound")->any().UnpackTo(&table));
+  ASSERT_EQ(table.virtual_hosts_size(), 2);
+  EXPECT_EQ(table.virtual_hosts(1).name(), "unknown-host");
+  EXPECT_TRUE(
+      table.virtual_hosts(1).routes(0).typed_per_filter_config().contains("glia.discover_host"));
+  EXPECT_EQ(names(*all.resources("front", {"default/a"}), XdsType::kCluster),
+            "inbound:http outbound:80:b.default outbound:80:c.default")
+      << "where the routes of a lead";
+  EXPECT_EQ(all.resources("front", {"default/c"}), all.resources("front", {"default/c"}));
+}
+
+TEST(MeshState, WhatSidecarsUsedAtSomeTimeIsForgotten) {
+  MeshState all = state(mesh());
+  const auto held = all.resources("front", {"default/c"});
+  // Each workload holds what it used last.
+  for (int i = 0; i < 5000; ++i) all.resources("a", {cat("default/x", i)});
+  EXPECT_EQ(names(*all.resources("front", {"default/c"}), XdsType::kCluster),
+            "inbound:http outbound:80:c.default");
+}
+
 // `glia config explain` and `diff`, and a proxy without a control plane, ask translate().
 TEST(MeshState, SaysWhatTranslateSays) {
   for (const char* egress : {"", ", egress: [b]", ", egress: [a]"}) {

@@ -212,6 +212,12 @@ std::string alone_host(const Workload& workload, const Workload::Port& port) {
   return cat(workload.metadata.name, ".", workload.metadata.ns, ".workload:", port.port);
 }
 
+std::string cluster_of_alone(std::string_view host) {
+  constexpr std::string_view kMark = ".workload:";
+  const std::size_t mark = host.rfind(kMark);
+  return cat("direct:", host.substr(mark + kMark.size()), ":", host.substr(0, mark));
+}
+
 std::vector<const Workload*> named_alone(const ObjectSet& objects) {
   std::set<std::size_t> members;
   for (const MeshService& service : objects.services) {

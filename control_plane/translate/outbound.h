@@ -20,6 +20,8 @@ std::string missing_cluster(const RouteBackend& backend);
 std::string direct_cluster(const Workload& workload, const Workload::Port& port);
 // "<workload>.<namespace>.workload:<port>": its virtual host.
 std::string alone_host(const Workload& workload, const Workload::Port& port);
+// The cluster to which that virtual host leads.
+std::string cluster_of_alone(std::string_view host);
 // The workloads behind headless Services, which callers may name one by one.
 std::vector<const Workload*> named_alone(const ObjectSet& objects);
 

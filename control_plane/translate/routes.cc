@@ -7,6 +7,7 @@
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/route_action.h"
 #include "control_plane/translate/route_rules.h"
+#include "glia/v1/discovery.pb.h"
 #include "glia/v1/traffic.pb.h"
 #include "proxy/base/text.h"
 
@@ -30,21 +31,6 @@ std::string in_brackets(const std::string& ip) {
   return ip.find(':') == ip.npos ? ip : cat("[", ip, "]");
 }
 
-void add_domains(const MeshService& service, uint16_t port, const std::string& ns,
-                 VirtualHost& host) {
-  const std::string qualified = cat(service.metadata.name, ".", service.metadata.ns);
-  std::vector<std::string> names = {qualified, qualified + ".svc",
-                                    qualified + ".svc.cluster.local"};
-  if (service.metadata.ns == ns) names.insert(names.begin(), service.metadata.name);
-  if (!service.spec.cluster_ip.empty() && !service.headless()) {
-    names.push_back(in_brackets(service.spec.cluster_ip));
-  }
-  for (const std::string& name : names) {
-    if (is_bare(service, port)) host.add_domains(name);
-    host.add_domains(cat(name, ":", port));
-  }
-}
-
 void add_default_route(std::string name, std::string cluster, VirtualHost& host) {
   auto* route = host.add_routes();
   route->set_name(std::move(name));
@@ -66,24 +52,11 @@ void set_traffic(const TrafficPolicy* policy, VirtualHost& host) {
   pack(optional, (*host.mutable_typed_per_filter_config())["glia.minimum_rate"]);
 }
 
-// One workload by its address, and by its name in each headless Service that it is behind.
 void add_workload(const ObjectSet& objects, const Workload& workload, const Workload::Port& port,
                   VirtualHost& host) {
-  const std::size_t place = static_cast<std::size_t>(&workload - &objects.workloads[0]);
-  std::vector<std::string> names = {in_brackets(workload.spec.address)};
-  for (const MeshService& service : objects.services) {
-    if (!service.headless() || std::ranges::find(service.members, place) == service.members.end()) {
-      continue;
-    }
-    names.push_back(cat(workload.metadata.name, ".", service.metadata.name, ".",
-                        service.metadata.ns, ".svc.cluster.local"));
-  }
   host.set_name(alone_host(workload, port));
-  for (const std::string& name : names) {
-    // Workloads may share an address, but not a socket.
-    const bool alone = workload.spec.ports.size() == 1 && &name != &names[0];
-    if (alone || port.port == kHttpPort) host.add_domains(name);
-    host.add_domains(cat(name, ":", port.port));
+  for (std::string& name : alone_domains(objects, workload, port)) {
+    host.add_domains(std::move(name));
   }
   add_default_route(cat("Workload/", workload.metadata.key()), direct_cluster(workload, port),
                     host);
@@ -131,12 +104,64 @@ std::string service_host(const MeshService& service, uint16_t port) {
   return cat(service.metadata.name, ".", service.metadata.ns, ":", port);
 }
 
+std::vector<std::string> service_domains(const MeshService& service, uint16_t port,
+                                         const std::string& ns) {
+  const std::string qualified = cat(service.metadata.name, ".", service.metadata.ns);
+  std::vector<std::string> names = {qualified, qualified + ".svc",
+                                    qualified + ".svc.cluster.local"};
+  if (service.metadata.ns == ns) names.insert(names.begin(), service.metadata.name);
+  if (!service.spec.cluster_ip.empty() && !service.headless()) {
+    names.push_back(in_brackets(service.spec.cluster_ip));
+  }
+  std::vector<std::string> domains;
+  for (const std::string& name : names) {
+    if (is_bare(service, port)) domains.push_back(name);
+    domains.push_back(cat(name, ":", port));
+  }
+  return domains;
+}
+
+std::vector<std::string> alone_domains(const ObjectSet& objects, const Workload& workload,
+                                       const Workload::Port& port) {
+  const std::size_t place = static_cast<std::size_t>(&workload - &objects.workloads[0]);
+  std::vector<std::string> names = {in_brackets(workload.spec.address)};
+  for (const MeshService& service : objects.services) {
+    if (!service.headless() || std::ranges::find(service.members, place) == service.members.end()) {
+      continue;
+    }
+    names.push_back(cat(workload.metadata.name, ".", service.metadata.name, ".",
+                        service.metadata.ns, ".svc.cluster.local"));
+  }
+  std::vector<std::string> domains;
+  for (const std::string& name : names) {
+    // Workloads may share an address, but not a socket.
+    const bool alone = workload.spec.ports.size() == 1 && &name != &names[0];
+    if (alone || port.port == kHttpPort) domains.push_back(name);
+    domains.push_back(cat(name, ":", port.port));
+  }
+  return domains;
+}
+
+VirtualHost undiscovered_host() {
+  VirtualHost host;
+  host.set_name(kUnknownHost);
+  host.add_domains("*");
+  auto* route = host.add_routes();
+  route->set_name(kUnknownHost);
+  route->mutable_match()->set_prefix("/");
+  answer(*route, 404, "no Service has this host name");
+  pack(v1::DiscoverHost(), (*route->mutable_typed_per_filter_config())["glia.discover_host"]);
+  return host;
+}
+
 void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
                envoy::config::route::v3::RouteConfiguration& table) {
   for (const MeshService::Port& port : service.spec.ports) {
     VirtualHost& host = *table.add_virtual_hosts();
     host.set_name(service_host(service, port.port));
-    add_domains(service, port.port, ns, host);
+    for (std::string& name : service_domains(service, port.port, ns)) {
+      host.add_domains(std::move(name));
+    }
     for (auto& route : service_routes(objects, service, port.port, ns)) {
       *host.add_routes() = std::move(route);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "control_plane/translate/translate.h"
 
@@ -9,6 +10,15 @@ namespace glia {
 
 // "<service>.<namespace>:<port>": the virtual host of a port.
 std::string service_host(const MeshService& service, uint16_t port);
+
+// Names by which callers in namespace `ns` may know a port of a Service.
+std::vector<std::string> service_domains(const MeshService& service, uint16_t port,
+                                         const std::string& ns);
+// Those of one workload by itself: its address, and its name in each headless Service that it is behind.
+std::vector<std::string> alone_domains(const ObjectSet& objects, const Workload& workload,
+                                       const Workload::Port& port);
+// In place of kUnknownHost, for a sidecar that asks for what it does not hold.
+envoy::config::route::v3::VirtualHost undiscovered_host();
 
 // Appends the hosts of a Service, as a workload of namespace `ns` sees them: bare names are Services of
 // its own namespace.

@@ -7,6 +7,7 @@
 #include "proxy/flow/rescue.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/syntax.h"
+#include "proxy/mesh/discovery.h"
 #include "proxy/mesh/route.h"
 
 namespace glia {
@@ -108,6 +109,9 @@ Task<void> Exchange::run() {
     if (auto early = co_await look_at_model()) co_return co_await answer(std::move(*early));
   }
   if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
+  if (route_ != nullptr && route_->discover) {
+    if (auto early = co_await look_for_host()) co_return co_await answer(std::move(*early));
+  }
   if (Result<void> set = set_deadline(); !set) co_return co_await answer(std::move(set).error());
   watch_.begin(limits(), nothing_to_come());
   std::optional<Reply> reply = co_await until(watch_, Next(*state_->filters)(*this));
@@ -135,6 +139,40 @@ Task<std::optional<Reply>> Exchange::look_at_model() {
   if (!seen) co_return Reply(out_of_time());
   if (!*seen) co_return Reply(seen->error());
   co_return std::nullopt;
+}
+
+Task<std::optional<Reply>> Exchange::look_for_host() {
+  if (Result<void> set = set_deadline(); !set) co_return Reply(std::move(set).error());
+  const bool looked = manager().model.has_value();
+  watch_.begin(limits(), nothing_to_come());
+  const std::optional<Result<void>> found = co_await until(watch_, find_host());
+  if (!found) co_return Reply(out_of_time());
+  if (!*found) co_return Reply(found->error());
+  if (looked || !manager().model) co_return std::nullopt;
+  // The routes that have come want to know the model.
+  if (auto early = co_await look_at_model()) co_return early;
+  route_ = manager().routes->route_for(request());
+  co_return std::nullopt;
+}
+
+Task<Result<void>> Exchange::find_host() {
+  Discovery* const discovery = site_.context().discovery;
+  if (discovery == nullptr || !discovery->possible()) co_return Result<void>();
+  const Duration limit = *route_->discover;
+  const TimePoint until = loop().now() + limit;
+  while (route_ != nullptr && route_->discover) {
+    if (loop().now() >= until) {
+      co_return Error(
+          ErrorKind::kNoCluster, Fault::kSelf,
+          cat("the way to ", request().authority, " was not complete after ", to_ms(limit), " ms"));
+    }
+    CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), limit));
+    if (site_.state() == state_) continue;
+    followed_.push_back(std::exchange(state_, site_.state()));
+    const auto& routes = manager().routes;
+    route_ = routes != nullptr ? routes->route_for(request()) : nullptr;
+  }
+  co_return Result<void>();
 }
 
 // Both count from the first byte of the request, so that waiting in a queue of ours is counted too.

@@ -112,6 +112,10 @@ class Exchange final : private Watch::Owner {
   // Reads what the request says of its model; an answer ends the exchange.
   Task<std::optional<Reply>> look_at_model();
   bool nothing_to_come() const;
+  // Where the route says that the control plane may know the host: waits for it, and moves on to the
+  // drawing that has it. An answer ends the exchange.
+  Task<std::optional<Reply>> look_for_host();
+  Task<Result<void>> find_host();
   Result<void> set_deadline();
   WatchLimits limits() const;
   void on_late(Watch::Rang rang) override;

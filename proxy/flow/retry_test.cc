@@ -128,6 +128,56 @@ TEST_P(Retrying, TheTimeOfAnAttemptCountsFromTheEndOfTheRequest) {
   bad().echoes();  // And the body of an answer may take as long as it likes.
 }
 
+TEST_P(Retrying, AnAttemptThatStandsStillBeforeItsAnswerIsTriedElsewhere) {
+  bad().hangs();
+  good().replies(200, "good");
+  policy() = {.on = RetryPolicy::kReset, .per_try_timeout = 10s, .per_try_idle_timeout = 300ms};
+  one_after_the_other();
+  t.start();
+  EXPECT_EQ(send({.method = "POST", .body = "question"}).body, "good");
+  EXPECT_EQ(metric("per_try_idle_timeout"), 1u);
+  EXPECT_EQ(metric("per_try_timeout"), 0u);
+  EXPECT_EQ(last_line()["upstream_request_attempt_count"], 2);
+}
+
+TEST_P(Retrying, SaysThatAnAttemptStoodStill) {
+  bad().hangs();
+  policy() = {.per_try_timeout = 2s, .per_try_idle_timeout = 300ms};
+  t.start();
+  const Answer answer = send();
+  EXPECT_EQ(answer.status, 504);
+  EXPECT_NE(answer.body.find("sent nothing of an answer for 300 ms (per_try_idle_timeout of route"),
+            std::string::npos)
+      << answer.body;
+}
+
+TEST_P(Retrying, AnAnswerThatStandsStillIsBrokenOffAndOneThatGoesOnIsNot) {
+  policy() = {.per_try_idle_timeout = 300ms};
+  bad().replies(200, std::string(1000, 'x'));
+  bad().paces_the_body(250ms);
+  t.start();
+  EXPECT_EQ(send().body.size(), 1000u) << "it took seconds";
+  bad().paces_the_body(400ms);
+  const Answer stalled = send();
+  EXPECT_EQ(stalled.status, 200);
+  EXPECT_NE(stalled.error, "");
+  EXPECT_LT(stalled.body.size(), 1000u);
+  EXPECT_EQ(metric("per_try_idle_timeout"), 1u);
+  t.advance(1s);
+  EXPECT_EQ(bad().active(), 0u) << "it was told to stop";
+  const auto line = last_line();
+  EXPECT_NE(std::string(line["response_flags"]).find("UT"), std::string::npos) << line.dump();
+}
+
+TEST_P(Retrying, AClientThatSendsItsRequestSlowlyIsNoUpstreamThatStandsStill) {
+  policy() = {.per_try_idle_timeout = 300ms};
+  bad().echoes();
+  t.start();
+  const Answer answer = send({.method = "POST", .body = std::string(640, 'q'), .pace = 500ms});
+  EXPECT_EQ(answer.body.size(), 640u) << answer.error;
+  EXPECT_EQ(metric("per_try_idle_timeout"), 0u);
+}
+
 TEST_P(Retrying, AsksAnotherAfterAnAnswerThatThePolicyNames) {
   bad().replies(503, "bad");
   good().replies(200, "good");

@@ -1,5 +1,6 @@
 #include "proxy/flow/router.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "proxy/base/pool.h"
@@ -46,6 +47,13 @@ const WeightedCluster& choose(const Route& route, Exchange& exchange) {
                    [](const WeightedCluster& cluster) { return cluster.weight; });
 }
 
+Error stood_still(Exchange& exchange, Duration limit) {
+  return Error(
+      ErrorKind::kTimeout, Fault::kUpstream,
+      cat("cluster ", exchange.upstream().cluster, " sent nothing of an answer for ", to_ms(limit),
+          " ms (per_try_idle_timeout of route ", exchange.route()->name, ")"));
+}
+
 // The upstream's body with what must end when it does: the endpoint's count, the cluster's figures.
 class UpstreamBody final : public Body {
  public:
@@ -58,6 +66,10 @@ class UpstreamBody final : public Body {
         status_(status),
         work_(work) {
     exchange.upstream().answering = call_.get();
+    const auto& policy = exchange.route()->forward->retry;
+    if (!policy || policy->per_try_idle_timeout == 0s) return;
+    idle_limit_ = policy->per_try_idle_timeout;
+    idle_ = std::make_unique<CallbackTimer>(exchange.loop(), [this] { on_idle(); });
   }
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* at, std::size_t bytes) { pool_free(at, bytes); }
@@ -81,6 +93,7 @@ class UpstreamBody final : public Body {
   Piece poll() override {
     Piece piece = call_->poll();
     exchange_.response_polled(piece.state);
+    if (idle_ != nullptr) watch_idle(piece.state);
     if (exchange_.shadowed() != nullptr) show(piece);
     if (AnswerReader* const reader = exchange_.sight().answer.get()) {
       if (piece.state == State::kData) reader->push(piece.data.view(), exchange_.loop().now());
@@ -96,6 +109,7 @@ class UpstreamBody final : public Body {
     if (exchange_.sight().answer != nullptr || exchange_.shadowed() != nullptr) return {};
     std::optional<KernelPipe> pipe = call_->poll_pipe();
     if (pipe) exchange_.response_polled(State::kData), on_first();
+    if (pipe && idle_ != nullptr) watch_idle(State::kData);
     return pipe;
   }
   void wait(Waiter& waiter) override { call_->wait(waiter); }
@@ -119,6 +133,18 @@ class UpstreamBody final : public Body {
     trailers_ = trailers_with_load(exchange_, lease_, trailers);
   }
 
+  // Counts only while the upstream is waited for: a client that does not read is not its fault.
+  void watch_idle(State state) {
+    if (state != State::kPending) return idle_->stop();
+    if (!idle_->running()) idle_->start(idle_limit_);
+  }
+  void on_idle() {
+    if (!exchange_.request_ended_at()) return idle_->start(idle_limit_);
+    ++lease_.endpoint().cluster().stats().try_idle;
+    exchange_.flag(ResponseFlag::kUpstreamTimeout);
+    call_->cancel(stood_still(exchange_, idle_limit_));
+  }
+
   // To whoever compares it with the answers to copies.
   void show(const Piece& piece) {
     ShadowedAnswer& shadowed = *exchange_.shadowed();
@@ -136,6 +162,8 @@ class UpstreamBody final : public Body {
   int status_;
   const float work_;  // Tried::work
   bool answering_ = false, ended_ = false;
+  std::unique_ptr<CallbackTimer> idle_;  // Null: it may stand still.
+  Duration idle_limit_{0};
   std::optional<Headers> trailers_;  // Instead of the call's own.
 };
 
@@ -224,10 +252,20 @@ class TryAlarm final : public Alarm {
 
 Task<Reply> wait_head(Call& call) { co_return co_await head_of(call); }
 
+// How long an attempt may take to the head of its answer, by whichever limit is first; 0: any time.
+Duration head_limit(const RetryPolicy& policy) {
+  const Duration whole = policy.per_try_timeout, idle = policy.per_try_idle_timeout;
+  return whole == 0s ? idle : idle == 0s ? whole : std::min(whole, idle);
+}
+
 Task<Reply> head_within(Exchange& exchange, Call& call, Cluster& cluster, Duration limit) {
   TryAlarm alarm(exchange, limit);
   std::optional<Reply> head = co_await until(alarm, wait_head(call));
   if (head) co_return std::move(*head);
+  if (limit == exchange.route()->forward->retry->per_try_idle_timeout) {
+    ++cluster.stats().try_idle;
+    co_return stood_still(exchange, limit);
+  }
   ++cluster.stats().try_timeouts;
   co_return Error(ErrorKind::kTimeout, Fault::kUpstream,
                   cat("cluster ", exchange.upstream().cluster, " did not answer an attempt within ",
@@ -304,7 +342,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   count_tokens(exchange, *lease, tried);
   std::unique_ptr<Call> call = lease->connection().start(exchange.request());
   const auto& policy = exchange.route()->forward->retry;
-  const Duration limit = policy ? policy->per_try_timeout : Duration::zero();
+  const Duration limit = policy ? head_limit(*policy) : Duration::zero();
   Reply response = limit > 0s ? co_await head_within(exchange, *call, asked, limit)
                               : Reply(co_await head_of(*call));
   if (!response) {

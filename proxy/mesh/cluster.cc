@@ -357,6 +357,7 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
   counter("upstream_rq_rx_reset", stats_.resets);
   counter("upstream_rq_tx_reset", http_stats_.resets_sent);
   counter("upstream_rq_per_try_timeout", stats_.try_timeouts);
+  counter("upstream_rq_per_try_idle_timeout", stats_.try_idle);
   counter("upstream_rq_retry", stats_.retries);
   counter("upstream_rq_retry_limit_exceeded", stats_.retry_limit);
   counter("upstream_rq_retry_overflow", stats_.retry_overflow);

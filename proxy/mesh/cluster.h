@@ -20,6 +20,7 @@
 
 namespace glia {
 
+class Discovery;
 struct Tallies;
 
 // What clusters and sites need of their worker.
@@ -27,7 +28,8 @@ struct MeshContext {
   EventLoop& loop;
   Network& network;
   Random& random;
-  Tallies* tallies = nullptr;  // Null: the control plane asks for no cluster.
+  Tallies* tallies = nullptr;      // Null: the control plane asks for no cluster.
+  Discovery* discovery = nullptr;  // Null: nobody can be asked for hosts.
 };
 
 struct ClusterStats {
@@ -39,9 +41,10 @@ struct ClusterStats {
   uint64_t pending_active = 0, pending_overflow = 0, requests_overflow = 0;
   uint64_t timeouts = 0, resets = 0, no_endpoint = 0, retries = 0;
   uint64_t try_timeouts = 0;    // Attempts that had no answer within per_try_timeout.
+  uint64_t try_idle = 0;        // ... or stood still for per_try_idle_timeout.
   uint64_t retries_active = 0;  // That a retry_policy asked for.
   uint64_t retry_limit = 0, retry_overflow = 0;  // Those that num_retries, max_retries forbade.
-  uint64_t reports = 0, reports_rejected = 0;  // Load reports in answers.
+  uint64_t reports = 0, reports_rejected = 0;    // Load reports in answers.
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
 };

@@ -110,6 +110,9 @@ struct RetryPolicy {
   // From the end of the request, or the beginning of the attempt if that is later, to the head of the
   // answer; 0: none.
   Duration per_try_timeout = 0s;
+  // From the end of the request on: the upstream sends nothing of its answer, head or body, although it
+  // is waited for; 0: none.
+  Duration per_try_idle_timeout = 0s;
   // Before the first retry at most the one; doubles to at most the other.
   Duration back_off = 25ms, back_off_most = 250ms;
 };
@@ -171,6 +174,9 @@ struct Route {
   // The route's own settings of a filter, by the filter's name; they replace the listener's.
   std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
+  // glia.v1.DiscoverHost: the control plane is asked for the request's host, and waited for so long;
+  // what it does not know is answered by its sentence. Nothing: what is here is all there is.
+  std::optional<Duration> discover;
   std::optional<ModelName> model_name;
   std::optional<SessionKey> session;            // Decides among weighted clusters; none: chance.
   std::shared_ptr<const CompareRules> compare;  // Answers to copies; null: they are not.

@@ -39,6 +39,12 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   if (configuration_->bootstrap().ads_cluster.empty()) return {};
   ads_ = std::make_unique<AdsClient>(
       loop_, *configuration_, ads_over_http(loop_, network_, *configuration_), random_seed());
+  if (ads_->can_discover()) {
+    ads_->discover(
+        [this](const std::string& host, const Error& error) { server_.refuse_host(host, error); });
+    server_.discover_by(
+        [this](const std::string& host, Duration limit) { ads_->want_host(host, limit); });
+  }
   ads_->start();
   if (configuration_->bootstrap().tells_reports) begin_reports();
   return {};

@@ -206,6 +206,21 @@ void Server::post_to_all(const std::function<void(Worker&)>& work) {
   for (const auto& worker : workers_) worker->post(work);
 }
 
+void Server::discover_by(Discovery::Ask ask) {
+  discover_ = std::move(ask);
+  post_to_all([this, alive = std::weak_ptr(alive_)](Worker& worker) {
+    worker.discovery().ask_by([this, alive](const std::string& host, Duration limit) {
+      main_.post([this, alive, host, limit] {
+        if (!alive.expired()) discover_(host, limit);
+      });
+    });
+  });
+}
+
+void Server::refuse_host(const std::string& host, const Error& error) {
+  post_to_all([host, error](Worker& worker) { worker.discovery().refused(host, error); });
+}
+
 void Server::discourage(bool inbound_only) {
   post_to_all([inbound_only](Worker& worker) { worker.discourage(inbound_only); });
 }

@@ -45,6 +45,10 @@ class Server {
   Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers, in order of cluster.
   Task<std::vector<std::string>> exchanges();
   Task<Tallies> take_tallies();  // What was counted since the last time.
+  // From now on requests for hosts that a drawing does not have, where it says that the control plane may
+  // know them, wait, and `ask` is called on the main thread. It ends in a drawing or in refuse_host().
+  void discover_by(Discovery::Ask ask);
+  void refuse_host(const std::string& host, const Error& error);
 
   // What could not be opened again, each sentence once.
   Task<std::vector<std::string>> reopen_logs();
@@ -80,6 +84,7 @@ class Server {
   uint64_t published_ = 0, applied_ = 0;
   Task<void> following_;
   Watchdog watchdog_;
+  Discovery::Ask discover_;
 };
 
 }  // namespace glia

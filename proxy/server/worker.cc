@@ -10,7 +10,8 @@ Worker::Worker(uint32_t index, EventLoop& loop, Network& network, uint64_t seed)
     : index_(index),
       loop_(loop),
       random_(seed),
-      context_{loop, network, random_, nullptr},
+      discovery_(loop),
+      context_{loop, network, random_, nullptr, &discovery_},
       clusters_(context_) {}
 
 Worker::~Worker() {
@@ -68,6 +69,7 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
     place = listeners_.erase(place);
   }
   snapshot_ = std::move(snapshot);
+  discovery_.drawing_changed();
   sweep();
   return problems;
 }

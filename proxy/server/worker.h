@@ -12,6 +12,7 @@
 
 #include "proxy/base/random.h"
 #include "proxy/mesh/cluster.h"
+#include "proxy/mesh/discovery.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/stream.h"
@@ -56,6 +57,9 @@ class Worker {
   // What was counted of them since the last time.
   Tallies take_tallies();
 
+  // Requests that wait for hosts.
+  Discovery& discovery() { return discovery_; }
+
   // Somebody renamed the access logs. Returns what could not be opened again, one sentence each.
   std::vector<std::string> reopen_logs();
   void collect(MetricsPage& page) const;
@@ -73,6 +77,7 @@ class Worker {
   EventLoop& loop_;
   Random random_;
   std::unique_ptr<Tallies> tallies_;  // Null: nobody asks.
+  Discovery discovery_;
   MeshContext context_;
   ClusterMap clusters_;
   SnapshotRef snapshot_;

@@ -12,14 +12,15 @@ void ClusterTally::count(Counts& counts, std::string_view key, std::size_t most,
   }
 }
 
-void ClusterTally::add(const ClusterTally& other) {
+void ClusterTally::add(const ClusterTally& other, std::size_t most_reasons,
+                       std::size_t most_fields) {
   requests += other.requests;
   errors += other.errors;
   output_errors += other.output_errors;
   input_tokens += other.input_tokens;
   output_tokens += other.output_tokens;
   for (const auto& [reason, times] : other.finish_reasons) {
-    count(finish_reasons, reason, kMostReasons, times);
+    count(finish_reasons, reason, most_reasons, times);
   }
   latency_ms.add(other.latency_ms);
   first_token_ms.add(other.first_token_ms);
@@ -31,7 +32,7 @@ void ClusterTally::add(const ClusterTally& other) {
   shadow.different += other.shadow.different;
   shadow.skipped += other.shadow.skipped;
   for (const auto& [field, times] : other.shadow.fields) {
-    count(shadow.fields, field, kMostFields, times);
+    count(shadow.fields, field, most_fields, times);
   }
   shadow.latency_ms.add(other.shadow.latency_ms);
   shadow.answered_latency_ms.add(other.shadow.answered_latency_ms);

@@ -1,5 +1,5 @@
 // ClusterTally: what is told to the control plane of the requests that went to one cluster, while it
-// asks for that (api/glia/v1/report.proto says what each of these counts).
+// asks for that (api/glia/v1/report.proto says what each of these counts); there it is summed up again.
 //
 // Each worker counts in its own, which only it touches; the main thread takes and adds them up. Where
 // no cluster is asked for there is none, and a request costs a look at a null pointer.
@@ -32,7 +32,8 @@ struct ClusterTally {
   Sketch latency_ms, first_token_ms, inter_token_ms, tokens_per_second;
   Shadow shadow;
 
-  void add(const ClusterTally& other);
+  void add(const ClusterTally& other, std::size_t most_reasons = kMostReasons,
+           std::size_t most_fields = kMostFields);
   // One more of `key`, if it is there or there are less than `most`.
   static void count(Counts& counts, std::string_view key, std::size_t most, uint64_t more = 1);
 };

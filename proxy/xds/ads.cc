@@ -46,6 +46,7 @@ AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open
       open_(std::move(open)),
       random_(seed),
       options_(options),
+      backoff_(options.reconnect_least, options.reconnect_most),
       reconnect_(loop, [this] { connect(); }),
       first_fetch_(
           loop,
@@ -56,6 +57,12 @@ AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open
             settled_ = true;
           }),
       expiry_(loop, [this] { expire(); }) {}
+
+void AdsClient::discover(HostDemand::Refused refused) {
+  hosts_ = std::make_unique<HostDemand>(
+      loop_, configuration_, [this](Message request) { send(std::move(request)); },
+      std::move(refused));
+}
 
 void AdsClient::start() {
   first_fetch_.start(options_.initial_fetch);
@@ -79,6 +86,8 @@ void AdsClient::connect() {
   open_now_ = true;
   opened_ = loop_.now();
   call_ = open_(*this);
+  // First, so that nothing of what is held is taken for unwanted.
+  if (hosts_ != nullptr) hosts_->opened();
   for (const ResourceKind kind : kResourceKinds) subscribe(kind);
 }
 
@@ -166,7 +175,9 @@ void AdsClient::send(Message message) {
     const auto* node = MessageSchema::find("envoy.config.core.v3.Node");
     if (Result<Message> decoded = decode_wire(*node, configuration_.bootstrap().node_bytes);
         decoded.ok()) {
-      message.add_message("node") = *std::move(decoded);
+      Message& node = message.add_message("node");
+      node = *std::move(decoded);
+      if (hosts_ != nullptr) node.add_text("client_features", std::string(HostDemand::kType));
     }
   }
   call_->send(encode_wire(message));
@@ -174,11 +185,15 @@ void AdsClient::send(Message message) {
 
 void AdsClient::on_message(std::string_view bytes) {
   connected_ = true;
+  if (hosts_ != nullptr) hosts_->heard();
   const Result<PushedResources> push = delta() ? decode_delta_push(bytes) : decode_push(bytes);
   if (!push.ok()) {
     LOG(warning, "the control plane sent a push that is no ", delta() ? "Delta" : "",
         "DiscoveryResponse: ", push.error().message());
     return;
+  }
+  if (hosts_ != nullptr && type_of_url(push->type_url) == HostDemand::kType) {
+    return hosts_->take(*push);
   }
   const auto kind = kind_of(push->type_url);
   if (!kind || !topic(*kind).asked) {
@@ -213,7 +228,7 @@ Result<void> AdsClient::apply(ResourceKind kind, const PushedResources& push) {
 
 void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   Topic& topic = this->topic(kind);
-  failures_ = 0;
+  backoff_.reset();
   topic.version = push.version;
   note_ends(kind, push);
   topic.refused.clear();
@@ -226,6 +241,7 @@ void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   for (const ResourceKind other : kResourceKinds) {
     if (other != kind || delta()) subscribe(other);
   }
+  if (hosts_ != nullptr) hosts_->look();
   check_settled();
 }
 
@@ -301,18 +317,13 @@ void AdsClient::on_end(std::string_view why) {
   connected_ = false;
   open_now_ = false;
   for (Topic& topic : topics_) topic.held_answer.reset();
+  if (hosts_ != nullptr) hosts_->ended(why);
   // A server that has nothing to say is no failure.
-  if (loop_.now() - opened_ >= options_.reconnect_most) failures_ = 0;
-  Duration delay = options_.reconnect_least;
-  for (int i = 0; i < failures_ && delay < options_.reconnect_most; ++i) delay *= 2;
-  delay = std::min(delay, options_.reconnect_most);
-  ++failures_;
-  // Half to whole, so that a fleet does not come back in step.
-  const auto jittered = Duration(
-      static_cast<int64_t>(static_cast<double>(delay.count()) * (0.5 + 0.5 * random_.unit())));
-  LOG(warning, "the call to the control plane ended: ", why, "; trying again in ", to_ms(jittered),
+  if (loop_.now() - opened_ >= options_.reconnect_most) backoff_.reset();
+  const Duration delay = backoff_.next(random_);
+  LOG(warning, "the call to the control plane ended: ", why, "; trying again in ", to_ms(delay),
       " ms");
-  reconnect_.start(jittered);
+  reconnect_.start(delay);
 }
 
 bool AdsClient::complete() const {

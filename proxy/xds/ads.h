@@ -21,7 +21,9 @@
 
 #include "proxy/base/random.h"
 #include "proxy/net/loop.h"
+#include "proxy/xds/backoff.h"
 #include "proxy/xds/configuration.h"
+#include "proxy/xds/host_demand.h"
 #include "proxy/xds/push.h"
 
 namespace glia {
@@ -68,6 +70,11 @@ class AdsClient final : private AdsCall::Watcher {
   const std::string& last_end() const { return last_end_; }
   // Our own secrets or the like changed what is wanted.
   void refresh();
+  // Can hosts be asked for by name? Then, before start(), whom to tell what was refused; `want_host` is
+  // answered so or by a drawing.
+  bool can_discover() const { return delta(); }
+  void discover(HostDemand::Refused refused);
+  void want_host(const std::string& host, Duration limit) { hosts_->want(host, limit); }
 
  private:
   // The conversation about one type.
@@ -112,14 +119,15 @@ class AdsClient final : private AdsCall::Watcher {
   OpenAds open_;
   Random random_;
   AdsOptions options_;
+  Backoff backoff_;
   std::array<Topic, 5> topics_;
+  std::unique_ptr<HostDemand> hosts_;  // Null: no host is asked for by name.
   std::unique_ptr<AdsCall> call_;
   CallbackTimer reconnect_;
   CallbackTimer first_fetch_;
   CallbackTimer expiry_;  // Of the first resource whose time is over.
   std::string last_end_;
-  TimePoint opened_;  // The present stream, or the last one.
-  int failures_ = 0;
+  TimePoint opened_;        // The present stream, or the last one.
   bool connected_ = false;  // The stream has brought a message.
   bool open_now_ = false;
   bool node_sent_ = false;

@@ -26,6 +26,7 @@ struct Inherited {
   std::optional<ModelName> model_name;
   std::optional<SessionKey> session;
   std::shared_ptr<const CompareRules> compare;
+  std::optional<Duration> discover;
 };
 
 std::optional<TextMatcher> path_text(const Reader& match, std::string_view field,
@@ -227,6 +228,7 @@ std::optional<RetryPolicy> decode_retry(const Reader& action) {
   decode_retry_reasons(policy, retry);
   retry.retries = static_cast<uint32_t>(policy.number("num_retries", retry.retries, kRetriesMost));
   retry.per_try_timeout = policy.duration("per_try_timeout", retry.per_try_timeout);
+  retry.per_try_idle_timeout = policy.duration("per_try_idle_timeout", retry.per_try_idle_timeout);
   const Reader pause = policy.message("retry_back_off");
   if (!pause.present()) return retry;
   retry.back_off = pause.duration("base_interval", retry.back_off);
@@ -347,6 +349,11 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
       own.compare = decode_compare(config);
       return;
     }
+    if (config.type() == "glia.v1.DiscoverHost") {
+      own.discover = config.duration("timeout", kDiscoverHost);
+      if (own.discover <= 0s) config.fail("timeout", "must be above 0s");
+      return;
+    }
     config.accept_all();
     config.fail(cat("the type ", config.type(), " is not supported by glia-proxy here"));
   });
@@ -390,6 +397,7 @@ Inherited inherit(const Reader& level, const Inherited& above, const Filters& fi
   if (!own.model_name) own.model_name = above.model_name;
   if (!own.session) own.session = above.session;
   if (own.compare == nullptr) own.compare = above.compare;
+  if (!own.discover) own.discover = above.discover;
   return own;
 }
 
@@ -421,6 +429,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.filters = std::move(all.filters);
   decoded.rate = all.rate.value_or(decoded.rate);
   decoded.model_name = std::move(all.model_name);
+  decoded.discover = all.discover;
   if (decoded.forward && decoded.forward->clusters.size() > 1) decoded.session = all.session;
   if (decoded.forward && !decoded.forward->mirrors.empty()) decoded.compare = all.compare;
   return decoded;

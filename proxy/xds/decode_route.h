@@ -12,6 +12,9 @@
 
 namespace glia {
 
+// glia.v1.DiscoverHost.timeout: how long a request waits for its host unless told otherwise.
+inline constexpr Duration kDiscoverHost = 5s;
+
 // `filters` are those that requests to this table pass: configuration for any other filter would be
 // read by nobody and is an error. (Envoy passes over names that it does not find.)
 std::shared_ptr<const RouteTable> decode_route_table(const Reader& table, std::string version,

@@ -6,6 +6,7 @@
 #include "proxy/base/text.h"
 #include "proxy/net/tls.h"
 #include "proxy/net/x509.h"
+#include "proxy/xds/backoff.h"
 #include "proxy/xds/identity_file.h"
 
 namespace glia {
@@ -99,22 +100,20 @@ void IdentityClient::start() {
 
 Task<void> IdentityClient::run() {
   reuse();
-  Duration retry = kFirstRetry;
+  Backoff backoff(kFirstRetry, kLastRetry);
   while (true) {
     if (held_) co_await sleep_until_due();
     const Result<void> obtained = co_await obtain();
     if (obtained) {
       trouble_.clear();
-      retry = kFirstRetry;
+      backoff.reset();
       continue;
     }
     trouble_ = obtained.error().message();
+    const Duration delay = backoff.next(random_);
     LOG(warning, "no certificate for ", options_.workload, ": ", trouble_, "; trying again in ",
-        to_ms(retry), " ms");
-    const auto jitter =
-        static_cast<int64_t>(random_.below(static_cast<uint64_t>(retry.count()) / 2));
-    co_await sleep_for(loop_, retry + Duration(jitter));
-    retry = std::min(retry * 2, kLastRetry);
+        to_ms(delay), " ms");
+    co_await sleep_for(loop_, delay);
   }
 }
 

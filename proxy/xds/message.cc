@@ -40,6 +40,10 @@ void Message::add_bits(std::string_view name, uint64_t bits) {
   add(known(*schema_, name)).bits = bits;
 }
 
+void Message::add_real(std::string_view name, double real) {
+  add(known(*schema_, name)).real = real;
+}
+
 std::string_view type_of_url(std::string_view url) {
   const std::size_t slash = url.rfind('/');
   return slash == url.npos ? url : url.substr(slash + 1);

@@ -46,6 +46,7 @@ class Message {
   Message& add_message(std::string_view name);
   void add_text(std::string_view name, std::string text);
   void add_bits(std::string_view name, uint64_t bits);
+  void add_real(std::string_view name, double real);
 
   std::vector<Entry> entries;
   std::vector<uint32_t> unknown;  // Numbers on the wire that the schema does not have.

@@ -172,7 +172,8 @@ std::string text_of(const RetryPolicy& retry) {
   constexpr std::string_view kReasons[] = {
       "reset",     "gateway-error",     "5xx",      "connect-failure",    "409",        "status",
       "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"};
-  std::string text = unless("attempt", retry.per_try_timeout, 0s);
+  std::string text = cat(unless("attempt", retry.per_try_timeout, 0s),
+                         unless("attempt idle", retry.per_try_idle_timeout, 0s));
   if (retry.on == 0) return text;
   text += cat(" retries ", retry.retries, " on");
   for (std::size_t i = 0; i < std::size(kReasons); ++i) {
@@ -254,6 +255,9 @@ void print_route(Lines& out, int depth, const Route& route) {
   } else if (route.rate.in_a_window() != usual.in_a_window() || route.rate.window != usual.window) {
     line(out, depth + 1, "at least ", route.rate.bytes_per_second, " bytes/s for ",
          seconds(route.rate.window));
+  }
+  if (route.discover) {
+    line(out, depth + 1, "discovers the host within ", seconds(*route.discover));
   }
   if (route.model_name) line(out, depth + 1, text_of(*route.model_name));
   if (route.session) {

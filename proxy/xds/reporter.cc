@@ -28,9 +28,7 @@ void put(Message& message, std::string_view field, const Sketch& sketch) {
     histogram.add_bits("first", static_cast<uint64_t>(int64_t{sketch.first()}));
   }
   for (const uint64_t count : sketch.counts()) histogram.add_bits("counts", count);
-  for (const FieldSchema& one : histogram.schema().fields()) {
-    if (one.name() == "sum") histogram.add(one).real = sketch.sum();
-  }
+  histogram.add_real("sum", sketch.sum());
 }
 
 void put(Message& message, std::string_view field, const ClusterTally::Counts& counts) {
@@ -127,7 +125,7 @@ void Reporter::on_message(std::string_view bytes) {
   if (ended_) return;
   Result<ReportOrder> order = decode_order(bytes);
   if (!order) return give_up(order.error().message());
-  failures_ = 0;
+  backoff_.reset();
   order_ = *std::move(order);
   reporting_.cancel();
   workers_.want(order_.clusters);
@@ -150,12 +148,7 @@ void Reporter::give_up(std::string_view why) {
   reporting_.cancel();
   if (!order_.clusters.empty()) workers_.want({});
   order_ = {};
-  const Duration most =
-      std::min(kReconnectMost, kReconnectLeast * (int64_t{1} << std::min(failures_, 10)));
-  ++failures_;
-  // Between half of it and all of it, so that a fleet does not come back at once.
-  const auto half = static_cast<uint64_t>(most / 2 / 1ms);
-  reconnect_.start(most / 2 + std::chrono::milliseconds(random_.below(half + 1)));
+  reconnect_.start(backoff_.next(random_));
 }
 
 void Reporter::report_next() {

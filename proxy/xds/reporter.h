@@ -18,6 +18,7 @@
 #include "proxy/net/loop.h"
 #include "proxy/telemetry/tally.h"
 #include "proxy/xds/ads.h"
+#include "proxy/xds/backoff.h"
 
 namespace glia {
 
@@ -77,7 +78,7 @@ class Reporter final : private AdsCall::Watcher {
   TimePoint counted_from_;
   Task<void> reporting_;
   uint64_t sent_ = 0;
-  int failures_ = 0;
+  Backoff backoff_{kReconnectLeast, kReconnectMost};
   bool ended_ = false;  // The call in call_, which is not destroyed from inside.
 };
 

@@ -32,7 +32,7 @@ std::string line(const std::string& cluster, const Observed& seen) {
       ",\"output_tokens\":", seen.output_tokens,
       ",\"finish_reasons\":", counts(seen.finish_reasons),
       ",\"latencies\":", seen.latency_ms.count(), ",\"first_tokens\":", seen.first_token_ms.count(),
-      ",\"sidecars\":", seen.sidecars, ",\"late\":", seen.late, ",\"refused\":", seen.refused,
+      ",\"sidecars\":", seen.sidecars, ",\"late\":", seen.late, ",\"disbelieved\":", seen.disbelieved,
       ",\"shadows\":", seen.shadow.sent, ",\"compared\":", seen.shadow.compared,
       ",\"different\":", seen.shadow.different, ",\"fields\":", counts(seen.shadow.fields), "}\n");
 }

@@ -74,7 +74,7 @@ class Reports(Scene):
         self.chat("other")  # Nobody asks for that one.
         seen = eventually(lambda: (now := self.control.seen(ENGINE))
                           and now["requests"] == before["requests"] + 20 and now, "20 requests")
-        self.assertEqual((seen["errors"], seen["refused"], seen["late"]), (0, 0, 0))
+        self.assertEqual((seen["errors"], seen["disbelieved"], seen["late"]), (0, 0, 0))
         self.assertEqual(seen["latencies"], seen["requests"])
         self.assertEqual(seen["first_tokens"], seen["requests"])
         self.assertEqual(seen["output_tokens"], 2 * seen["requests"])  # "hel", "lo"

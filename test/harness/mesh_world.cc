@@ -91,6 +91,34 @@ void SimUpstream::on_finished(ServerConnection& connection) {
   connections_.erase(place);
 }
 
+// A body that is sent little by little.
+class PacedBody final : public Body {
+ public:
+  PacedBody(EventLoop& loop, std::string text, Duration pace)
+      : text_(std::move(text)), pace_(pace), timer_(loop, [this, &loop] {
+          due_ = true;
+          slot_.wake(loop.ready());
+        }) {}
+  Piece poll() override {
+    if (sent_ == text_.size()) return {State::kEnd, {}};
+    if (!due_) return {State::kPending, {}};
+    due_ = false;
+    timer_.start(pace_);
+    const auto piece = std::string_view(text_).substr(sent_, ClientRequest::kPacedPiece);
+    sent_ += piece.size();
+    return {State::kData, Slice::copy(piece)};
+  }
+  void wait(Waiter& waiter) override { slot_.put(waiter); }
+
+ private:
+  const std::string text_;
+  const Duration pace_;
+  std::size_t sent_ = 0;
+  bool due_ = true;
+  WaitSlot slot_;
+  CallbackTimer timer_;
+};
+
 Task<void> SimUpstream::serve(ServerStream& stream) {
   struct Count {
     std::size_t& active;
@@ -123,40 +151,14 @@ Task<void> SimUpstream::serve(ServerStream& stream) {
     trailers.emplace(stream.arena());
     for (const auto& [name, value] : reply_trailers_) trailers->add(name, value);
   }
-  if (!body_.empty() || trailers) {
+  if (pace_ > 0s) {
+    response.body = std::make_unique<PacedBody>(world_.loop(), body_, pace_);
+  } else if (!body_.empty() || trailers) {
     response.body =
         std::make_unique<ScriptedBody>(world_.loop(), body_, break_in_body_, std::move(trailers));
   }
   co_await stream.respond(std::move(response));
 }
-
-// A body that is sent little by little.
-class PacedBody final : public Body {
- public:
-  PacedBody(EventLoop& loop, std::string text, Duration pace)
-      : text_(std::move(text)), pace_(pace), timer_(loop, [this, &loop] {
-          due_ = true;
-          slot_.wake(loop.ready());
-        }) {}
-  Piece poll() override {
-    if (sent_ == text_.size()) return {State::kEnd, {}};
-    if (!due_) return {State::kPending, {}};
-    due_ = false;
-    timer_.start(pace_);
-    const auto piece = std::string_view(text_).substr(sent_, ClientRequest::kPacedPiece);
-    sent_ += piece.size();
-    return {State::kData, Slice::copy(piece)};
-  }
-  void wait(Waiter& waiter) override { slot_.put(waiter); }
-
- private:
-  const std::string text_;
-  const Duration pace_;
-  std::size_t sent_ = 0;
-  bool due_ = true;
-  WaitSlot slot_;
-  CallbackTimer timer_;
-};
 
 struct SimClient::Running {
   ClientRequest wanted;

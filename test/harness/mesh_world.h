@@ -66,6 +66,8 @@ class SimUpstream final : public Service, public AcceptHandler, private ServerCo
   void hangs() { hangs_ = true; }
   // Sends the head and half of the body, then breaks off.
   void breaks_in_the_body() { break_in_body_ = true; }
+  // Sends bodies in pieces of ClientRequest::kPacedPiece bytes, so long apart.
+  void paces_the_body(Duration pace) { pace_ = pace; }
   // From the next connection on, as the server's own limits.
   HttpLimits& limits() { return options_.limits; }
   // Speaks TLS from the next connection on.
@@ -96,7 +98,7 @@ class SimUpstream final : public Service, public AcceptHandler, private ServerCo
   std::size_t active_ = 0;
   int status_ = 200;
   std::string body_;
-  Duration delay_{0};
+  Duration delay_{0}, pace_{0};
   std::map<std::string, std::string> reply_headers_, reply_trailers_;
   bool echo_ = false, hangs_ = false, break_in_body_ = false;
 };

@@ -1,0 +1,123 @@
+// Requests for hosts that a drawing does not have, while somebody is asked for them.
+#include "proxy/mesh/discovery.h"
+
+#include <gtest/gtest.h>
+
+#include "proxy/base/text.h"
+#include "test/harness/mesh_world.h"
+
+namespace glia {
+namespace {
+
+class DiscoveryTest : public testing::Test {
+ protected:
+  DiscoveryTest() {
+    t.upstream("10.0.1.1").replies(200, "hello");
+    t.hosts().front().name = "known";
+    t.hosts().front().domains = {"known"};
+    VirtualHost unknown{.name = "unknown", .domains = {"*"}, .routes = {}};
+    Route& route = unknown.routes.emplace_back();
+    route.name = "unknown";
+    route.direct = DirectAction{.status = 404, .body = "nobody"};
+    route.discover = 5s;
+    t.hosts().push_back(std::move(unknown));
+    t.worker().discovery().ask_by([this](const std::string& host, Duration limit) {
+      asked.push_back(cat(host, " ", limit / 1s));
+    });
+    t.start();
+  }
+  std::shared_ptr<const Answer> send(const std::string& authority) {
+    return t.client().send({.authority = authority});
+  }
+  // The drawing has it now.
+  void draw(const std::string& host) {
+    VirtualHost more = t.hosts().front();
+    more.name = host;
+    more.domains = {host};
+    t.hosts().push_back(std::move(more));
+    t.publish();
+    t.advance(10ms);
+  }
+
+  SimWorld world_{1};
+  MeshWorld t{world_};
+  std::vector<std::string> asked;
+};
+
+TEST_F(DiscoveryTest, TheFirstRequestWaitsForTheDrawingThatHasItsHost) {
+  const auto answer = send("Reco:80");
+  t.advance(1s);
+  EXPECT_EQ(asked, (std::vector<std::string>{"reco 5"}));
+  EXPECT_FALSE(answer->finished);
+  t.publish();  // Something else.
+  t.advance(10ms);
+  EXPECT_FALSE(answer->finished);
+  draw("reco:80");
+  EXPECT_EQ(answer->status, 200);
+  EXPECT_EQ(answer->body, "hello");
+  asked.clear();
+  EXPECT_EQ(t.send({.authority = "reco"}).status, 200);
+  EXPECT_EQ(t.send({.authority = "known"}).status, 200);
+  EXPECT_TRUE(asked.empty()) << asked.front();
+  EXPECT_EQ(t.worker().discovery().waiting(), 0u);
+}
+
+TEST_F(DiscoveryTest, ARefusalIsTheAnswerToAllThatWaitForThatHost) {
+  SimClient other(world_, "10.0.0.3", t.address(), Codec::kHttp1);
+  const auto one = send("gone"), two = other.send({.authority = "gone"});
+  t.advance(10ms);
+  EXPECT_EQ(asked.size(), 1u);
+  t.worker().discovery().refused("else", Error(ErrorKind::kNoRoute, Fault::kDownstream, "no else"));
+  t.advance(10ms);
+  EXPECT_FALSE(one->finished);
+  t.worker().discovery().refused("gone", Error(ErrorKind::kNoRoute, Fault::kDownstream, "no gone"));
+  t.advance(10ms);
+  for (const auto& answer : {one, two}) {
+    EXPECT_EQ(answer->status, 404);
+    EXPECT_TRUE(answer->body.starts_with("no gone\n")) << answer->body;
+    EXPECT_EQ(answer->header("x-glia-reason"), "no_route");
+  }
+}
+
+TEST_F(DiscoveryTest, WhoLeavesWhileWaitingLeavesNothingBehind) {
+  send("late");
+  t.advance(10ms);
+  EXPECT_EQ(t.worker().discovery().waiting(), 1u);
+  t.client().drop();
+  t.advance(10ms);
+  EXPECT_EQ(t.worker().discovery().waiting(), 0u);
+  draw("late");
+  EXPECT_EQ(t.send({.authority = "late"}).status, 200);
+}
+
+TEST_F(DiscoveryTest, DrawingsThatDoNotHaveItDoNotKeepARequestForEver) {
+  const auto answer = send("never");
+  for (int second = 0; second < 6; ++second) {
+    t.advance(1s);
+    t.publish();
+  }
+  t.advance(10ms);
+  EXPECT_EQ(answer->status, 503);
+  EXPECT_TRUE(answer->body.starts_with("the way to never was not complete after 5000 ms"))
+      << answer->body;
+}
+
+TEST_F(DiscoveryTest, OnlySoManyRequestsWait) {
+  std::vector<std::unique_ptr<SimClient>> clients;
+  std::vector<std::shared_ptr<const Answer>> answers;
+  for (std::size_t i = 0; i <= Discovery::kMostWaiting; ++i) {
+    clients.push_back(std::make_unique<SimClient>(world_, cat("10.1.", i / 250, ".", i % 250 + 1),
+                                                  t.address(), Codec::kHttp1));
+    answers.push_back(clients.back()->send({.authority = "crowded"}));
+  }
+  t.advance(100ms);
+  EXPECT_EQ(t.worker().discovery().waiting(), Discovery::kMostWaiting);
+  EXPECT_EQ(std::ranges::count_if(answers, [](const auto& one) { return one->status == 503; }), 1);
+  draw("crowded");
+  t.advance(1s);
+  EXPECT_EQ(std::ranges::count_if(answers, [](const auto& one) { return one->status == 200; }),
+            static_cast<std::ptrdiff_t>(Discovery::kMostWaiting));
+}
+
+}  // namespace
+}  // namespace glia

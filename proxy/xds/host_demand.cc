@@ -1,0 +1,168 @@
+#include "proxy/xds/host_demand.h"
+
+#include <algorithm>
+
+#include "proxy/base/text.h"
+#include "proxy/xds/wire.h"
+
+namespace glia {
+namespace {
+
+constexpr std::string_view kDeltaRequest = "envoy.service.discovery.v3.DeltaDiscoveryRequest";
+
+Message request_of(const std::vector<std::string>& names) {
+  Message message(*MessageSchema::find(kDeltaRequest));
+  message.add_text("type_url", cat("type.googleapis.com/", HostDemand::kType));
+  for (const std::string& name : names) message.add_text("resource_names_subscribe", name);
+  return message;
+}
+
+// The host that takes what no other takes, if the control plane may know more; null: it may not.
+const VirtualHost* discovering(const RouteTable& table) {
+  const VirtualHost* any = table.host_for("");
+  if (any == nullptr) return nullptr;
+  const bool discovers = std::ranges::any_of(
+      any->routes, [](const Route& route) { return route.discover.has_value(); });
+  return discovers ? any : nullptr;
+}
+
+// Nothing if the host was found.
+std::optional<Error> refusal_in(std::string_view bytes) {
+  const Result<Message> host = decode_wire(*MessageSchema::find(HostDemand::kType), bytes);
+  if (!host) return host.error();
+  const Entry* status = host->find("status");
+  const Entry* sentence = host->find("sentence");
+  if (status == nullptr || status->bits == 0) return {};
+  const ErrorKind kind = status->bits == 403   ? ErrorKind::kDenied
+                         : status->bits == 404 ? ErrorKind::kNoRoute
+                                               : ErrorKind::kNoCluster;
+  return Error(kind, Fault::kDownstream, sentence != nullptr ? sentence->text : "");
+}
+
+}  // namespace
+
+HostDemand::HostDemand(EventLoop& loop, const Configuration& configuration, Send send,
+                       Refused refused)
+    : loop_(loop),
+      configuration_(configuration),
+      send_(std::move(send)),
+      refused_(std::move(refused)),
+      sending_(loop, [this] { send_wanted(); }),
+      giving_up_(loop, [this] { give_up(); }) {}
+
+void HostDemand::want(const std::string& host, Duration limit) {
+  if (wanted_.contains(host)) return;
+  if (wanted_.size() >= kMostHosts) {
+    return refused_(host, Error(ErrorKind::kOverflow, Fault::kSelf,
+                                cat("the control plane is asked for ", kMostHosts,
+                                    " hosts already; try again")));
+  }
+  wanted_.emplace(host, Wanted{.until = loop_.now() + limit, .limit = limit});
+  wake_for_first();
+  if (!open_ || sending_.running()) return;
+  const TimePoint due = last_sent_ ? *last_sent_ + kBetweenRequests : loop_.now();
+  sending_.start(std::max(Duration::zero(), due - loop_.now()));
+}
+
+void HostDemand::opened() {
+  open_ = true;
+  std::vector<std::string> names = all_held();
+  for (auto& [host, wanted] : wanted_) {
+    names.push_back(host);
+    wanted.sent = true;
+  }
+  if (names.empty()) return;
+  last_sent_ = loop_.now();
+  send_(request_of(names));
+}
+
+void HostDemand::ended(std::string_view why) {
+  open_ = false;
+  why_ended_ = why;
+  sending_.stop();
+  for (auto& [host, wanted] : wanted_) wanted.sent = false;
+}
+
+void HostDemand::send_wanted() {
+  std::vector<std::string> names;
+  for (auto& [host, wanted] : wanted_) {
+    if (!std::exchange(wanted.sent, true)) names.push_back(host);
+  }
+  if (names.empty()) return;
+  last_sent_ = loop_.now();
+  send_(request_of(names));
+}
+
+void HostDemand::take(const PushedResources& push) {
+  for (const PushedResource& resource : push.resources) {
+    const auto found = wanted_.find(resource.name);
+    if (found == wanted_.end()) continue;
+    const std::optional<Error> refusal = refusal_in(resource.bytes);
+    if (!refusal) continue;
+    wanted_.erase(found);
+    refused_(resource.name, *refusal);
+  }
+  wake_for_first();
+  Message answer = request_of({});
+  answer.add_text("response_nonce", push.nonce);
+  send_(std::move(answer));
+}
+
+void HostDemand::look() {
+  if (wanted_.empty()) return;
+  std::erase_if(wanted_, [this](const auto& entry) { return held(entry.first); });
+  wake_for_first();
+}
+
+void HostDemand::give_up() {
+  for (auto at = wanted_.begin(); at != wanted_.end();) {
+    if (at->second.until > loop_.now()) {
+      ++at;
+      continue;
+    }
+    const std::string host = at->first;
+    const Error error(
+        ErrorKind::kNoCluster, Fault::kSelf,
+        cat("the control plane did not say within ", to_ms(at->second.limit), " ms where ", host,
+            " is", why_ended_.empty() ? "" : cat("; it is not reached: ", why_ended_)));
+    at = wanted_.erase(at);
+    refused_(host, error);
+  }
+  wake_for_first();
+}
+
+void HostDemand::wake_for_first() {
+  std::optional<TimePoint> first;
+  for (const auto& [host, wanted] : wanted_) {
+    if (!first || wanted.until < *first) first = wanted.until;
+  }
+  if (first) {
+    giving_up_.start(std::max(Duration::zero(), *first - loop_.now()));
+  } else {
+    giving_up_.stop();
+  }
+}
+
+bool HostDemand::held(std::string_view host) const {
+  for (const auto& [name, resource] : configuration_.draft().of(ResourceKind::kRoutes)) {
+    const auto& table = std::get<std::shared_ptr<const RouteTable>>(resource->value);
+    const VirtualHost* any = discovering(*table);
+    if (any != nullptr && table->host_for(host, ":80") != any) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> HostDemand::all_held() const {
+  std::vector<std::string> names;
+  for (const auto& [name, resource] : configuration_.draft().of(ResourceKind::kRoutes)) {
+    const auto& table = std::get<std::shared_ptr<const RouteTable>>(resource->value);
+    const VirtualHost* any = discovering(*table);
+    if (any == nullptr) continue;
+    for (const VirtualHost& host : table->hosts()) {
+      if (&host != any) names.push_back(host.name);
+    }
+  }
+  return names;
+}
+
+}  // namespace glia
