@@ -86,6 +86,7 @@ void append_json_line(std::string& out, const AccessRecord& record) {
   line.known_field(",\"upstream_host\":\"", record.upstream_address);
   line.known_field(",\"upstream_identity\":\"", record.upstream_identity);
   if (record.attempts > 1) line.field(",\"upstream_request_attempt_count\":", record.attempts);
+  line.known_field(",\"hedge\":\"", record.hedge);
   line.known_field(",\"downstream_remote_address\":\"", record.downstream_address);
   line.known_field(",\"downstream_local_address\":\"", record.listener_address);
   line.known_field(",\"downstream_identity\":\"", record.peer_identity);
