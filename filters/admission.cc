@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 
-#include "filters/queued_stream.h"
 #include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
 #include "proxy/flow/model_ask.h"
 #include "proxy/flow/model_refusal.h"
+#include "proxy/flow/queued_stream.h"
 #include "proxy/mesh/cluster.h"
 
 namespace glia {

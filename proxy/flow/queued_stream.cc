@@ -1,4 +1,4 @@
-#include "filters/queued_stream.h"
+#include "proxy/flow/queued_stream.h"
 
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
