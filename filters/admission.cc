@@ -8,6 +8,7 @@
 #include "proxy/flow/exchange.h"
 #include "proxy/flow/model_ask.h"
 #include "proxy/flow/model_refusal.h"
+#include "proxy/flow/queued_stream.h"
 #include "proxy/mesh/cluster.h"
 
 namespace glia {
@@ -105,6 +106,14 @@ class CountedAtServer {
   std::shared_ptr<const ServerLoad> load_;
 };
 
+class BeatAlarm final : public Alarm {
+ public:
+  BeatAlarm(EventLoop& loop, Duration after) : Alarm(loop) { start(after); }
+
+ private:
+  void fire() override { ring(); }
+};
+
 std::shared_ptr<const AdmissionDesk> desk_of(const AdmissionConfig& config,
                                              const std::shared_ptr<const AdmissionDesk>* before) {
   if (config.desk != nullptr) return config.desk;
@@ -162,6 +171,23 @@ Task<Reply> AdmissionFilter::handle(Exchange& exchange, Next next) {
               .cost = cost_of(exchange, *config_),
               .deadline = deadline},
              longest);
+  const bool beats = config_->heartbeat > 0s && !place->decided() && QueuedStream::suits(exchange);
+  Task<Reply> turn = take_turn(exchange, next, std::move(place), tenant);
+  if (!beats) co_return co_await turn;
+  turn.start();
+  {
+    BeatAlarm alarm(exchange.loop(), config_->heartbeat);
+    co_await either<Reply>(turn, nullptr, &alarm);
+  }
+  // A wait shorter than a heartbeat is not heard of.
+  if (turn.done()) co_return turn.take();
+  desk_->count([](AdmissionCounts& counts) { ++counts.begun_early; });
+  co_return QueuedStream::head(
+      exchange, std::make_unique<QueuedStream>(exchange, std::move(turn), config_->heartbeat));
+}
+
+Task<Reply> AdmissionFilter::take_turn(Exchange& exchange, Next next,
+                                       std::unique_ptr<AdmissionPlace> place, std::string tenant) {
   if (!place->decided()) {
     const Waiting waiting(*desk_, exchange, *place);
     co_await place->decision();
@@ -216,6 +242,7 @@ void AdmissionFilter::collect(MetricsPage& page) const {
   };
   page.counter("glia_admission_admitted_total", labels, all.admitted);
   page.counter("glia_admission_left_total", labels, all.left);
+  page.counter("glia_admission_begun_early_total", labels, all.begun_early);
   for (std::size_t i = 0; i < kReasons.size(); ++i) {
     page.counter("glia_admission_refused_total", with("reason", kReasons[i]), all.refused[i]);
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "proxy/admission/admission_desk.h"
@@ -25,6 +26,10 @@ class AdmissionFilter final : public Filter {
  private:
   class Waiting;
 
+  // Waits for the turn of what `place` was asked for, and asks the application. The place is in the
+  // answer from then on.
+  Task<Reply> take_turn(Exchange& exchange, Next next, std::unique_ptr<AdmissionPlace> place,
+                        std::string tenant);
   Response refuse(Exchange& exchange, const AdmissionPlace& place, std::string_view tenant);
 
   const std::shared_ptr<const AdmissionConfig> config_;

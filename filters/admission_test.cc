@@ -379,5 +379,143 @@ TEST_F(AdmissionFilterTest, CallersAreToldOfThoseThatWait) {
   EXPECT_EQ(load->report(world_.loop().now()).in_flight, 0);
 }
 
+// Streams that wait, with heartbeats each second.
+class HeartbeatTest : public AdmissionFilterTest {
+ protected:
+  HeartbeatTest() {
+    config_.heartbeat = 1s;
+    t.upstream(kServer).replies(200, "data: {}\n\ndata: [DONE]\n\n", 5s);
+    t.upstream(kServer).reply_header("content-type", "text/event-stream");
+  }
+  static ClientRequest stream(std::string path) {
+    return {.method = "POST",
+            .path = std::move(path),
+            .body = R"({"model":"m","stream":true,"messages":[],"input":"why","max_tokens":9})",
+            .has_body = true};
+  }
+};
+
+TEST_F(HeartbeatTest, AStreamThatWaitsGetsCommentsAndThenItsAnswer) {
+  start();
+  begin(ask(kChat));
+  const auto answer = begin(stream(kChat));
+  t.advance(500ms);
+  EXPECT_EQ(answer->status, 0);
+  t.advance(2600ms);
+  EXPECT_EQ(answer->status, 200);
+  EXPECT_EQ(answer->header("content-type"), "text/event-stream; charset=utf-8");
+  EXPECT_EQ(answer->body, ": queued\n\n: queued\n\n: queued\n\n");
+  EXPECT_EQ(reached(), 1u);
+  t.advance(20s);
+  EXPECT_TRUE(answer->finished);
+  EXPECT_EQ(answer->error, "");
+  EXPECT_TRUE(answer->body.ends_with(": queued\n\ndata: {}\n\ndata: [DONE]\n\n")) << answer->body;
+  EXPECT_EQ(count("at_work"), "0");
+  EXPECT_EQ(count("begun_early_total"), "1");
+  EXPECT_EQ(count("admitted_total"), "2");
+}
+
+TEST_F(HeartbeatTest, NobodyElseIsAnsweredEarly) {
+  t.upstream(kServer).replies(200, "{}", 2s);
+  start();
+  begin(ask(kChat));
+  const auto whole = begin(ask(kChat));
+  ClientRequest infer = stream("/v2/models/m/infer");
+  const auto tensor = begin(infer);
+  t.advance(1900ms);
+  EXPECT_EQ(whole->status, 0);
+  EXPECT_EQ(tensor->status, 0);
+  t.advance(20s);
+  EXPECT_EQ(whole->status, 200);
+}
+
+TEST_F(HeartbeatTest, WhoWaitsLessThanAHeartbeatGetsTheHeadOfTheApplication) {
+  t.upstream(kServer).replies(200, "data: {}\n\n", 300ms);
+  start();
+  begin(ask(kChat));
+  const auto answer = begin(stream(kChat));
+  t.advance(2s);
+  EXPECT_EQ(answer->header("content-type"), "text/event-stream");
+  EXPECT_EQ(answer->body, "data: {}\n\n");
+  EXPECT_EQ(count("begun_early_total"), "0");
+}
+
+TEST_F(HeartbeatTest, ARefusalIsAnEventInTheWordsOfTheDialect) {
+  config_.wait = 3500ms;
+  t.upstream(kServer).hangs();
+  start();
+  begin(ask(kChat));
+  const auto chat = begin(stream(kChat)), messages = begin(stream(kMessages)),
+             responses = begin(stream("/v1/responses"));
+  t.advance(4s);
+  const std::string comments = ": queued\n\n: queued\n\n: queued\n\n";
+  for (const auto& answer : {chat, messages, responses}) {
+    EXPECT_TRUE(answer->finished);
+    EXPECT_EQ(answer->error, "");
+    EXPECT_EQ(answer->status, 200);
+    ASSERT_TRUE(answer->body.starts_with(comments)) << answer->body;
+  }
+  const auto error_of = [&](const Answer& answer, std::string_view before, std::string_view after) {
+    const std::string rest = answer.body.substr(comments.size());
+    EXPECT_TRUE(rest.starts_with(before)) << rest;
+    EXPECT_TRUE(rest.ends_with(after)) << rest;
+    return nlohmann::json::parse(
+        rest.substr(before.size(), rest.size() - before.size() - after.size()));
+  };
+  const std::string sentence = "its turn did not come within 3500 ms (wait)";
+  const auto openai = error_of(*chat, "data: ", "\n\ndata: [DONE]\n\n");
+  EXPECT_EQ(openai["error"]["message"], sentence);
+  EXPECT_EQ(openai["error"]["code"], "queue_wait");
+  const auto anthropic = error_of(*messages, "event: error\ndata: ", "\n\n");
+  EXPECT_EQ(anthropic["type"], "error");
+  EXPECT_EQ(anthropic["error"]["message"], sentence);
+  EXPECT_EQ(error_of(*responses, "event: error\ndata: ", "\n\n")["error"]["message"], sentence);
+  const auto line = logged();
+  EXPECT_EQ(line["response_code"], 200);
+  EXPECT_EQ(line["response_flags"], "UO");
+  EXPECT_EQ(line["response_code_details"], sentence);
+}
+
+TEST_F(HeartbeatTest, AnErrorOfTheApplicationIsAnEvent) {
+  start();
+  begin(ask(kChat));
+  const auto answer = begin(stream(kChat));
+  t.upstream(kServer).replies(400, "{\n \"error\": \"no such model\"\n}\n");
+  t.upstream(kServer).reply_header("content-type", "application/json");
+  t.advance(20s);
+  EXPECT_TRUE(
+      answer->body.ends_with("\n\ndata: {\ndata:  \"error\": \"no such model\"\n"
+                             "data: }\n\ndata: [DONE]\n\n"))
+      << answer->body;
+}
+
+TEST_F(HeartbeatTest, AnApplicationThatIsGoneIsAnEvent) {
+  start();
+  begin(ask(kChat));
+  const auto answer = begin(stream(kChat));
+  t.advance(2s);
+  t.upstream(kServer).dies();
+  t.advance(20s);
+  EXPECT_TRUE(answer->finished);
+  EXPECT_EQ(answer->error, "");
+  EXPECT_NE(answer->body.find("data: {\"error\":{\"message\":\""), std::string::npos)
+      << answer->body;
+  EXPECT_TRUE(answer->body.ends_with("data: [DONE]\n\n"));
+  EXPECT_EQ(count("at_work"), "0");
+}
+
+TEST_F(HeartbeatTest, AClientThatLeavesGivesItsPlaceBack) {
+  start();
+  begin(ask(kChat));
+  begin(stream(kChat));
+  t.advance(2s);
+  clients_.back()->drop();
+  t.advance(50ms);
+  EXPECT_EQ(count("waiting", ",urgency=\"usual\""), "0");
+  EXPECT_EQ(count("left_total"), "1");
+  t.advance(10s);
+  EXPECT_EQ(reached(), 1u);
+}
+
 }  // namespace
 }  // namespace glia

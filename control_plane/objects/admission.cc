@@ -12,6 +12,11 @@ constexpr uint64_t kMostCost = uint64_t{1} << 40;
 constexpr Duration kLongestWait = std::chrono::hours(1);
 
 void check(Admission& admission, const YamlNode& node, Reader& reader) {
+  if (admission.heartbeat && (*admission.heartbeat < 100ms || *admission.heartbeat > 1min)) {
+    const YamlNode& value = *node.find("heartbeat");
+    reader.error_in("heartbeat", {value.line, value.column},
+                    cat("must be from 100ms to 1m, not ", value.text));
+  }
   if (admission.wait <= kLongestWait) return;
   const YamlNode& value = *node.find("wait");
   reader.error_in("wait", {value.line, value.column}, cat("must be at most 1h, not ", value.text));
@@ -48,6 +53,10 @@ Type<Workload::Admission> admission() {
                 "Who shares. Named: whom the request names in x-llm-d-inference-fairness-id, else "
                 "its caller. Callers: the identity that calls.",
                 "Named")
+      .optional("heartbeat", &Admission::heartbeat, duration(),
+                "A streaming request that waits longer gets the head of its answer at once and a "
+                "comment so often, 100ms to 1m; whatever goes wrong then is told in an event.",
+                "the head comes from the application")
       .check(check);
   return type;
 }

@@ -34,6 +34,7 @@ class Checks {
     for (std::size_t i = 0; i < objects_.slices.size(); ++i) check_slice(i);
     for (MeshService& service : objects_.services) check_endpoints(service);
     for (std::size_t i = 0; i < objects_.traffic_policies.size(); ++i) check_traffic(i);
+    for (std::size_t i = 0; i < objects_.model_policies.size(); ++i) check_model_policy(i);
     std::set<std::string> identities;
     for (const Workload& workload : objects_.workloads) {
       identities.insert(objects_.spiffe_id(workload));
@@ -210,6 +211,20 @@ class Checks {
                 "; write both into one"));
     }
     service->traffic_policies.push_back(place);
+  }
+
+  void check_model_policy(std::size_t place) {
+    const ModelPolicy& policy = objects_.model_policies[place];
+    const ModelPolicy::Target& target = policy.spec.target_ref;
+    MeshService* service = service_of(policy, target.name, target.at, "spec.targetRef.name");
+    if (service == nullptr) return;
+    if (service->model_policy) {
+      return error(policy, target.at,
+                   cat("spec.targetRef is the same as that of ModelPolicy ",
+                       objects_.model_policies[*service->model_policy].metadata.display(),
+                       "; write both into one"));
+    }
+    service->model_policy = place;
   }
 
   void check_policy(std::size_t place, const std::set<std::string>& identities) {

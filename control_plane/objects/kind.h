@@ -41,6 +41,7 @@ Kind grpc_route_kind();
 Kind endpoint_slice_kind();
 Kind reference_grant_kind();
 Kind traffic_policy_kind();
+Kind model_policy_kind();
 Kind authorization_policy_kind();
 Kind canary_kind();
 

@@ -77,6 +77,10 @@ const TrafficPolicy* ObjectSet::traffic_policy(const MeshService& service, uint1
   return general;
 }
 
+const ModelPolicy* ObjectSet::model_policy(const MeshService& service) const {
+  return service.model_policy ? &model_policies[*service.model_policy] : nullptr;
+}
+
 const Canary* ObjectSet::canary(const MeshService& service) const {
   return service.canary ? &canaries[*service.canary] : nullptr;
 }

@@ -38,6 +38,7 @@ struct ObjectSet {
   std::vector<HttpRoute> http_routes;
   std::vector<GrpcRoute> grpc_routes;
   std::vector<TrafficPolicy> traffic_policies;
+  std::vector<ModelPolicy> model_policies;
   std::vector<EndpointSlice> slices;
   std::vector<ReferenceGrant> grants;
   std::vector<AuthorizationPolicy> policies;
@@ -53,6 +54,7 @@ struct ObjectSet {
   // The policy for this port of the Service: one that names it, else one that names none, else null.
   const TrafficPolicy* traffic_policy(const MeshService& service, uint16_t port) const;
   // Null if the Service has none.
+  const ModelPolicy* model_policy(const MeshService& service) const;
   const Canary* canary(const MeshService& service) const;
   // Whose sidecar listens there; null if nobody's of the mesh does.
   const Workload* workload_at(std::string_view address, uint16_t port) const;
@@ -71,6 +73,7 @@ void each_list(Take take) {
   take(&ObjectSet::http_routes);
   take(&ObjectSet::grpc_routes);
   take(&ObjectSet::traffic_policies);
+  take(&ObjectSet::model_policies);
   take(&ObjectSet::slices);
   take(&ObjectSet::grants);
   take(&ObjectSet::policies);

@@ -82,6 +82,7 @@ struct WorkloadAdmission {
   Duration wait = std::chrono::seconds(30);
   Cost cost = Cost::kTokens;
   Tenants tenants = Tenants::kNamed;
+  std::optional<Duration> heartbeat;  // Nothing: none.
 };
 
 // Tokens that requests to a Workload may use in a time (docs/token-budgets.md).
@@ -187,7 +188,8 @@ struct MeshService {
   // of those that have it as a parent, in slices of those that are its own, and in traffic_policies
   // of those that target it, each in order; not in YAML.
   std::vector<std::size_t> members, http_routes, grpc_routes, slices, traffic_policies;
-  std::optional<std::size_t> canary;  // Place in ObjectSet::canaries; not in YAML.
+  std::optional<std::size_t> canary;        // Place in ObjectSet::canaries; not in YAML.
+  std::optional<std::size_t> model_policy;  // In ObjectSet::model_policies; not in YAML.
 
   const Port* port(uint16_t number) const;  // Null if there is none.
   // The port of `workload` behind `port`; null if it has no such port.
@@ -481,6 +483,46 @@ struct TrafficPolicy {
     std::optional<Balancing> balancing;
     std::optional<RetryRule> retry;
     std::optional<MinimumBodyRate> minimum_body_rate;
+    Place at;
+  };
+  Metadata metadata;
+  Spec spec;
+};
+
+// How one of a Service's model servers is chosen. Nothing: as the sidecar has it (glia.v1.ModelBalancing).
+struct ServerChoice {
+  enum class Picker : uint8_t { kComposed, kLeastLoadedOfTwo, kHotCold };
+  Picker picker = Picker::kComposed;
+  std::optional<Duration> half_life, oob_interval;
+  std::optional<uint32_t> hot_percent, probes, affinity, prefix_blocks;
+  std::string session_header;  // "": the usual one.
+  Place at;
+};
+
+// Which requests are sent twice. Nothing: as the sidecar has it (glia.v1.Hedging).
+struct HedgeRule {
+  enum class Requests : uint8_t { kModels, kAll };
+  std::optional<Duration> after;
+  std::optional<uint32_t> percentile, budget_percent, least, kept_bytes;
+  Requests requests = Requests::kModels;
+  Place at;
+};
+
+// glia.dev/v1. How a Service's model servers are chosen among, and which requests are sent twice.
+struct ModelPolicy {
+  static constexpr const char* kKind = "ModelPolicy";
+  using Balancing = ServerChoice;
+  using Hedge = HedgeRule;
+  struct Target {
+    std::string group;  // Only "".
+    std::string kind = "Service";
+    std::string name;
+    Place at;
+  };
+  struct Spec {
+    Target target_ref;
+    std::optional<Balancing> balancing;
+    std::optional<Hedge> hedge;
     Place at;
   };
   Metadata metadata;

@@ -502,7 +502,8 @@ TEST(Objects, AProblemIsOneLineWhateverTheFileSays) {
   EXPECT_EQ(
       problems(cat(kMesh, "kind: \"a\\nb: \\e[2J\"\n")),
       "m.yaml:3:7: kind a\\u000ab: \\u001b[2J is not known; the kinds are Mesh, Workload, Service, "
-      "HTTPRoute, GRPCRoute, TrafficPolicy, AuthorizationPolicy, EndpointSlice, ReferenceGrant, "
+      "HTTPRoute, GRPCRoute, TrafficPolicy, ModelPolicy, AuthorizationPolicy, EndpointSlice, "
+      "ReferenceGrant, "
       "Canary\n");
   EXPECT_EQ(problems("apiVersion: \"x\\ny\"\nkind: Mesh\nmetadata: {name: m}\n"),
             "m.yaml:1:13: Mesh m: apiVersion must be glia.dev/v1, not \"x\\x0ay\"\n");

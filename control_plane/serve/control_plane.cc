@@ -172,6 +172,7 @@ v1::Status ControlPlane::status() const {
   count(status, HttpRoute::kKind, objects.http_routes.size());
   count(status, GrpcRoute::kKind, objects.grpc_routes.size());
   count(status, TrafficPolicy::kKind, objects.traffic_policies.size());
+  count(status, ModelPolicy::kKind, objects.model_policies.size());
   count(status, AuthorizationPolicy::kKind, objects.policies.size());
   count(status, EndpointSlice::kKind, objects.slices.size());
   count(status, ReferenceGrant::kKind, objects.grants.size());

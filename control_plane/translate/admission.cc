@@ -69,6 +69,7 @@ void add_admission(
   admission.set_cost_at_once(asked.cost_at_once);
   admission.mutable_queue()->set_value(asked.queue);
   set_duration(asked.wait, *admission.mutable_wait());
+  if (asked.heartbeat) set_duration(*asked.heartbeat, *admission.mutable_heartbeat());
   admission.set_cost(message_of(asked.cost));
   if (asked.tenants == Workload::Admission::Tenants::kCallers) {
     admission.set_tenants(glia::v1::Admission::CALLERS);

@@ -52,6 +52,25 @@ void set_traffic(const TrafficPolicy* policy, VirtualHost& host) {
   pack(optional, (*host.mutable_typed_per_filter_config())["glia.minimum_rate"]);
 }
 
+// What a ModelPolicy (null: none) says of requests.
+void set_hedging(const ModelPolicy* policy, VirtualHost& host) {
+  if (policy == nullptr || !policy->spec.hedge) return;
+  const ModelPolicy::Hedge& hedge = *policy->spec.hedge;
+  v1::Hedging hedging;
+  if (hedge.after) set_duration(*hedge.after, *hedging.mutable_delay());
+  if (hedge.percentile) hedging.mutable_quantile()->set_value(*hedge.percentile / 100.0);
+  if (hedge.budget_percent) hedging.mutable_budget_percent()->set_value(*hedge.budget_percent);
+  if (hedge.least) hedging.mutable_least()->set_value(*hedge.least);
+  if (hedge.kept_bytes) hedging.mutable_kept_bytes()->set_value(*hedge.kept_bytes);
+  if (hedge.requests == ModelPolicy::Hedge::Requests::kAll) {
+    hedging.set_requests(v1::Hedging::ALL);
+  }
+  envoy::config::route::v3::FilterConfig optional;
+  optional.set_is_optional(true);
+  pack(hedging, *optional.mutable_config());
+  pack(optional, (*host.mutable_typed_per_filter_config())["glia.hedging"]);
+}
+
 void add_workload(const ObjectSet& objects, const Workload& workload, const Workload::Port& port,
                   VirtualHost& host) {
   host.set_name(alone_host(workload, port));
@@ -171,6 +190,7 @@ void add_hosts(const ObjectSet& objects, const MeshService& service, const std::
     else
       add_no_match(service, port.port, host);
     set_traffic(objects.traffic_policy(service, port.port), host);
+    set_hedging(objects.model_policy(service), host);
     share_between_versions(objects, host);
   }
 }

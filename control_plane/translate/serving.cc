@@ -23,6 +23,30 @@ constexpr std::pair<std::string_view, glia::v1::ModelServer::Engine> kEngines[] 
     {"tf-serving", glia::v1::ModelServer::TF_SERVING},
 };
 
+glia::v1::ModelBalancing balancing_of(const ModelPolicy::Balancing& balancing) {
+  constexpr glia::v1::ModelBalancing::Picker kPickers[] = {
+      glia::v1::ModelBalancing::COMPOSED, glia::v1::ModelBalancing::LEAST_LOADED_OF_TWO,
+      glia::v1::ModelBalancing::HOT_COLD};
+  glia::v1::ModelBalancing message;
+  message.set_picker(kPickers[static_cast<std::size_t>(balancing.picker)]);
+  if (balancing.half_life) set_duration(*balancing.half_life, *message.mutable_half_life());
+  if (balancing.hot_percent) {
+    message.mutable_hot_quantile()->set_value(*balancing.hot_percent / 100.0);
+  }
+  if (balancing.probes) message.mutable_probes()->set_value(*balancing.probes);
+  if (balancing.affinity) message.mutable_affinity()->set_value(*balancing.affinity);
+  if (balancing.prefix_blocks) {
+    message.mutable_prefix_blocks()->set_value(*balancing.prefix_blocks);
+  }
+  if (!balancing.session_header.empty()) {
+    message.mutable_session_header()->set_value(balancing.session_header);
+  }
+  if (balancing.oob_interval) {
+    set_duration(*balancing.oob_interval, *message.mutable_oob_interval());
+  }
+  return message;
+}
+
 void add_policy(const char* name, const google::protobuf::Message& policy, Cluster& cluster) {
   auto* extension =
       cluster.mutable_load_balancing_policy()->add_policies()->mutable_typed_extension_config();
@@ -53,8 +77,11 @@ void choose_by_load(const ObjectSet& objects, const MeshService& service, Cluste
   const bool any = std::ranges::any_of(service.members, [&](std::size_t member) {
     return objects.workloads[member].spec.model_server.has_value();
   });
-  if (!any) return;
-  add_policy("glia.model", glia::v1::ModelBalancing(), cluster);
+  const ModelPolicy* const policy = objects.model_policy(service);
+  const bool told = policy != nullptr && policy->spec.balancing.has_value();
+  if (!any && !told) return;
+  add_policy("glia.model",
+             told ? balancing_of(*policy->spec.balancing) : glia::v1::ModelBalancing(), cluster);
   add_policy("envoy.load_balancing_policies.least_request",
              envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest(),
              cluster);

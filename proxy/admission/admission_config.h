@@ -32,6 +32,9 @@ struct AdmissionConfig {
   uint64_t cost_at_once = 0;         // None begins while those at work cost so much; 0: no limit.
   uint32_t queue = 512;              // Requests that wait.
   Duration wait = 30s;               // The longest.
+  // A streaming request that waits longer gets the head of its answer, and a comment so often; 0: none
+  // before its turn.
+  Duration heartbeat = 0s;
   Cost cost = Cost::kTokens;
   uint32_t usual_output_tokens = 256;  // Of a request that does not say how much it asks for.
   Tenants tenants = Tenants::kNamed;

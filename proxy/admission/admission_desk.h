@@ -36,6 +36,7 @@ struct AdmissionCounts {
   static constexpr std::string_view kOthers = "(others)";
 
   uint64_t admitted = 0, left = 0;  // left: the client went while it waited.
+  uint64_t begun_early = 0;         // Streams whose head went out while they waited.
   uint64_t refused[kAdmissionWhys] = {};
   Histogram wait;  // Of those that had to.
   std::map<std::string, Tenant, std::less<>> tenants;

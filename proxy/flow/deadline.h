@@ -27,6 +27,8 @@ class Alarm : public Timer {
  private:
   template <class T>
   friend class Until;
+  template <class T>
+  friend class Either;
   WaitSlot slot_;
   bool rung_ = false;
 };
@@ -61,6 +63,38 @@ class Until {
 template <class T>
 Until<T> until(Alarm& alarm, Task<T> task) {
   return Until<T>(alarm, std::move(task));
+}
+
+// co_await either(a, b, alarm): sleeps until one of two tasks, which were started, is done, or the alarm
+// has rung. `b` and `alarm` may be null. The tasks stay their owner's, who asks which is done; while
+// one of them sleeps, the owner awaits nothing but another either() with it, or cancels it.
+template <class T>
+class Either {
+ public:
+  Either(Task<T>& a, Task<T>* b, Alarm* alarm) : a_(a), b_(b), alarm_(alarm) {}
+
+  bool await_ready() const {
+    return a_.done() || (b_ != nullptr && b_->done()) || (alarm_ != nullptr && alarm_->rung());
+  }
+  void await_suspend(std::coroutine_handle<> parent) {
+    a_.await_suspend(parent);
+    if (b_ != nullptr) b_->await_suspend(parent);
+    if (alarm_ == nullptr) return;
+    waiter_.sleeper(parent);
+    alarm_->slot_.put(waiter_);
+  }
+  void await_resume() { waiter_.unlink(); }
+
+ private:
+  Task<T>& a_;
+  Task<T>* b_;
+  Alarm* alarm_;
+  Waiter waiter_;
+};
+
+template <class T>
+Either<T> either(Task<T>& a, Task<T>* b, Alarm* alarm) {
+  return Either<T>(a, b, alarm);
 }
 
 }  // namespace glia

@@ -211,9 +211,9 @@ Result<void> Exchange::set_deadline() {
                cat("the caller's grpc-timeout of ", *text, " is over already"));
 }
 
-void Exchange::forward_deadline() {
-  if (!grpc_ || !deadline_ || !request().headers.has("grpc-timeout")) return;
-  request().headers.set("grpc-timeout", format_grpc_timeout(*deadline_ - loop().now()));
+void Exchange::forward_deadline(Request& request) const {
+  if (!grpc_ || !deadline_ || !request.headers.has("grpc-timeout")) return;
+  request.headers.set("grpc-timeout", format_grpc_timeout(*deadline_ - loop().now()));
 }
 
 const Route* Exchange::route_by_now() {
@@ -452,7 +452,7 @@ void Exchange::log() {
   if (site_.context_.tallies != nullptr) tell_tally();
   AccessRecord record;
   if (sight_.record && sight_.answer != nullptr) tell_answer(record);
-  if (site_.log_ == nullptr) return;
+  if (site_.log_ == nullptr || unlogged_) return;
   const std::string flags = flags_.text();
   const std::string upstream_address =
       upstream_.attempts > 0 && upstream_.address.raw_size() > 0 ? upstream_.address.text() : "";
@@ -494,6 +494,7 @@ void Exchange::log() {
   record.config_version = snapshot().version;
   record.node_id = snapshot().node_id;
   record.attempts = upstream_.attempts;
+  record.hedge = upstream_.hedge;
   if (const ModelRequest* asked = model()) {
     record.model = asked->model;
     record.model_version = asked->version;

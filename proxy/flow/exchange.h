@@ -34,6 +34,7 @@ struct UpstreamReport {
   std::optional<uint32_t> reset_code;
   Call* answering = nullptr;  // Whose body is on its way down; owned by that body.
   int attempts = 0;
+  std::string_view hedge;  // AccessRecord::hedge
 };
 
 class Exchange final : private Watch::Owner {
@@ -71,8 +72,9 @@ class Exchange final : private Watch::Owner {
   ModelSight& sight() { return sight_; }
   // Who is shown the answer, because copies of the request were sent; null: nobody.
   std::unique_ptr<ShadowedAnswer>& shadowed() { return shadowed_; }
-  // Puts what is left of the caller's grpc-timeout into the request; before each attempt.
-  void forward_deadline();
+  // Puts what is left of the caller's grpc-timeout into `request`, ours or a copy of it; before each
+  // attempt.
+  void forward_deadline(Request& request) const;
   // The verified caller: the first URI SAN of its certificate, "" if there is none.
   std::string_view peer_identity() const;
   std::string_view request_id() const { return request_id_; }
@@ -88,6 +90,8 @@ class Exchange final : private Watch::Owner {
   // lines of it. The one place that writes them.
   void sign(Response& response, std::string_view reason, std::string* text = nullptr) const;
 
+  // Has no line in the access log: there would be more such lines than of all that matters.
+  void leave_unlogged() { unlogged_ = true; }
   void flag(ResponseFlag flag) { flags_.set(flag); }
   // The policy that decided (a refusal, or a shadow verdict), for the log and the refusal.
   void policy(std::string name) { policy_ = std::move(name); }
@@ -151,6 +155,7 @@ class Exchange final : private Watch::Owner {
   bool grpc_ = false;
   // Out of time after the head: the trailers that say so are on their way.
   bool last_words_ = false;
+  bool unlogged_ = false;
   bool answered_ = false;  // The whole answer was handed to the codec.
   Watch watch_;
   Exchange* previous_ = nullptr;  // In the site's list.

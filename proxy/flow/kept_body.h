@@ -19,7 +19,8 @@ class KeptBody final : public Body {
   // What a small piece counts as: with its block it takes so much.
   static constexpr std::size_t kLeastCost = 128;
 
-  explicit KeptBody(std::unique_ptr<Body> from) : from_(std::move(from)) {}
+  explicit KeptBody(std::unique_ptr<Body> from, std::size_t most = kMost)
+      : from_(std::move(from)), most_(most) {}
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* at, std::size_t bytes) { pool_free(at, bytes); }
 
@@ -27,6 +28,10 @@ class KeptBody final : public Body {
   bool rewind();
   // The upstream has answered: nothing is sent again.
   void forget();
+  // All of it was taken, and is kept; it has no trailers.
+  bool whole() const { return keeping_ && ended_ && from_->trailers() == nullptr; }
+  // The same bytes once more; needs whole(). It may outlive this.
+  std::unique_ptr<Body> copy() const;
 
   Piece poll() override;
   std::optional<KernelPipe> poll_pipe() override;
@@ -39,10 +44,12 @@ class KeptBody final : public Body {
   void keep(const Slice& data);
 
   std::unique_ptr<Body> from_;
+  const std::size_t most_;
   std::vector<Slice, PoolAllocator<Slice>> kept_;
   std::size_t cost_ = 0;  // Of kept_, in bytes.
   std::size_t next_ = 0;  // The piece of kept_ that poll() gives next.
   bool keeping_ = true;
+  bool ended_ = false;  // from_ has.
 };
 
 }  // namespace glia

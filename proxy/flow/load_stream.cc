@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "proxy/base/text.h"
 #include "proxy/http/canonical.h"
 #include "proxy/http/grpc.h"
+#include "proxy/mesh/prober.h"
 #include "proxy/model/orca.h"
 
 namespace glia {
@@ -45,6 +47,20 @@ Error broken(std::string sentence) {
 bool asks_for_load(const Exchange& exchange, const ClusterConfig& config) {
   return config.server_load != nullptr && exchange.is_grpc() &&
          exchange.request().path == kOrcaStreamPath;
+}
+
+bool asks_how_it_is(const Exchange& exchange, const ClusterConfig& config) {
+  return config.server_load != nullptr && exchange.request().path == kProbePath &&
+         exchange.request().method == "GET";
+}
+
+Response tell_how_it_is(Exchange& exchange, const ServerLoad& load) {
+  Response response(exchange.arena());
+  response.status = 200;
+  const std::string report = write_orca_text(orca_of(load.report(exchange.loop().now())));
+  response.headers.add_kept(kOrcaField, exchange.arena()->copy(cat("TEXT ", report)),
+                            /*unique=*/true);
+  return response;
 }
 
 Task<Reply> answer_with_load(Exchange& exchange, std::shared_ptr<const ServerLoad> load) {

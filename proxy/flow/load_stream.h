@@ -13,7 +13,11 @@ inline constexpr std::size_t kLargestReportRequest = 1024;  // bytes
 
 // Is this request such a call, to a cluster that can answer it?
 bool asks_for_load(const Exchange& exchange, const ClusterConfig& config);
-// The answer; its body goes on until the caller goes away.
+// Or the short question of a balancer (mesh/prober.h)?
+bool asks_how_it_is(const Exchange& exchange, const ClusterConfig& config);
+// Its answer: a head with the load, and nothing else.
+Response tell_how_it_is(Exchange& exchange, const ServerLoad& load);
+// The answer to the call; its body goes on until the caller goes away.
 Task<Reply> answer_with_load(Exchange& exchange, std::shared_ptr<const ServerLoad> load);
 
 }  // namespace glia

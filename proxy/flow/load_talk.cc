@@ -50,10 +50,10 @@ void hear_load(Exchange& exchange, const Lease& lease, const Headers& fields) {
   if (chooses_by_reports(lease)) lease.endpoint().cluster().hear(lease.endpoint(), fields);
 }
 
-void count_tokens(Exchange& exchange, Lease& lease, const Tried& tried) {
+void count_tokens(Exchange& exchange, Request& request, Lease& lease, const Tried& tried) {
   const bool chooses = chooses_by_reports(lease);
   if (!chooses && lease.server_load() == nullptr) return;
-  Headers& headers = exchange.request().headers;
+  Headers& headers = request.headers;
   const ModelRequest* const asked = exchange.model();
   if (lease.server_load() != nullptr) {
     const auto told = headers.get(kNewTokensField);
@@ -77,6 +77,11 @@ void answer_begins(Exchange& exchange, Lease& lease, int status, Duration latenc
     lease.endpoint().load().answered(latency, work, exchange.loop().now());
   }
   if (lease.server_load() != nullptr) lease.server_load()->answered(lease.in_flight(), latency);
+}
+
+void answer_is_late(Exchange& exchange, const Lease& lease, Duration waited, float work) {
+  if (!chooses_by_reports(lease)) return;
+  lease.endpoint().load().answered(waited, work, exchange.loop().now());
 }
 
 void talk_load(Exchange& exchange, const Lease& lease, Response& response) {

@@ -32,7 +32,10 @@ Chances::Chances(Exchange& exchange, const ForwardAction& action)
     : exchange_(exchange), policy_(action.retry ? &*action.retry : nullptr) {
   Request& request = exchange.request();
   if (request.body == nullptr) return;
-  auto kept = std::make_unique<KeptBody>(std::move(request.body));
+  const auto& hedging = exchange.route()->hedging;
+  auto kept = std::make_unique<KeptBody>(
+      std::move(request.body),
+      hedging ? std::max<std::size_t>(hedging->kept_bytes, KeptBody::kMost) : KeptBody::kMost);
   kept_ = kept.get();
   request.body = std::move(kept);
 }
@@ -105,6 +108,22 @@ Duration Chances::pause() {
   if (most <= 0s) return {};
   Random& random = exchange_.site().context().random;
   return Duration(static_cast<Duration::rep>(random.below(static_cast<uint64_t>(most.count()))));
+}
+
+std::unique_ptr<Request> Chances::copy_of_request() const {
+  if (kept_ != nullptr && !kept_->whole()) return nullptr;
+  const Request& from = exchange_.request();
+  auto copy = std::make_unique<Request>(exchange_.arena());
+  copy->method = from.method;
+  copy->scheme = from.scheme;
+  copy->authority = from.authority;
+  copy->path = from.path;
+  copy->trailers_accepted = from.trailers_accepted;
+  for (const Field& field : from.headers.fields()) {
+    copy->headers.add_kept(field.name, field.value, field.unique);
+  }
+  if (kept_ != nullptr) copy->body = kept_->copy();
+  return copy;
 }
 
 void Chances::answered() {

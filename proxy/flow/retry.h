@@ -28,6 +28,8 @@ class Chances {
   Duration pause();
   // Whether the attempt in progress is one that a policy asked for.
   bool retrying() const { return retries_ > 0; }
+  // The request once more, in the exchange's arena; null if not all of its body is there.
+  std::unique_ptr<Request> copy_of_request() const;
   // The answer is on its way down: nothing is sent again.
   void answered();
 

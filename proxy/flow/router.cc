@@ -6,6 +6,7 @@
 #include "proxy/base/pool.h"
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/hedge.h"
 #include "proxy/flow/load_stream.h"
 #include "proxy/flow/load_talk.h"
 #include "proxy/flow/retry.h"
@@ -57,10 +58,12 @@ Error stood_still(Exchange& exchange, Duration limit) {
 // The upstream's body with what must end when it does: the endpoint's count, the cluster's figures.
 class UpstreamBody final : public Body {
  public:
-  UpstreamBody(Exchange& exchange, std::unique_ptr<Call> call, Lease lease, TimePoint began,
-               int status, float work)
+  // `copy`: the request, if it is not the exchange's own.
+  UpstreamBody(Exchange& exchange, std::unique_ptr<Request> copy, std::unique_ptr<Call> call,
+               Lease lease, TimePoint began, int status, float work)
       : exchange_(exchange),
         lease_(std::move(lease)),
+        copy_(std::move(copy)),
         call_(std::move(call)),
         began_(began),
         status_(status),
@@ -156,7 +159,8 @@ class UpstreamBody final : public Body {
   }
 
   Exchange& exchange_;
-  Lease lease_;  // Ends after the call.
+  Lease lease_;                    // Ends after the call.
+  std::unique_ptr<Request> copy_;  // So does this.
   std::unique_ptr<Call> call_;
   TimePoint began_;
   int status_;
@@ -272,19 +276,27 @@ Task<Reply> head_within(Exchange& exchange, Call& call, Cluster& cluster, Durati
                       to_ms(limit), " ms (per_try_timeout of route ", exchange.route()->name, ")"));
 }
 
-// A retry that a policy asked for, while it waits for its answer.
-class CountedRetry {
+// An attempt that a policy asked for, while it waits for its answer: one of `count`, if it `counts`.
+class Counted {
  public:
-  CountedRetry(Cluster& cluster, bool counts) : cluster_(counts ? &cluster : nullptr) {
-    if (cluster_ != nullptr) ++cluster_->stats().retries_active;
+  Counted(uint64_t& count, bool counts) : count_(counts ? &count : nullptr) {
+    if (count_ != nullptr) ++*count_;
   }
-  CountedRetry(const CountedRetry&) = delete;
-  ~CountedRetry() {
-    if (cluster_ != nullptr) --cluster_->stats().retries_active;
+  Counted(const Counted&) = delete;
+  ~Counted() {
+    if (count_ != nullptr) --*count_;
   }
 
  private:
-  Cluster* const cluster_;
+  uint64_t* const count_;
+};
+
+// One sending of the request: the exchange's own, or a second copy of it. Belongs to whoever awaits it.
+struct Sending {
+  Request& request;
+  std::unique_ptr<Request> copy = nullptr;  // `request`, if it is one; goes to the answer's body.
+  bool retrying = false;                    // As a retry_policy asked for.
+  Lease* lease = nullptr;                   // While the answer is waited for.
 };
 
 Error not_configured(const Exchange& exchange, const WeightedCluster& chosen) {
@@ -307,14 +319,21 @@ void note_failure(Endpoint& endpoint, bool alone, Tried& tried, ErrorKind kind, 
 
 // Sends the request to one endpoint of the chosen cluster; one that does not answer is added to `tried`.
 Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tried,
-                    bool retrying) {
+                    Sending& sending) {
   // Looked up each time: the cluster may have been replaced while an attempt waited.
   Cluster* cluster = exchange.site().clusters().find(chosen.cluster);
   if (cluster == nullptr) co_return not_configured(exchange, chosen);
   if (asks_for_load(exchange, cluster->config())) {
     co_return co_await answer_with_load(exchange, cluster->config().server_load);
   }
-  if (exchange.upstream().attempts++ > 0) ++cluster->stats().retries;
+  if (asks_how_it_is(exchange, cluster->config())) {
+    exchange.leave_unlogged();
+    co_return tell_how_it_is(exchange, *cluster->config().server_load);
+  }
+  const bool second = sending.copy != nullptr;
+  if (exchange.upstream().attempts++ > 0 && !second) ++cluster->stats().retries;
+  // Ends after the lease; a cluster lives to the end of the turn in which its last lease ended.
+  const Counted hedge(cluster->stats().hedges_active, second);
   exchange.upstream().reset_code.reset();
   exchange.upstream().head_after.reset();
   exchange.upstream().grpc_status.clear();
@@ -329,7 +348,7 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
     co_return std::move(lease).error();
   }
   report_endpoint(exchange, *lease);
-  exchange.forward_deadline();
+  exchange.forward_deadline(sending.request);
   const bool upgrade = !exchange.request().upgrade.empty();
   if (upgrade && !lease->connection().takes_upgrade(exchange.request())) {
     co_return cannot_upgrade(exchange);
@@ -338,9 +357,10 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   const bool alone = lease->connection().protocol() == Protocol::kHttp1;
   // The lease's: the one that was asked may be gone by now.
   Cluster& asked = lease->endpoint().cluster();
-  const CountedRetry counted(asked, retrying);
-  count_tokens(exchange, *lease, tried);
-  std::unique_ptr<Call> call = lease->connection().start(exchange.request());
+  const Counted retry(asked.stats().retries_active, sending.retrying);
+  count_tokens(exchange, sending.request, *lease, tried);
+  std::unique_ptr<Call> call = lease->connection().start(sending.request);
+  sending.lease = &*lease;
   const auto& policy = exchange.route()->forward->retry;
   const Duration limit = policy ? head_limit(*policy) : Duration::zero();
   Reply response = limit > 0s ? co_await head_within(exchange, *call, asked, limit)
@@ -361,9 +381,89 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
   if (exchange.model() != nullptr || tallied) {
     exchange.sight().look_at(exchange.request(), *response, tallied);
   }
-  response->body = std::make_unique<UpstreamBody>(exchange, std::move(call), std::move(*lease),
-                                                  began, status, tried.work);
+  response->body =
+      std::make_unique<UpstreamBody>(exchange, std::move(sending.copy), std::move(call),
+                                     std::move(*lease), began, status, tried.work);
   co_return response;
+}
+
+// The first copy has been under way for so long that `copy` goes elsewhere: the first good answer of the
+// two, else the last, and the other is cancelled. `sent` is `first`'s, which began then.
+Task<Reply> first_good(Exchange& exchange, const WeightedCluster& chosen, const Tried& tried,
+                       const Sending& sent, Task<Reply>& first, TimePoint began,
+                       std::unique_ptr<Request> copy) {
+  Tried elsewhere = {.failed = tried.failed, .only_others = true};
+  elsewhere.failed.push_back(sent.lease->endpoint().config().address);
+  UpstreamReport& report = exchange.upstream();
+  const Address address = report.address;
+  const std::string identity = report.identity;
+  report.hedge = "lost";
+  Request& request = *copy;
+  Sending again{.request = request, .copy = std::move(copy)};
+  Task<Reply> second = attempt(exchange, chosen, elsewhere, again);
+  const TimePoint again_at = exchange.loop().now();
+  second.start();
+  co_await either(first, &second, nullptr);
+  bool of_first = first.done();
+  Reply reply = of_first ? first.take() : second.take();
+  if (!Hedge::good(reply)) {
+    of_first = !of_first;
+    Task<Reply>& other = of_first ? first : second;
+    co_await either<Reply>(other, nullptr, nullptr);
+    Reply last = other.take();
+    if (last || !reply) {
+      reply = std::move(last);
+    } else {
+      of_first = !of_first;
+    }
+  }
+  const bool won = !of_first && Hedge::good(reply);
+  const TimePoint now = exchange.loop().now();
+  if (Cluster* const cluster = exchange.site().clusters().find(chosen.cluster)) {
+    cluster->stats().head_times.add(now - began, now);
+    if (!of_first) cluster->stats().head_times.add(now - again_at, now);
+    if (won) ++cluster->stats().hedges_won;
+  }
+  if (of_first) {
+    report.address = address;
+    report.identity = identity;
+    second.cancel();
+    co_return reply;
+  }
+  if (won) report.hedge = "won";
+  if (!first.done()) answer_is_late(exchange, *sent.lease, now - began, tried.work);
+  report.reset_code.reset();
+  first.cancel();
+  co_return reply;
+}
+
+// As attempt(), with a second copy if the first takes too long.
+Task<Reply> attempt_twice(Exchange& exchange, const WeightedCluster& chosen, Tried& tried,
+                          Sending& sending, Hedge& hedge) {
+  const auto delay = hedge.delay(exchange.site().clusters().find(chosen.cluster));
+  const TimePoint began = exchange.loop().now();
+  Task<Reply> first = attempt(exchange, chosen, tried, sending);
+  first.start();
+  if (delay) {
+    TryAlarm alarm(exchange, *delay);
+    co_await either<Reply>(first, nullptr, &alarm);
+  }
+  // Of one that waits for a connection, nobody knows where another would go.
+  if (!first.done() && delay && sending.lease != nullptr) {
+    if (auto copy = hedge.second(sending.lease->endpoint().cluster())) {
+      co_return co_await first_good(exchange, chosen, tried, sending, first, began,
+                                    std::move(copy));
+    }
+  }
+  co_await either<Reply>(first, nullptr, nullptr);
+  Reply reply = first.take();
+  if (Hedge::good(reply)) {
+    if (Cluster* cluster = exchange.site().clusters().find(chosen.cluster)) {
+      const TimePoint now = exchange.loop().now();
+      cluster->stats().head_times.add(now - began, now);
+    }
+  }
+  co_return reply;
 }
 
 // Where the route sends requests by now, if `from` has nobody left to take this one: a change of the
@@ -398,9 +498,13 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
     exchange.shadowed() = exchange.site().shadows().begin(exchange.request(), *exchange.route());
   }
   Chances chances(exchange, action);
+  Hedge hedge(exchange, chances);
   Tried tried;
   for (;;) {
-    Reply reply = co_await attempt(exchange, *chosen, tried, chances.retrying());
+    Sending sending{.request = exchange.request(), .retrying = chances.retrying()};
+    Reply reply = hedge.possible()
+                      ? co_await attempt_twice(exchange, *chosen, tried, sending, hedge)
+                      : co_await attempt(exchange, *chosen, tried, sending);
     if (const WeightedCluster* moved = moved_to(exchange, reply, *chosen);
         moved != nullptr && chances.move()) {
       chosen = moved;

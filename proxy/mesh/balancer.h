@@ -40,6 +40,10 @@ class Balancer {
   virtual void removed(Endpoint& endpoint) {}
   // Load reports in answers are read for this one.
   virtual bool uses_reports() const { return false; }
+  // Whom the last pick() wants to be asked how they are (prober.h); the next pick() says it anew.
+  virtual std::span<Endpoint* const> to_probe() const { return {}; }
+  // It was asked, and said this.
+  virtual void probed(Endpoint& endpoint, const ServerReport& report, TimePoint now) {}
   // What is believed of an endpoint now and what it comes to, for people; "" if nothing is.
   virtual std::string why(const Endpoint& endpoint, TimePoint now) const { return ""; }
 };

@@ -31,21 +31,22 @@ Beliefs::Beliefs(std::span<Endpoint* const> usable, std::size_t most, Random& ra
   const std::size_t count = std::min({usable.size(), most, kMost});
   // A random beginning also decides between equals.
   std::size_t at = random.below(usable.size());
+  const float rate = rate_of(half_life);
   for (std::size_t i = 0; i < count; ++i) {
-    take(*usable[at], now, half_life);
+    take(*usable[at], now, rate);
     if (++at == usable.size()) at = 0;
   }
   complete();
 }
 
-void Beliefs::take(Endpoint& endpoint, TimePoint now, Duration half_life) {
+void Beliefs::take(Endpoint& endpoint, TimePoint now, float rate) {
   const EndpointLoad& load = endpoint.load();
   One& one = all_[size_++];
   one.endpoint = &endpoint;
   one.confidence = 0;
   one.load = one.reading = 0;  // Of others, until complete().
   if (const auto others = load.others()) {
-    one.confidence = static_cast<float>(load.confidence(now, half_life));
+    one.confidence = load.confidence(now, rate);
     one.load = *others;
     one.reading = load.others_reading();
     others_ += one.confidence * *others;
@@ -77,14 +78,6 @@ void Beliefs::complete() {
     sum += one.load;
   }
   mean_load_ = sum / static_cast<float>(size_);
-}
-
-float Beliefs::kv_factor(const EndpointLoad& load, TimePoint now, Duration half_life) {
-  const auto use = load.last().kv_use;
-  if (!use) return 1;
-  const float free = std::max(0.05f, 1 - *use);
-  const auto believed = static_cast<float>(load.engine_confidence(now, half_life));
-  return 1 + believed * std::min(3.0f, 0.15f * *use / free);
 }
 
 }  // namespace glia

@@ -32,10 +32,15 @@ class Beliefs {
 
   // How much more a request costs where the KV cache is nearly full, 1 to 4: requests are then put off
   // or thrown out again (SMG's least_load: 0.15 * k / (1 - k)).
-  static float kv_factor(const EndpointLoad& load, TimePoint now, Duration half_life);
+  static float kv_factor(const EndpointLoad& load, TimePoint now, float rate) {
+    const float price = load.kv_price();
+    return price == 0 ? 1 : 1 + load.engine_confidence(now, rate) * price;
+  }
+  // As EndpointLoad::confidence() wants it.
+  static float rate_of(Duration half_life) { return 1 / static_cast<float>(half_life.count()); }
 
  private:
-  void take(Endpoint& endpoint, TimePoint now, Duration half_life);
+  void take(Endpoint& endpoint, TimePoint now, float rate);
   void complete();
 
   std::array<One, kMost> all_;

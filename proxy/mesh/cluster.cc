@@ -27,6 +27,7 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
   const std::shared_ptr<const ClusterConfig> before = std::exchange(config_, std::move(config));
   if (!same_balancing) {
     listeners_.clear();
+    probers_.clear();
     for (const auto& [address, endpoint] : endpoints_) balancer_->removed(*endpoint);
     balancer_ = Balancer::create(config_->balancing);
   }
@@ -70,6 +71,7 @@ void Cluster::set_endpoints(const std::vector<EndpointConfig>& wanted) {
     }
     Endpoint& gone = *place->second;
     listeners_.erase(&gone);
+    probers_.erase(&gone);
     balancer_->removed(gone);
     leaving_.push_back(std::move(place->second));
     place = endpoints_.erase(place);
@@ -104,6 +106,18 @@ void Cluster::follow_model_server() {
                                              config_->server_load);
 }
 
+Endpoint& Cluster::pick_of(std::span<Endpoint* const> usable, const PickContext& context) {
+  Endpoint& chosen = balancer_->pick(usable, context);
+  for (Endpoint* const asked : balancer_->to_probe()) {
+    probers_.try_emplace(asked, *asked).first->second.ask();
+  }
+  return chosen;
+}
+
+void Cluster::probed(Endpoint& endpoint) {
+  balancer_->probed(endpoint, endpoint.load().last(), loop().now());
+}
+
 Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed, const PickHints& hints) {
   const PickContext context{context_.random, loop().now(), hints};
   if (!failed.empty()) {
@@ -111,9 +125,9 @@ Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed, const PickHi
     std::ranges::copy_if(usable_, std::back_inserter(others), [&](const Endpoint* endpoint) {
       return std::ranges::find(failed, endpoint->config().address) == failed.end();
     });
-    if (!others.empty()) return &balancer_->pick(others, context);
+    if (!others.empty()) return &pick_of(others, context);
   }
-  if (!usable_.empty()) return &balancer_->pick(usable_, context);
+  if (!usable_.empty()) return &pick_of(usable_, context);
   ++stats_.no_endpoint;
   std::string why = cat("cluster ", config_->name, " has no usable endpoint");
   if (config_->discovery == ClusterConfig::Discovery::kEds && config_->endpoints == nullptr) {
@@ -177,6 +191,10 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, C
   }
   Result<Endpoint*> endpoint = pick(tried.failed, hints);
   if (!endpoint) co_return std::move(endpoint).error();
+  if (tried.only_others && std::ranges::count(tried.failed, (*endpoint)->config().address) > 0) {
+    co_return Error(ErrorKind::kNoEndpoint, Fault::kUpstream,
+                    cat("cluster ", config_->name, " has no other usable endpoint"));
+  }
   tried.work = (*endpoint)->load().work;
   tried.tokens = (*endpoint)->load().expected;
   if (config_->proxy_protocol || carries == Carries::kBytes) {
@@ -376,6 +394,12 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
     page.counter("envoy_cluster_upstream_rq_xx", with_class, stats_.by_class[digit]);
   }
   page.histogram("envoy_cluster_upstream_rq_time", labels, stats_.time);
+  if (stats_.hedges + stats_.hedge_overflow > 0) {
+    page.counter("glia_cluster_hedge_rq_total", labels, stats_.hedges);
+    page.counter("glia_cluster_hedge_rq_won_total", labels, stats_.hedges_won);
+    page.counter("glia_cluster_hedge_rq_overflow_total", labels, stats_.hedge_overflow);
+    page.gauge("glia_cluster_hedge_rq_active", labels, static_cast<int64_t>(stats_.hedges_active));
+  }
   if (balancer_->uses_reports()) collect_reports(page, labels);
   if (!shared_facts) return;
   if (config_->server_load != nullptr) collect_model_server(page, labels);
@@ -389,6 +413,10 @@ void Cluster::collect(MetricsPage& page, bool shared_facts) const {
 void Cluster::collect_reports(MetricsPage& page, const Labels& labels) const {
   page.counter("glia_cluster_load_reports_total", labels, stats_.reports);
   page.counter("glia_cluster_load_reports_rejected_total", labels, stats_.reports_rejected);
+  if (stats_.probes > 0) {
+    page.counter("glia_cluster_probes_total", labels, stats_.probes);
+    page.counter("glia_cluster_probes_failed_total", labels, stats_.probes_failed);
+  }
   // Endpoints whose last report is believed by less than half.
   const Duration half_life = config_->balancing.model.half_life;
   const TimePoint now = loop().now();

@@ -15,6 +15,8 @@
 #include "proxy/mesh/endpoint.h"
 #include "proxy/mesh/engine_scraper.h"
 #include "proxy/mesh/load_listener.h"
+#include "proxy/mesh/prober.h"
+#include "proxy/mesh/recent_times.h"
 #include "proxy/mesh/snapshot.h"
 #include "proxy/telemetry/metrics.h"
 
@@ -44,7 +46,12 @@ struct ClusterStats {
   uint64_t try_idle = 0;        // ... or stood still for per_try_idle_timeout.
   uint64_t retries_active = 0;  // That a retry_policy asked for.
   uint64_t retry_limit = 0, retry_overflow = 0;  // Those that num_retries, max_retries forbade.
-  uint64_t reports = 0, reports_rejected = 0;    // Load reports in answers.
+  // Second copies of requests (flow/hedge.h), those whose answer was taken, and those that the budget
+  // forbade.
+  uint64_t hedges = 0, hedges_active = 0, hedges_won = 0, hedge_overflow = 0;
+  RecentTimes head_times;                      // Of requests that may be sent twice.
+  uint64_t reports = 0, reports_rejected = 0;  // Load reports in answers.
+  uint64_t probes = 0, probes_failed = 0;
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
 };
@@ -86,6 +93,8 @@ class Cluster : public Reapable {
   void hear(Endpoint& endpoint, const Headers& fields);
   // It said this; an error: nothing that can be believed.
   void hear(Endpoint& endpoint, const Result<OrcaReport>& orca);
+  // It was asked how it is, and hear() has just believed what it said.
+  void probed(Endpoint& endpoint);
   const Balancer& balancer() const { return *balancer_; }
   // The cluster is no longer configured: it ends with its last request.
   void retire();
@@ -111,6 +120,7 @@ class Cluster : public Reapable {
                                   const ConnectionInfo* client, Carries carries);
   Error too_many_connections() const;
   Result<Endpoint*> pick(const std::vector<Address>& failed, const PickHints& hints);
+  Endpoint& pick_of(std::span<Endpoint* const> usable, const PickContext& context);
   void follow_model_server();
   void follow_reports();
   void collect_model_server(MetricsPage& page, const Labels& labels) const;
@@ -127,6 +137,7 @@ class Cluster : public Reapable {
   std::map<Address, std::unique_ptr<Endpoint>> endpoints_;
   std::vector<std::unique_ptr<Endpoint>> leaving_;  // Removed, with requests still on them.
   std::map<Endpoint*, LoadListener> listeners_;     // Where load is told out of band.
+  std::map<Endpoint*, Prober> probers_;             // Of those that were asked how they are.
   std::vector<Endpoint*> usable_;                   // What the balancer sees.
   bool retired_ = false;
   bool resolved_ = true;  // False until DNS answered once.

@@ -52,6 +52,9 @@ struct ModelBalancing {
   Duration half_life = 1s;
   // kHotCold: endpoints with more requests in flight than this share of all are hot.
   double hot_quantile = 0.84;
+  // kHotCold: after each pick so many endpoints are asked how they are; 0: what answers say is all.
+  double probes = 2;
+  Duration probe_age = 1s;  // Older ones are not used.
   // kComposed: so many requests more may an endpoint have that knows the whole prompt; 0: none.
   double affinity = 4;
   uint32_t prefix_blocks = 31'250;  // Of 64 tokens, remembered of each endpoint at most.
@@ -74,15 +77,9 @@ struct ReportWeights {
 // How an endpoint is picked. Whatever a policy can be told stands here: a cluster whose balancing has
 // changed gets a new balancer, any other keeps the one that it has.
 struct Balancing {
-  enum class Policy : uint8_t {
-    kRoundRobin,
-    kLeastRequest,
-    kRandom,
-    kWeightedByReports,
-    kModel
-  };
+  enum class Policy : uint8_t { kRoundRobin, kLeastRequest, kRandom, kWeightedByReports, kModel };
   Policy policy = Policy::kRoundRobin;
-  uint32_t choices = 2;  // kLeastRequest: how many endpoints are compared.
+  uint32_t choices = 2;   // kLeastRequest: how many endpoints are compared.
   ReportWeights weights;  // kWeightedByReports.
   ModelBalancing model;   // kModel.
   // Policies that go by reports: how often each endpoint is to tell its load out of band (gRFC A51);

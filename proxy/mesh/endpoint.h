@@ -87,6 +87,8 @@ struct EndpointStats {
 // What earlier attempts have taught one request; it outlives the tasks that it is given to.
 struct Tried {
   std::vector<Address> failed;  // Endpoints to avoid if there are others.
+  // None of those that failed will do, even if there is no other.
+  bool only_others = false;
   // Only a connection that has carried no request yet will do: used ones have failed this request.
   bool needs_fresh = false;
   // How often it was turned away by a connection that was ending. Who was goes before those that have

@@ -13,6 +13,12 @@ uint64_t EndpointLoad::adapter_hash(std::string_view name) {
 void EndpointLoad::report(const ServerReport& report, uint32_t active, TimePoint now) {
   heard_ = true;
   heard_at_ = now;
+  engine_at_ = now - report.age;
+  kv_price_ = 0;
+  if (report.kv_use) {
+    const float free = std::max(0.05f, 1 - *report.kv_use);
+    kv_price_ = std::min(3.0f, 0.15f * *report.kv_use / free);
+  }
   ++reports_;
   report_ = report;
   loaded_.clear();
@@ -60,8 +66,7 @@ void EndpointLoad::failed(TimePoint now) {
   failed_at_ = now;
 }
 
-double EndpointLoad::failures(TimePoint now) const {
-  if (failures_ == 0) return 0;
+double EndpointLoad::faded_failures(TimePoint now) const {
   return failures_ * std::exp2(-to_seconds(now - failed_at_) / to_seconds(kFailureHalfLife));
 }
 

@@ -44,6 +44,15 @@ class EndpointLoad {
   double engine_confidence(TimePoint now, Duration half_life) const {
     return heard_ ? belief(now - heard_at_ + report_.age, half_life) : 0;
   }
+  // The same for whoever asks for many endpoints; `rate` is 1 / half-life, of nanoseconds.
+  float confidence(TimePoint now, float rate) const {
+    return heard_ ? belief(now - heard_at_, rate) : 0;
+  }
+  float engine_confidence(TimePoint now, float rate) const {
+    return heard_ ? belief(now - engine_at_, rate) : 0;
+  }
+  // How many times more a request costs for a nearly full KV cache, as far as the report is believed.
+  float kv_price() const { return kv_price_; }
   // Requests of others that were there when it was sent; nothing if it did not say.
   std::optional<float> others() const { return others_; }
   // Tokens that it had still to read for others then; 0 if it did not say.
@@ -61,7 +70,7 @@ class EndpointLoad {
     return answers_ > 0 ? std::optional(latency_) : std::nullopt;
   }
   // Failures, of which each counts half after kFailureHalfLife.
-  double failures(TimePoint now) const;
+  double failures(TimePoint now) const { return failures_ == 0 ? 0 : faded_failures(now); }
 
   // As the last pick saw it.
   float estimate = 0;  // Requests.
@@ -80,22 +89,30 @@ class EndpointLoad {
   static constexpr Duration kFailureHalfLife = 5s;
 
  private:
+  double faded_failures(TimePoint now) const;
+  static float belief(Duration age, float rate) {
+    const float ages = static_cast<float>(age.count()) * rate;
+    return 1 / (1 + ages * ages);
+  }
   static double belief(Duration age, Duration half_life) {
     const double ages = static_cast<double>(age.count()) / static_cast<double>(half_life.count());
     return 1 / (1 + ages * ages);
   }
 
-  bool heard_ = false;
-  TimePoint heard_at_{};
-  ServerReport report_;  // Without the names of adapters.
+  // What each pick asks of each endpoint stands together.
+  TimePoint heard_at_{}, engine_at_{};  // The latter: when the engine was asked.
   std::optional<float> others_;
   float reading_ = 0, others_reading_ = 0;  // tokens
-  std::vector<uint64_t> loaded_, waiting_;  // Hashes of adapters.
-  uint64_t reports_ = 0, rejected_ = 0, answers_ = 0;
-  Duration latency_{};
+  float kv_price_ = 0;
+  bool heard_ = false;
   double log_drain_ = 0;
+  uint64_t answers_ = 0;
   double failures_ = 0;
   TimePoint failed_at_{};
+  Duration latency_{};
+  uint64_t reports_ = 0, rejected_ = 0;
+  ServerReport report_;                     // Without the names of adapters.
+  std::vector<uint64_t> loaded_, waiting_;  // Hashes of adapters.
 };
 
 }  // namespace glia

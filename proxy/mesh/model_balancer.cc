@@ -43,7 +43,8 @@ std::string belief_text(const Endpoint& endpoint, TimePoint now, Duration half_l
 float LeastLoaded::score(const Beliefs::One& one, TimePoint now) const {
   const EndpointLoad& load = one.endpoint->load();
   const float waiting = load.last().waiting.value_or(0) * one.confidence;
-  return (one.load + 1 + waiting) * Beliefs::kv_factor(load, now, config_.half_life) /
+  return (one.load + 1 + waiting) *
+         Beliefs::kv_factor(load, now, Beliefs::rate_of(config_.half_life)) /
          static_cast<float>(one.endpoint->config().weight);
 }
 
@@ -70,9 +71,10 @@ Endpoint& ModelBalancer::pick(std::span<Endpoint* const> usable, const PickConte
   const auto all = beliefs.all();
   const PickHints& hints = context.hints;
   Prices prices;
+  const float rate = Beliefs::rate_of(config_.half_life);
   for (std::size_t i = 0; i < all.size(); ++i) {
     const EndpointLoad& load = all[i].endpoint->load();
-    prices[i] = (all[i].load + 1) * Beliefs::kv_factor(load, now, config_.half_life);
+    prices[i] = (all[i].load + 1) * Beliefs::kv_factor(load, now, rate);
   }
   const float worth = std::max(static_cast<float>(config_.affinity), beliefs.mean_load() / 2);
   add_tokens(beliefs, hints, worth, prices);
@@ -80,7 +82,9 @@ Endpoint& ModelBalancer::pick(std::span<Endpoint* const> usable, const PickConte
   for (std::size_t i = 0; i < all.size(); ++i) {
     EndpointLoad& load = all[i].endpoint->load();
     load.work = prices[i];
-    prices[i] *= all[i].speed / static_cast<float>(all[i].endpoint->config().weight);
+    prices[i] *= all[i].speed;
+    const uint32_t weight = all[i].endpoint->config().weight;
+    if (weight != 1) prices[i] /= static_cast<float>(weight);
     const double failures = load.failures(now);
     if (failures > 0.01) prices[i] += static_cast<float>(failures) * kFailure * unit;
   }

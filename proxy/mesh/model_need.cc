@@ -52,6 +52,8 @@ ModelNeed model_need_of(const Route& route) {
     need = std::max(need, model_need_of(settings));
   }
   if (!route.forward) return need;
+  // Whether its answer is asked for piece by piece.
+  if (route.hedging) need = ModelNeed::kAll;
   for (const WeightedCluster& target : route.forward->clusters) {
     if (target.model_name) need = std::max(need, ModelNeed::kName);
   }

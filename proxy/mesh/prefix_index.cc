@@ -24,7 +24,7 @@ std::size_t PrefixIndex::open() {
 
 void PrefixIndex::close(std::size_t place) {
   Ring& ring = rings_[place];
-  for (const uint32_t entry : ring.blocks) let_go(entry, place);
+  for (const uint32_t entry : ring.steps) let_go(entry, place);
   ring = Ring();
 }
 
@@ -46,8 +46,8 @@ uint32_t PrefixIndex::neighbour(uint32_t entry, uint64_t hash) const {
   return entry > 0 && entries_[entry - 1].hash == hash ? entry - 1 : kNone;
 }
 
-uint32_t PrefixIndex::make(uint64_t hash) {
-  if ((blocks() + 1) * 2 > table_.size()) grow();
+uint32_t PrefixIndex::make(uint64_t hash, std::size_t weight) {
+  if ((steps() + 1) * 2 > table_.size()) grow();
   uint32_t entry;
   if (free_.empty()) {
     entry = static_cast<uint32_t>(entries_.size());
@@ -56,7 +56,7 @@ uint32_t PrefixIndex::make(uint64_t hash) {
     entry = free_.back();
     free_.pop_back();
   }
-  entries_[entry] = {hash, {}, {}};
+  entries_[entry] = {hash, {}, {}, static_cast<uint32_t>(weight)};
   enter({entry, static_cast<uint32_t>(hash)});
   return entry;
 }
@@ -108,33 +108,36 @@ void PrefixIndex::look(std::span<const uint64_t> chain) {
   Set alive;
   alive.fill(~uint64_t{0});
   uint32_t entry = kNone;
-  for (std::size_t i = 0; i < chain_.size(); ++i) {
-    const uint32_t beside = neighbour(entry, chain_[i]);
-    if (beside == kNone && i + kAhead < chain_.size()) {
-      __builtin_prefetch(&table_[chain_[i + kAhead] & mask]);
+  std::size_t known = 0;  // Blocks, up to the end of the last step that was found.
+  for (std::size_t end = 1; end <= chain_.size(); end += step(end + 1)) {
+    const uint64_t hash = chain_[end - 1];
+    const uint32_t beside = neighbour(entry, hash);
+    if (beside == kNone && end + kAhead <= chain_.size()) {
+      __builtin_prefetch(&table_[chain_[end + kAhead - 1] & mask]);
     }
-    entry = beside != kNone ? beside : find(chain_[i]);
+    entry = beside != kNone ? beside : find(hash);
     if (entry == kNone) break;
     found_.push_back(entry);
     uint64_t left = 0;
     for (std::size_t word = 0; word < alive.size(); ++word) {
       const uint64_t still = alive[word] & entries_[entry].holders[word];
-      // Who does not know this block knew those before it.
-      for (uint64_t lost = i > 0 ? alive[word] & ~still : 0; lost != 0; lost &= lost - 1) {
+      // Who does not know this step knew those before it.
+      for (uint64_t lost = known > 0 ? alive[word] & ~still : 0; lost != 0; lost &= lost - 1) {
         depths_[word * 64 + static_cast<std::size_t>(std::countr_zero(lost))] =
-            static_cast<uint16_t>(i);
+            static_cast<uint16_t>(known);
       }
       alive[word] = still;
       left |= still;
     }
     if (left == 0) return void(any_depth_ = true);
+    known = end;
   }
-  if (found_.empty()) return;
+  if (known == 0) return;
   any_depth_ = true;
   for (std::size_t word = 0; word < alive.size(); ++word) {
     for (uint64_t rest = alive[word]; rest != 0; rest &= rest - 1) {
       depths_[word * 64 + static_cast<std::size_t>(std::countr_zero(rest))] =
-          static_cast<uint16_t>(found_.size());
+          static_cast<uint16_t>(known);
     }
   }
 }
@@ -146,11 +149,13 @@ void PrefixIndex::remember(std::size_t place, std::size_t most) {
   if (most == 0) return;
   // The rest of a prompt that fills the whole memory would push out its own beginning.
   const std::size_t blocks = std::min(chain_.size(), most);
-  for (std::size_t i = 0; i < blocks; ++i) {
+  std::size_t i = 0;
+  for (std::size_t end = 1; end <= blocks; end += step(end + 1), ++i) {
+    const uint64_t hash = chain_[end - 1];
     // What was found may have been let go meanwhile, for one of the first of these.
     uint32_t entry = i < found_.size() ? found_[i] : kNone;
-    if (entry == kNone || entries_[entry].hash != chain_[i]) entry = find(chain_[i]);
-    if (entry == kNone) entry = make(chain_[i]);
+    if (entry == kNone || entries_[entry].hash != hash) entry = find(hash);
+    if (entry == kNone) entry = make(hash, step(end));
     Entry& block = entries_[entry];
     const uint64_t bit = uint64_t{1} << place % 64;
     // Only what comes again gets a second chance.
@@ -163,28 +168,48 @@ void PrefixIndex::remember(std::size_t place, std::size_t most) {
   }
 }
 
-void PrefixIndex::put(Ring& ring, std::size_t place, uint32_t entry, std::size_t most) {
-  if (ring.blocks.size() < most && blocks() < kMostBlocks) return ring.blocks.push_back(entry);
-  if (ring.blocks.empty()) return let_go(entry, place);
+std::size_t PrefixIndex::oldest(Ring& ring, std::size_t place) {
   for (;;) {
-    if (ring.hand >= ring.blocks.size()) ring.hand = 0;
-    uint32_t& old = ring.blocks[ring.hand++];
-    uint64_t& touched = entries_[old].touched[place / 64];
+    if (ring.hand >= ring.steps.size()) ring.hand = 0;
+    const std::size_t at = ring.hand++;
+    uint64_t& touched = entries_[ring.steps[at]].touched[place / 64];
     const uint64_t bit = uint64_t{1} << place % 64;
-    if ((touched & bit) != 0) {
-      touched &= ~bit;  // A second chance.
-      continue;
+    if ((touched & bit) == 0) return at;
+    touched &= ~bit;  // A second chance.
+  }
+}
+
+void PrefixIndex::put(Ring& ring, std::size_t place, uint32_t entry, std::size_t most) {
+  const std::size_t weight = entries_[entry].weight;
+  if (steps() >= kMostBlocks && ring.steps.empty()) return let_go(entry, place);
+  const auto let_go_at = [&](std::size_t at) {
+    ring.weight -= entries_[ring.steps[at]].weight;
+    let_go(ring.steps[at], place);
+  };
+  std::size_t free = ring.steps.size();
+  while (!ring.steps.empty() &&
+         (ring.weight + weight > most || (steps() >= kMostBlocks && free == ring.steps.size()))) {
+    // The one let go before leaves its place to the newest, which is looked at late again.
+    if (free < ring.steps.size()) {
+      ring.steps[free] = ring.steps.back();
+      ring.steps.pop_back();
+      if (ring.steps.empty()) break;
     }
-    let_go(old, place);
-    old = entry;
-    return;
+    free = oldest(ring, place);
+    let_go_at(free);
+  }
+  ring.weight += weight;
+  if (free < ring.steps.size()) {
+    ring.steps[free] = entry;
+  } else {
+    ring.steps.push_back(entry);
   }
 }
 
 std::size_t PrefixIndex::bytes() const {
   std::size_t bytes = entries_.capacity() * sizeof(Entry) + free_.capacity() * sizeof(uint32_t) +
                       table_.capacity() * sizeof(Slot) + found_.capacity() * sizeof(uint32_t);
-  for (const Ring& ring : rings_) bytes += ring.blocks.capacity() * sizeof(uint32_t);
+  for (const Ring& ring : rings_) bytes += ring.steps.capacity() * sizeof(uint32_t);
   return bytes;
 }
 

@@ -132,6 +132,17 @@ struct SessionKey {
   std::string name;  // Of a header: lower case.
 };
 
+// glia.v1.Hedging: when a second copy of a request goes to another endpoint (flow/hedge.h).
+struct Hedging {
+  enum class Requests : uint8_t { kModels, kAll };
+  Duration delay = 0s;         // With a quantile: at least so long.
+  double quantile = 0;         // Of the cluster's recent answers; 0: only `delay` counts.
+  double budget_percent = 10;  // Copies in progress, of the cluster's requests in progress.
+  uint32_t least = 1;          // So many copies may be in progress in any case.
+  Requests requests = Requests::kModels;
+  uint32_t kept_bytes = 64 * 1024;  // Of a body.
+};
+
 // Envoy's RouteAction.
 struct ForwardAction {
   std::vector<WeightedCluster> clusters;  // At least one.
@@ -178,6 +189,7 @@ struct Route {
   // what it does not know is answered by its sentence. Nothing: what is here is all there is.
   std::optional<Duration> discover;
   std::optional<ModelName> model_name;
+  std::optional<Hedging> hedging;
   std::optional<SessionKey> session;            // Decides among weighted clusters; none: chance.
   std::shared_ptr<const CompareRules> compare;  // Answers to copies; null: they are not.
   ModelNeed model_need = ModelNeed::kNothing;   // Set by the table that it stands in.

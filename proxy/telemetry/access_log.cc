@@ -100,6 +100,7 @@ void append_json_line(std::string& out, const AccessRecord& record) {
   line.known_field(",\"upstream_host\":\"", record.upstream_address);
   line.known_field(",\"upstream_identity\":\"", record.upstream_identity);
   if (record.attempts > 1) line.field(",\"upstream_request_attempt_count\":", record.attempts);
+  line.known_field(",\"hedge\":\"", record.hedge);
   if (record.connection_fields.empty()) put_connection(line, record);
   line.put(record.connection_fields);
   line.known_field(",\"request_id\":\"", record.request_id);

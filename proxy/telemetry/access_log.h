@@ -49,10 +49,11 @@ struct AccessRecord {
   std::string_view model, model_version, model_dialect;  // Of a request to a model, else "".
   bool model_streaming = false;
   std::optional<uint64_t> model_input_tokens, model_output_tokens;  // As the engine says.
-  std::optional<Duration> model_first_output;   // From the first byte of the request; of a stream.
-  std::string_view model_finish_reason;         // The first one.
-  std::string_view model_error;                 // Inside an answer whose status is 200.
-  int64_t attempts = 0;                         // Upstream attempts.
+  std::optional<Duration> model_first_output;  // From the first byte of the request; of a stream.
+  std::string_view model_finish_reason;        // The first one.
+  std::string_view model_error;                // Inside an answer whose status is 200.
+  int64_t attempts = 0;                        // Upstream attempts.
+  std::string_view hedge;  // "won", "lost": the second copy; "": there was none.
   const FieldLookup* request_fields = nullptr;  // For %REQ(...)%; null: such a field is absent.
 };
 

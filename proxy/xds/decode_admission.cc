@@ -16,6 +16,12 @@ std::shared_ptr<const AdmissionConfig> decode_admission(const Reader& config) {
   admission->queue = static_cast<uint32_t>(config.number("queue", admission->queue, kMostQueue));
   admission->wait = config.duration("wait", admission->wait);
   if (admission->wait > kLongestWait) config.fail("wait", "is above 1 h");
+  if (config.has("heartbeat")) {
+    admission->heartbeat = config.duration("heartbeat", 0s);
+    if (admission->heartbeat < 100ms || admission->heartbeat > 60s) {
+      config.fail("heartbeat", "is not from 0.1s to 60s");
+    }
+  }
   const std::string cost = config.choice("cost");
   if (cost == "ROWS") admission->cost = AdmissionConfig::Cost::kRows;
   if (cost == "REQUESTS") admission->cost = AdmissionConfig::Cost::kRequests;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "proxy/base/text.h"
+#include "proxy/mesh/hot_cold.h"
 
 namespace glia {
 namespace {
@@ -15,6 +16,7 @@ constexpr Duration kShortestInterval = 50ms, kLongestInterval = 60s;
 constexpr Duration kShortestUpdate = 100ms;  // Of weights (gRFC A58).
 // Load out of band; servers floor it, ours at the same (flow/load_stream.h).
 constexpr Duration kOobUsual = 10s, kShortestOob = 100ms, kLongestOob = 10min;
+constexpr Duration kShortestProbeAge = 10ms, kLongestProbeAge = 60s;
 constexpr uint32_t kMostPrefixBlocks = 1'000'000;
 
 // A duration within bounds; outside of them an error that says so, and `otherwise`.
@@ -58,6 +60,13 @@ void decode_model_balancing(const Reader& policy, Balancing& balancing) {
     model.hot_quantile = quantile;
   else
     policy.fail("hot_quantile", "is not between 0 and 1");
+  const double probes = policy.real("probes", model.probes);
+  if (probes >= 0 && probes <= HotCold::kMostProbes)
+    model.probes = probes;
+  else
+    policy.fail("probes", cat("is not between 0 and ", HotCold::kMostProbes));
+  model.probe_age =
+      bounded(policy, "probe_age", model.probe_age, kShortestProbeAge, kLongestProbeAge);
   const double affinity = policy.real("affinity", model.affinity);
   if (affinity >= 0 && affinity <= 1000)
     model.affinity = affinity;

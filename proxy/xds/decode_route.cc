@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "proxy/base/text.h"
 #include "proxy/http/message.h"
@@ -25,6 +26,7 @@ struct Inherited {
   std::optional<MinimumRate> rate;
   std::optional<ModelName> model_name;
   std::optional<SessionKey> session;
+  std::optional<Hedging> hedging;
   std::shared_ptr<const CompareRules> compare;
   std::optional<Duration> discover;
 };
@@ -305,6 +307,43 @@ SessionKey decode_session(const Reader& config) {
   return key;
 }
 
+Hedging decode_hedging(const Reader& config) {
+  constexpr uint64_t kMostLeast = 1000, kMostKept = 16 * 1024 * 1024;
+  Hedging hedging;
+  if (!config.has("delay") && !config.has("quantile")) config.fail("needs delay or quantile");
+  hedging.delay = config.duration("delay", hedging.delay);
+  if (config.has("delay") && (hedging.delay < 1ms || hedging.delay > 3600s)) {
+    config.fail("delay", "is not from 1ms to 1h");
+  }
+  hedging.quantile = config.real("quantile", hedging.quantile);
+  if (config.has("quantile") && !(hedging.quantile >= 0.5 && hedging.quantile <= 0.999)) {
+    config.fail("quantile", "is not from 0.5 to 0.999");
+  }
+  hedging.budget_percent = config.real("budget_percent", hedging.budget_percent);
+  if (!(hedging.budget_percent >= 0 && hedging.budget_percent <= 100)) {
+    config.fail("budget_percent", "is not from 0 to 100");
+  }
+  hedging.least = static_cast<uint32_t>(config.number("least", hedging.least, kMostLeast));
+  if (config.choice("requests") == "ALL") hedging.requests = Hedging::Requests::kAll;
+  hedging.kept_bytes =
+      static_cast<uint32_t>(config.number("kept_bytes", hedging.kept_bytes, kMostKept));
+  return hedging;
+}
+
+// Envoy's way to ask for it: a try that takes too long is not given up, another one begins beside it.
+std::optional<Hedging> decode_hedge_policy(const Reader& action, ForwardAction& forward) {
+  const Reader policy = action.message("hedge_policy");
+  if (!policy.present()) return {};
+  if (policy.number("initial_requests", 1, 1, 1) != 1) return {};
+  if (!policy.flag("hedge_on_per_try_timeout")) return {};
+  if (!forward.retry || forward.retry->per_try_timeout == 0s) {
+    policy.fail("hedge_on_per_try_timeout", "needs a per_try_timeout in the route's retry_policy");
+    return {};
+  }
+  return Hedging{.delay = std::exchange(forward.retry->per_try_timeout, 0s),
+                 .requests = Hedging::Requests::kAll};
+}
+
 std::shared_ptr<const CompareRules> decode_compare(const Reader& config) {
   constexpr uint64_t kLeast = 1024, kMost = 4 * 1024 * 1024;
   CompareRules rules;
@@ -343,6 +382,10 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
     }
     if (config.type() == "glia.v1.Session") {
       own.session = decode_session(config);
+      return;
+    }
+    if (config.type() == "glia.v1.Hedging") {
+      own.hedging = decode_hedging(config);
       return;
     }
     if (config.type() == "glia.v1.CompareAnswers") {
@@ -396,6 +439,7 @@ Inherited inherit(const Reader& level, const Inherited& above, const Filters& fi
   if (!own.rate) own.rate = above.rate;
   if (!own.model_name) own.model_name = above.model_name;
   if (!own.session) own.session = above.session;
+  if (!own.hedging) own.hedging = above.hedging;
   if (own.compare == nullptr) own.compare = above.compare;
   if (!own.discover) own.discover = above.discover;
   return own;
@@ -413,6 +457,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
     decoded.match = decode_match(route.message("match"));
   if (route.has("route")) {
     decoded.forward = decode_forward(route.message("route"));
+    decoded.hedging = decode_hedge_policy(route.message("route"), *decoded.forward);
     check_prefix_rewrite(route.message("route"), decoded, decoded.forward->prefix_rewrite);
   } else if (route.has("direct_response")) {
     decoded.direct = decode_direct(route.message("direct_response"));
@@ -431,6 +476,7 @@ Route decode_route(const Reader& route, std::string fallback_name, const Inherit
   decoded.model_name = std::move(all.model_name);
   decoded.discover = all.discover;
   if (decoded.forward && decoded.forward->clusters.size() > 1) decoded.session = all.session;
+  if (decoded.forward && all.hedging) decoded.hedging = all.hedging;
   if (decoded.forward && !decoded.forward->mirrors.empty()) decoded.compare = all.compare;
   return decoded;
 }

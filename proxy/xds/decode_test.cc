@@ -191,8 +191,10 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
        "route.virtual_hosts[0].routes[0].route.weighted_clusters: the weights add up to 0, so no "
        "cluster "
        "could be chosen\n"},
-      {route("{match: {prefix: /}, route: {cluster: c, hedge_policy: {}, hash_policy: [{}]}}"),
-       "route.virtual_hosts[0].routes[0].route.hedge_policy: not supported by glia-proxy\n"
+      {route("{match: {prefix: /}, route: {cluster: c, hedge_policy: {hedge_on_per_try_timeout: "
+             "true}, hash_policy: [{}]}}"),
+       "route.virtual_hosts[0].routes[0].route.hedge_policy.hedge_on_per_try_timeout: needs a "
+       "per_try_timeout in the route's retry_policy\n"
        "route.virtual_hosts[0].routes[0].route.hash_policy[0]: not supported by glia-proxy\n"},
       {route(
            "{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),

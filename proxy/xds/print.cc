@@ -129,6 +129,7 @@ void print_settings(Lines& out, int depth, std::string_view name,
        unless("at most", admission.most_concurrency, usual.most_concurrency),
        unless("cost at once", admission.cost_at_once, usual.cost_at_once),
        unless("queue", admission.queue, usual.queue), unless("wait", admission.wait, usual.wait),
+       unless("heartbeat", admission.heartbeat, usual.heartbeat),
        " cost ", named(kCosts, admission.cost),
        unless("usual output tokens", admission.usual_output_tokens, usual.usual_output_tokens),
        admission.tenants == AdmissionConfig::Tenants::kCallers ? " tenants are callers" : "");
@@ -183,6 +184,17 @@ std::string text_of(const RetryPolicy& retry) {
   const RetryPolicy usual;
   return cat(text, unless("after", retry.back_off, usual.back_off),
              unless("to", retry.back_off_most, usual.back_off_most));
+}
+
+std::string text_of(const Hedging& hedging) {
+  const Hedging usual;
+  std::string text = "second copy";
+  if (hedging.quantile > 0) text += cat(" after quantile ", hedging.quantile);
+  return cat(text, unless("after", hedging.delay, usual.delay),
+             unless("budget percent", hedging.budget_percent, usual.budget_percent),
+             unless("at least", hedging.least, usual.least),
+             unless("kept bytes", hedging.kept_bytes, usual.kept_bytes),
+             hedging.requests == Hedging::Requests::kAll ? " of any request" : "");
 }
 
 void print_forward(Lines& out, int depth, const std::string& head, const ForwardAction& forward) {
@@ -264,6 +276,7 @@ void print_route(Lines& out, int depth, const Route& route) {
     const bool header = route.session->from == SessionKey::From::kHeader;
     line(out, depth + 1, "session by ", header ? "header " : "cookie ", route.session->name);
   }
+  if (route.hedging) line(out, depth + 1, text_of(*route.hedging));
   if (route.compare != nullptr) line(out, depth + 1, text_of(*route.compare));
   for (const auto& [name, settings] : route.filters) {
     print_filter(out, depth + 1, name, settings);
@@ -427,6 +440,8 @@ std::string text_of(const ModelBalancing& model) {
   return cat(" ", named(kPickers, model.picker),
              unless("half life", model.half_life, usual.half_life),
              unless("hot quantile", model.hot_quantile, usual.hot_quantile),
+             unless("probes", model.probes, usual.probes),
+             unless("probe age", model.probe_age, usual.probe_age),
              unless("affinity", model.affinity, usual.affinity),
              unless("prefix blocks", model.prefix_blocks, usual.prefix_blocks),
              unless("session", model.session_header, usual.session_header));

@@ -133,7 +133,8 @@ class Player:
             busy, pool_before = busy_seconds(), pool.cpu_seconds()
             peak = self.load(row, at_once, address, work, at_once=150)
             took, own = time.monotonic() - begun, callers.cpu_seconds() - before
-            known = own + peak.load_cpu_s + pool.cpu_seconds() - pool_before
+            pool_cpu = pool.cpu_seconds() - pool_before
+            known = own + peak.load_cpu_s + pool_cpu
             block.others = max(0.0, (busy_seconds() - busy - known) / (took * os.cpu_count()))
             part = requests[:len(requests) // 4]
             through = self.load(row, part, address, work)
@@ -142,9 +143,10 @@ class Player:
         block.errors = peak.errors() + through.errors() + straight.errors()
         block.first_error = peak.first_error or through.first_error or straight.first_error
         block.value("us", took / len(requests) * 1e6)
+        block.value("cpu", own / len(requests) * 1e6)
         block.value("added", (statistics.mean(through.first) - statistics.mean(straight.first)) * 1e3)
-        block.notes = {"cpu_us": own / len(requests) * 1e6,
-                       "load_cpu_us": peak.load_cpu_s / len(requests) * 1e6,
+        block.notes = {"load_cpu_us": peak.load_cpu_s / len(requests) * 1e6,
+                       "pool_cpu_us": pool_cpu / len(requests) * 1e6,
                        "straight_ms": statistics.mean(straight.first) * 1e3}
         return block
 
@@ -183,6 +185,9 @@ def judge(row, requests, answers, hits, block):
         in_time = sum(good and total <= row.deadline_s
                       for good, total in zip(answers.good, answers.total))
         figures["missing"] = max(0.0, 1 - in_time / (len(requests) / row.use)) * 100
+        urgent = sorted(total if good else RUN_S for request, total, good
+                        in zip(requests, answers.total, answers.good) if request.urgent)
+        figures["urgent"] = urgent[int(len(urgent) * 0.99)] * 1e3
     block.figures = {name: figures[name] for name in wanted}
 
 

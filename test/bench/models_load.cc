@@ -5,10 +5,12 @@
 //
 // A line of PLAN is one request, in the order in which they are due:
 //
-//   DUE_US CALLER GROUP SHARED_TOKENS UNIQUE_TOKENS OUTPUT_TOKENS
+//   DUE_US CALLER GROUP SHARED_TOKENS UNIQUE_TOKENS OUTPUT_TOKENS WAITS_MS URGENT
 //
 // It goes to the CALLERth ADDRESS as a streamed chat: a system prompt of SHARED_TOKENS, the same for all
-// of a GROUP, and a question of UNIQUE_TOKENS that nobody else asks. A token is four bytes. A line of
+// of a GROUP, and a question of UNIQUE_TOKENS that nobody else asks. A token is four bytes. If WAITS_MS is not 0, it says that its client
+// waits so long (x-envoy-expected-rq-timeout-ms), and if URGENT is not 0, that it is urgent (RFC 9218).
+// A line of
 // RESULT, in the same order, is what came:
 //
 //   STATUS FIRST_US TOTAL_US SENTENCE
@@ -50,6 +52,7 @@ struct Asked {
   int64_t due_us = 0;
   std::size_t caller = 0;
   uint64_t group = 0, shared_tokens = 0, unique_tokens = 0, output_tokens = 0;
+  uint64_t waits_ms = 0, urgent = 0;
 };
 
 struct Outcome {
@@ -200,6 +203,10 @@ class Clients {
     request.authority = "models.example";
     request.path = "/v1/chat/completions";
     request.headers.add_kept("content-type", "application/json");
+    if (asked.waits_ms > 0) {
+      request.headers.add("x-envoy-expected-rq-timeout-ms", cat(asked.waits_ms));
+    }
+    if (asked.urgent != 0) request.headers.add_kept("priority", "u=1");
     request.body = std::make_unique<TextBody>(body_of(asked, number));
     const std::unique_ptr<Call> call = connection.start(request);
     const Result<Response> response = co_await head_of(*call);
@@ -253,7 +260,7 @@ Result<std::vector<Asked>> read_plan(const char* path, std::size_t callers) {
     Asked asked;
     std::istringstream words(line);
     words >> asked.due_us >> asked.caller >> asked.group >> asked.shared_tokens >>
-        asked.unique_tokens >> asked.output_tokens;
+        asked.unique_tokens >> asked.output_tokens >> asked.waits_ms >> asked.urgent;
     if (!words || asked.caller >= callers) {
       return invalid(cat(path, ": line ", plan.size() + 1, " is no request to one of ", callers,
                          " callers: ", line));

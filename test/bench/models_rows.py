@@ -19,6 +19,8 @@ WITHOUT_ROUND_ROBIN = {OURS: CONTESTANTS[OURS], LEAST: CONTESTANTS[LEAST]}
 PREFILL_RATE = 16_000  # tokens/s
 BLOCK_TOKENS = 16
 
+URGENT = 0.2  # Of the requests of a row with a deadline.
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -62,8 +64,11 @@ def faulty(name, title, fault, cure, lost, **more):
 
 
 def overload(name, use):
+    """A fifth of the requests is urgent, and waits no longer for that than anybody."""
     return Row(name, f"{use} x capacity, answers wanted within 2 s", (
-        Figure("missing", "% of capacity without an answer in time", (Bar(5),), digits=1),),
+        Figure("missing", "% of capacity without an answer in time", (Bar(5),), digits=1),
+        Figure("urgent", "p99 of urgent answers, ms", (Bar(2000),), title="p99 of the urgent fifth",
+               digits=0)),
         use=use, deadline_s=2, contestants=WITHOUT_ROUND_ROBIN, requests=3000)
 
 
@@ -86,6 +91,7 @@ ROWS = {row.name: row for row in (
     Row("long-bodies", "220 KB bodies, one worker", (
         Figure("us", "us a request with 150 at once", (Bar(1e6 / 1300),), title="150 at once",
                digits=0),
+        Figure("cpu", "us of the sidecar's CPU a request", (Bar(1e6 / 1300),), title="CPU", digits=0),
         Figure("added", "added mean TTFT, ms, at 400/s", (Bar(5),), title="added TTFT", digits=2)),
         kind="long", workload="long", contestants=WITHOUT_ROUND_ROBIN, callers=1, speed=1,
         requests=4000, rate=400,
@@ -107,10 +113,13 @@ class Request:
     shared: int  # tokens
     unique: int
     output: int
+    waits_s: float = 0
+    urgent: bool = False
 
     def line(self, speed):
         return (f"{int(self.due_s / speed * 1e6)} {self.caller} {self.group} {self.shared} "
-                f"{self.unique} {self.output}\n")
+                f"{self.unique} {self.output} {int(self.waits_s / speed * 1e3)} "
+                f"{int(self.urgent)}\n")
 
 
 def bounded_pareto(chance, shape, least, most):
@@ -152,7 +161,8 @@ def plan(row, seed):
     for group, shared_tokens, unique_tokens, output in asked:
         now += -math.log(1 - chance.random()) / rate
         requests.append(Request(now, chance.randrange(row.callers), group, shared_tokens,
-                                unique_tokens, output))
+                                unique_tokens, output, row.deadline_s,
+                                row.deadline_s > 0 and chance.random() < URGENT))
     return requests
 
 

@@ -97,6 +97,14 @@ READS_MODELS = """\
               always: true
               prefix_hashes: true
 """
+# What is counted in seconds, as above.
+ADMITS = """\
+          - name: glia.admission
+            typed_config:
+              "@type": type.googleapis.com/glia.v1.Admission
+              application: {name}
+              wait: {wait}s
+"""
 CLUSTER = """
   - name: {name}
     type: STATIC
@@ -214,7 +222,8 @@ def glia_servers(row, pool):
     def text(ports):
         listeners = clusters = ""
         for (name, port), server in zip(ports.items(), pool.servers):
-            listeners += LISTENER.format(name=name, port=port, codec="HTTP2", filters="")
+            filters = ADMITS.format(name=name, wait=30 / row.speed) if row.deadline_s else ""
+            listeners += LISTENER.format(name=name, port=port, codec="HTTP2", filters=filters)
             clusters += cluster(name, [port_of(server)], MODEL_SERVER.format(
                 port=port_of(server), interval=max(0.05, 0.5 / row.speed)))
         return listeners, clusters

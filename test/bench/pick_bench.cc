@@ -59,8 +59,8 @@ BENCHMARK(pick<LeastLoaded, ModelBalancing>)->Name("pick/least_loaded_of_two");
 BENCHMARK(pick<HotCold, ModelBalancing>)->Name("pick/hot_cold");
 BENCHMARK(pick<WeightedByReports, ReportWeights>)->Name("pick/weighted_by_reports");
 
-// Prompts of 6,000 tokens in so many groups, each with a question of its own at the end, the last 400 of
-// them still to be read. 150 groups are remembered by the servers together; a hundred times as many
+// Prompts of 6,000 tokens in so many groups, each with a question of 400 tokens of its own at the end; the
+// last 400 prompts have still to be read. 150 groups are remembered by the servers together; a hundred times as many
 // are not, and each prompt then takes the places of others.
 void pick_with_prompts(benchmark::State& state) {
   PickWorld world(kEndpoints, {});
@@ -77,7 +77,10 @@ void pick_with_prompts(benchmark::State& state) {
   uint64_t i = 0;
   for (auto _ : state) {
     auto& hashes = prompts[i++ % prompts.size()];
-    hashes.back() = i;
+    constexpr std::size_t kOwnBlocks = 6;
+    for (std::size_t own = 0; own < kOwnBlocks; ++own) {
+      hashes[hashes.size() - 1 - own] = (i * kOwnBlocks + own) * 0x9E3779B97F4A7C15;
+    }
     const PickHints hints{.prefix = hashes, .tokens = 6000};
     EndpointLoad& load =
         picker.pick(world.endpoints(), {world.random(), world.now(), hints}).load();

@@ -7,6 +7,7 @@ import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import anthropic
 import openai
 
 from bootstrap import bootstrap, cluster, listener, to
@@ -47,8 +48,9 @@ class Slots(BaseHTTPRequestHandler):
         pass
 
 
-class Admission(Scene):
+class Line(Scene):
     CONCURRENCY, QUEUE = 2, 4
+    MORE = {}
 
     def setUp(self):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Slots)
@@ -61,7 +63,7 @@ class Admission(Scene):
         self.addCleanup(self.server.go.release, 1000)
         admission = {"name": "glia.admission", "typed_config": {
             "@type": f"{GLIA}.Admission", "application": "llm", "concurrency": self.CONCURRENCY,
-            "queue": self.QUEUE}}
+            "queue": self.QUEUE, **self.MORE}}
         self.proxy = self.enterContext(Proxy(
             self.directory, bootstrap([listener("in", [to("server")], filters=[admission])],
                                       [cluster("server", self.server.server_address[1])]),
@@ -77,6 +79,8 @@ class Admission(Scene):
     def figure(self, name):
         return self.proxy.metric(f"glia_admission_{name}")
 
+
+class Admission(Line):
     def test_workers_share_one_line_and_the_one_tenant_with_the_most_is_refused(self):
         running = [self.pool.submit(self.chat, "noisy") for _ in range(self.CONCURRENCY + self.QUEUE)]
         eventually(lambda: self.figure("at_work") == self.CONCURRENCY
@@ -103,6 +107,33 @@ class Admission(Scene):
         self.assertEqual(len(answered), self.CONCURRENCY + self.QUEUE - 1)
         self.assertEqual(self.server.most, self.CONCURRENCY)
         eventually(lambda: self.figure("at_work") == 0, "nothing is at work")
+
+
+class Heartbeats(Line):
+    MORE = {"heartbeat": "0.1s", "wait": "1s"}
+
+    def test_clients_pass_over_comments_and_understand_why_there_is_no_stream(self):
+        running = [self.pool.submit(self.chat, "noisy") for _ in range(self.CONCURRENCY)]
+        eventually(lambda: self.figure("at_work") == self.CONCURRENCY, "the server is busy")
+        asked = {"model": "m", "messages": [{"role": "user", "content": "why"}], "max_tokens": 10}
+        raw = curl("-N", "--json", json.dumps({**asked, "stream": True}),
+                   self.proxy.url("/v1/chat/completions"))
+        self.assertEqual(raw.status, 200)
+        self.assertIn("text/event-stream", raw.headers["content-type"])
+        self.assertGreaterEqual(raw.text.count(": queued\n\n"), 5)
+        self.assertTrue(raw.text.endswith("data: [DONE]\n\n"), raw.text)
+        client = openai.OpenAI(base_url=self.proxy.url("/v1"), api_key="none", max_retries=0)
+        with self.assertRaises(openai.APIError) as raised:
+            list(client.chat.completions.create(**asked, stream=True))
+        self.assertIn("its turn did not come within 1000 ms", raised.exception.message)
+        other = anthropic.Anthropic(base_url=self.proxy.url(""), api_key="none", max_retries=0)
+        with self.assertRaises(anthropic.APIError) as raised:
+            list(other.messages.create(**asked, stream=True))
+        self.assertIn("its turn did not come within 1000 ms", str(raised.exception))
+        self.assertEqual(self.figure("begun_early_total"), 3)
+        self.server.go.release(100)
+        for call in running:
+            self.assertEqual(call.result().choices[0].message.content, "hello")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import unittest
 
+import anthropic
 import numpy
 import openai
 import tritonclient.grpc
@@ -57,6 +58,7 @@ class Models(Scene):
              listener("grpc", grpc_routes, filters=[reads()])],
             [cluster("small", cls.small.port), cluster("large", cls.large.port),
              cluster("tensors", cls.tensors.port, http2=True)])))
+        cls.anthropic = anthropic.Anthropic(base_url=cls.proxy.url(""), api_key="none", max_retries=0)
         cls.openai = openai.OpenAI(base_url=cls.proxy.url("/v1"), api_key="none", max_retries=0)
 
     def chat(self, model, content=PROMPT, **more):
@@ -79,6 +81,27 @@ class Models(Scene):
         line = eventually(lambda: [line for line in access_log_lines(log)
                                    if line.get("model_streaming")], "the stream's line")[0]
         self.assertEqual((line["model"], line["model_dialect"]), ("llama", "openai"))
+
+    def message(self, model):
+        return {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": PROMPT}]}
+
+    def test_anthropic_is_routed_by_model(self):
+        answer = self.anthropic.messages.create(**self.message("llama"))
+        self.assertEqual((answer.id, answer.model, answer.content[0].text), ("small", "llama", "hello"))
+        seen = {self.anthropic.messages.create(**self.message("assistant")).model for _ in range(40)}
+        self.assertEqual(seen, {"assistant-v1", "assistant-v2"})
+        with self.assertRaises(anthropic.PermissionDeniedError):
+            self.anthropic.messages.create(**self.message("gpt"))
+
+    def test_anthropic_streams(self):
+        with self.anthropic.messages.stream(**self.message("llama")) as stream:
+            self.assertEqual("".join(stream.text_stream), "hello")
+            self.assertEqual(stream.get_final_message().usage.output_tokens, 2)
+        log = self.directory / "access.log"
+        line = eventually(lambda: [line for line in access_log_lines(log)
+                                   if line.get("model_dialect") == "anthropic"
+                                   and line.get("model_streaming")], "the stream's line")[0]
+        self.assertEqual((line["model_input_tokens"], line["model_output_tokens"]), (7, 2))
 
     def test_one_name_stands_for_two_versions(self):
         seen = {(answer.model, answer.system_fingerprint)

@@ -1,4 +1,4 @@
-"""Small servers of models: OpenAI's API and the Open Inference Protocol over HTTP, and the latter over
+"""Small servers of models: OpenAI's and Anthropic's API and the Open Inference Protocol over HTTP, and the latter over
 gRPC with tritonclient's own messages. Each says which model it was asked for, and by whom it is."""
 
 import concurrent.futures
@@ -18,6 +18,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._infer(body)
         asked = json.loads(body)
         self.server.owner.bodies.append(asked)
+        if self.path.endswith("/messages"):
+            return self._message(asked)
         if self.path.endswith("/embeddings"):
             return self._json({"object": "list", "model": asked["model"], "data": [
                 {"object": "embedding", "index": 0, "embedding": [0.5]}],
@@ -35,6 +37,31 @@ class _Handler(BaseHTTPRequestHandler):
                 {"index": 0, "delta": {"content": word}}]}
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
         self.wfile.write(b"data: [DONE]\n\n")
+
+    def _message(self, asked):
+        """Anthropic's, whole or in the events of its streams."""
+        message = {"id": self.server.owner.name, "type": "message", "role": "assistant",
+                   "model": asked["model"], "content": [], "stop_reason": None,
+                   "stop_sequence": None, "usage": {"input_tokens": 7, "output_tokens": 1}}
+        if not asked.get("stream"):
+            return self._json({**message, "stop_reason": "end_turn",
+                               "content": [{"type": "text", "text": "hello"}]})
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        words = ({"type": "content_block_delta", "index": 0,
+                  "delta": {"type": "text_delta", "text": word}} for word in ("hel", "lo"))
+        for event in (
+                {"type": "message_start", "message": message},
+                {"type": "content_block_start", "index": 0,
+                 "content_block": {"type": "text", "text": ""}},
+                *words,
+                {"type": "content_block_stop", "index": 0},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                 "usage": {"output_tokens": 2}},
+                {"type": "message_stop"}):
+            self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
 
     def _chat(self, asked, kind):
         return {"id": "1", "object": kind, "created": 1, "model": asked["model"],

@@ -190,6 +190,7 @@ std::shared_ptr<const Answer> SimClient::send(ClientRequest request) {
   auto running = std::make_unique<Running>();
   running->wanted = std::move(request);
   running->answer = std::make_shared<Answer>();
+  running->answer->began = world_.loop().now();
   Running& added = *running_.emplace_back(std::move(running));
   added.task = run(added);
   added.task.start();
@@ -228,6 +229,7 @@ Task<void> SimClient::run(Running& running) {
   Result<Response> response = co_await head_of(*call);
   if (!response) {
     answer.error = response.error().message();
+    answer.ended = world_.loop().now();
     answer.finished = true;
     co_return;
   }
@@ -240,6 +242,7 @@ Task<void> SimClient::run(Running& running) {
     if (piece.state == Body::State::kError || piece.state == Body::State::kEnd) break;
   }
   if (call->trailers() != nullptr) answer.trailers = copied(*call->trailers());
+  answer.ended = world_.loop().now();
   answer.finished = true;
 }
 

@@ -33,6 +33,7 @@ struct Answer {
   std::string body;
   std::map<std::string, std::string> trailers;
   std::string error;  // Why there is no whole answer; "" if there is.
+  TimePoint began{}, ended{};
   std::string header(const std::string& name) const {
     const auto found = headers.find(name);
     return found == headers.end() ? "" : found->second;

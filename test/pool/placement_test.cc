@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "proxy/mesh/balancer_test_support.h"
+#include "proxy/mesh/hot_cold.h"
 #include "proxy/mesh/model_balancer.h"
 #include "test/pool/engine.h"
 
@@ -43,6 +44,7 @@ class Placement {
   explicit Placement(Pick pick) : pick_(std::move(pick)), world_(kServers, config()) {
     for (int i = 0; i < kServers; ++i) {
       engines_.push_back(std::make_unique<SimEngine>(EngineConfig()));
+      loads_.push_back(std::make_unique<ServerLoad>());
       waiting_.emplace_back();
     }
   }
@@ -71,6 +73,17 @@ class Placement {
   }
 
   PickWorld& world() { return world_; }
+  void slow(std::size_t server, double slowness) { engines_[server]->slowness(slowness, now_); }
+  // Those that `balancer` wants to be asked answer from what their sidecars know.
+  void answer_probes(Balancer& balancer) {
+    for (Endpoint* const asked : balancer.to_probe()) {
+      const auto at = std::ranges::find(world_.endpoints(), asked) - world_.endpoints().begin();
+      balancer.probed(*asked, loads_[static_cast<std::size_t>(at)]->report(world_.now()),
+                      world_.now());
+      ++probes_;
+    }
+  }
+  uint64_t probes() const { return probes_; }
   Random& random() { return random_; }
   std::size_t in_flight(std::size_t server) const {
     return engines_[server]->waiting() + engines_[server]->running();
@@ -81,6 +94,7 @@ class Placement {
   struct Waiting {
     TimePoint since;
     float tokens;
+    uint32_t with;  // ServerLoad::begin()
   };
   static ClusterConfig config() {
     ClusterConfig config;
@@ -111,15 +125,17 @@ class Placement {
                            .output_tokens = prompt.output,
                            .tokens_an_event = prompt.output},
                           now);
-    waiting_[at].emplace(id, Waiting{now, load.expected});
+    waiting_[at].emplace(id, Waiting{now, load.expected, loads_[at]->begin()});
   }
 
   void collect(std::size_t server, TimePoint until) {
     engines_[server]->advance(until);
     for (const SimEngine::Event& event : engines_[server]->events()) {
+      if (event.last) loads_[server]->end();
       const auto found = waiting_[server].find(event.id);
       if (found == waiting_[server].end()) continue;
       first_.push_back(to_seconds(event.at - found->second.since));
+      loads_[server]->answered(found->second.with, event.at - found->second.since);
       world_.endpoint(server).load().reads(-found->second.tokens);
       waiting_[server].erase(found);
     }
@@ -130,7 +146,9 @@ class Placement {
   Random random_{5};
   TimePoint now_{};
   std::size_t turn_ = 0;
+  uint64_t probes_ = 0;
   std::vector<std::unique_ptr<SimEngine>> engines_;
+  std::vector<std::unique_ptr<ServerLoad>> loads_;
   std::vector<std::unordered_map<SimEngine::Id, Waiting>> waiting_;
   std::vector<double> first_;
 };
@@ -224,6 +242,48 @@ TEST(PlacementTest, KeepsShortPromptsFromBehindLongOnes) {
     }
     std::printf("at %.0f %%: %.2f\n", use * 100, ours / theirs);
     EXPECT_LT(ours, 0.6 * theirs) << "at use " << use;
+  }
+}
+
+// Prequal with its probes: prompts of the same size that share nothing, for servers of which one is four
+// times as slow. What is in flight at each server is known to P2C here without any delay, from all callers
+// together, which no sidecar knows.
+TEST(PlacementTest, ProbesFindTheFastServers) {
+  const auto seen = [](const Placement::Pick& pick, double use, uint64_t seed) {
+    Random random(seed);
+    std::vector<Prompt> prompts(4000, {.unique = 1600, .output = 16});
+    arrive(prompts, use * (kServers - 0.75) * 10, random);
+    Placement t(pick);
+    t.slow(0, 4);
+    return t.run(prompts);
+  };
+  for (const double use : {0.5, 0.7, 0.85}) {
+    double probed = 0, two = 0, turns = 0;
+    for (uint64_t seed = 1; seed <= 3; ++seed) {
+      HotCold balancer({.picker = ModelBalancing::Picker::kHotCold});
+      const Seen ours = seen(
+          [&](Placement& t, const PickHints& hints) {
+            const std::size_t at = t.world().pick(balancer, hints);
+            t.answer_probes(balancer);
+            return at;
+          },
+          use, seed);
+      const Seen least = seen(
+          [](Placement& t, const PickHints&) {
+            const std::size_t a = t.random().below(kServers), b = t.random().below(kServers);
+            return t.in_flight(a) <= t.in_flight(b) ? a : b;
+          },
+          use, seed);
+      const Seen turn = seen([](Placement& t, const PickHints&) { return t.turn(); }, use, seed);
+      say("probed", ours);
+      say("P2C", least);
+      say("round robin", turn);
+      probed += ours.p99 / 3, two += least.p99 / 3, turns += turn.p99 / 3;
+    }
+    std::printf("p99 at %.0f %%: probed %.2f s, P2C %.2f s, round robin %.2f s\n", use * 100,
+                probed, two, turns);
+    EXPECT_LT(probed, two) << "at use " << use;
+    EXPECT_LT(probed, 0.5 * turns) << "at use " << use;
   }
 }
 

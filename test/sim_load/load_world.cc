@@ -37,6 +37,7 @@ LoadWorld::LoadWorld(SimWorld& world, LoadPlan plan)
     caller->cluster().limits.requests = 100'000;
     caller->cluster().limits.pending_requests = 100'000;
     caller->route().forward->timeout = 0s;
+    caller->route().hedging = plan.hedging;
     caller->start();
     callers_.push_back(std::move(caller));
   }
@@ -49,6 +50,7 @@ LoadWorld::~LoadWorld() {
 }
 
 void LoadWorld::kill(std::size_t i) { world_.fabric().kill(ip_of_server(i)); }
+void LoadWorld::revive(std::size_t i) { world_.fabric().revive(ip_of_server(i)); }
 
 // The inverse of the distribution function of a bounded Pareto distribution.
 Duration LoadWorld::next_work() {
@@ -67,8 +69,7 @@ Duration LoadWorld::mean_work() const {
   return Duration(static_cast<int64_t>(mean * 1e9));
 }
 
-void LoadWorld::run(int requests) {
-  sent_.clear();
+void LoadWorld::send(int requests) {
   const double slots = static_cast<double>(plan_.slots) * plan_.servers;
   const double between = to_seconds(mean_work()) / (slots * plan_.utilization);
   for (int i = 0; i < requests; ++i) {
@@ -76,6 +77,11 @@ void LoadWorld::run(int requests) {
     MeshWorld& caller = *callers_[arrivals_.below(callers_.size())];
     sent_.push_back(caller.client().send({.headers = {{"x-work", cat(next_work() / 1us)}}}));
   }
+}
+
+void LoadWorld::run(int requests) {
+  sent_.clear();
+  send(requests);
   world_.run_until(
       [&] {
         return std::ranges::all_of(sent_, [](const auto& answer) { return answer->finished; });
@@ -88,15 +94,36 @@ int LoadWorld::answers(int status) const {
       std::ranges::count_if(sent_, [&](const auto& answer) { return answer->status == status; }));
 }
 
+std::string LoadWorld::first_failure() const {
+  for (const auto& answer : sent_) {
+    if (answer->status != 200) return cat(answer->status, " ", answer->body, answer->error);
+  }
+  return "";
+}
+
+namespace {
+
+Duration quantile_of(std::vector<Duration> all, double q) {
+  if (all.empty()) return Duration::zero();
+  const auto at = static_cast<std::ptrdiff_t>(q * static_cast<double>(all.size() - 1));
+  std::nth_element(all.begin(), all.begin() + at, all.end());
+  return all[static_cast<std::size_t>(at)];
+}
+
+}  // namespace
+
 Duration LoadWorld::wait_quantile(double q) const {
   std::vector<Duration> waits;
   for (const auto& server : servers_) {
     waits.insert(waits.end(), server->waits().begin(), server->waits().end());
   }
-  if (waits.empty()) return Duration::zero();
-  const auto at = static_cast<std::ptrdiff_t>(q * static_cast<double>(waits.size() - 1));
-  std::nth_element(waits.begin(), waits.begin() + at, waits.end());
-  return waits[static_cast<std::size_t>(at)];
+  return quantile_of(std::move(waits), q);
+}
+
+Duration LoadWorld::answer_quantile(double q) const {
+  std::vector<Duration> times;
+  for (const auto& answer : sent_) times.push_back(answer->ended - answer->began);
+  return quantile_of(std::move(times), q);
 }
 
 int64_t LoadWorld::in_flight() const {
@@ -105,10 +132,15 @@ int64_t LoadWorld::in_flight() const {
   for (const auto& server : servers_) {
     all += static_cast<int64_t>(server->running() + server->waiting());
   }
-  for (const auto& caller : callers_) {
-    for (const auto& [address, endpoint] :
-         caller->worker().clusters().find("service")->endpoints()) {
-      all += endpoint->active() + static_cast<int64_t>(endpoint->load().reading());
+  for (const auto* proxies : {&callers_, &sides_}) {
+    for (const auto& proxy : *proxies) {
+      Cluster& cluster = *proxy->worker().clusters().find("service");
+      const ClusterStats& stats = cluster.stats();
+      all += static_cast<int64_t>(stats.requests_active + stats.pending_active +
+                                  stats.retries_active + stats.hedges_active);
+      for (const auto& [address, endpoint] : cluster.endpoints()) {
+        all += endpoint->active() + static_cast<int64_t>(endpoint->load().reading());
+      }
     }
   }
   return all;

@@ -20,6 +20,7 @@ struct LoadPlan {
   double shape = 1.5;
   Duration shortest = 20ms, longest = 5s;
   Balancing balancing = {.policy = Balancing::Policy::kModel};
+  std::optional<Hedging> hedging = {};
 };
 
 class LoadWorld {
@@ -31,17 +32,23 @@ class LoadWorld {
   const ServerLoad& load(std::size_t i) const { return *loads_.at(i); }
   MeshWorld& caller(std::size_t i) { return *callers_.at(i); }
   MeshWorld& side(std::size_t i) { return *sides_.at(i); }
-  // The machine with server i and its sidecar dies.
+  // The machine with server i and its sidecar dies, or is back.
   void kill(std::size_t i);
+  void revive(std::size_t i);
 
-  // Sends the next requests of the plan at their times and waits for all answers.
+  // Sends the next requests of the plan at their times and waits for all answers, or not.
   void run(int requests);
+  void send(int requests);
   // Answers by status since the last run(); 0: none came.
   int answers(int status) const;
+  // Of the first that is no 200, what it says.
+  std::string first_failure() const;
   // The q-th quantile of the time that requests waited in a queue.
   Duration wait_quantile(double q) const;
-  // In-flight counts of servers, sidecars and callers, of requests and of tokens, added up: 0 when
-  // nothing is under way.
+  // The same of the time from the request to its answer, for a client.
+  Duration answer_quantile(double q) const;
+  // In-flight counts of servers, sidecars and callers, of requests, retries, second copies, waits and
+  // tokens, added up: 0 when nothing is under way.
   int64_t in_flight() const;
   Duration mean_work() const;
 

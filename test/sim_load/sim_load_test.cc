@@ -72,6 +72,69 @@ TEST(SimLoadTest, GivesSlowServersLess) {
   EXPECT_EQ(t.in_flight(), 0);
 }
 
+// Requests of 50 to 100 ms for servers that are never full, one of which takes ten times as long; chosen
+// by what does not know that.
+LoadPlan hedging_plan() {
+  LoadPlan plan;
+  plan.balancing.policy = Balancing::Policy::kLeastRequest;
+  plan.utilization = 0.25;
+  plan.shortest = 50ms;
+  plan.longest = 100ms;
+  return plan;
+}
+
+uint64_t hedges(LoadWorld& t, const LoadPlan& plan) {
+  uint64_t sum = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(plan.callers); ++i) {
+    ClusterStats& stats = t.caller(i).worker().clusters().find("service")->stats();
+    EXPECT_EQ(stats.hedges_active, 0u);
+    sum += stats.hedges;
+  }
+  return sum;
+}
+
+TEST(SimLoadTest, ASecondCopyTakesASlowServerOutOfTheTail) {
+  const auto p99 = [](std::optional<Hedging> hedging) {
+    SimWorld world(14);
+    LoadPlan plan = hedging_plan();
+    plan.hedging = hedging;
+    LoadWorld t(world, plan);
+    t.server(0).slowness(10);
+    t.run(3000);
+    EXPECT_EQ(t.answers(200), 3000);
+    world.run_for(50ms);
+    EXPECT_EQ(t.in_flight(), 0);
+    const uint64_t copies = hedges(t, plan);
+    if (hedging) {
+      EXPECT_GT(copies, 0u);
+      EXPECT_LT(copies, 600u) << "no more than a fifth of the requests";
+    }
+    std::printf("one server of 8 is slow: p99 %.3f s with %llu copies of 3000 requests\n",
+                to_seconds(t.answer_quantile(0.99)), static_cast<unsigned long long>(copies));
+    return to_seconds(t.answer_quantile(0.99));
+  };
+  Hedging hedging{.quantile = 0.85, .budget_percent = 20, .requests = Hedging::Requests::kAll};
+  EXPECT_LT(p99(hedging), 0.4 * p99({}));
+}
+
+// Where everything is slow, a second copy would only make it worse.
+TEST(SimLoadTest, TheBudgetBoundsTheLoadOfSecondCopies) {
+  SimWorld world(15);
+  LoadPlan plan = hedging_plan();
+  plan.utilization = 0.95;
+  plan.hedging = Hedging{.delay = 1ms, .budget_percent = 10, .requests = Hedging::Requests::kAll};
+  LoadWorld t(world, plan);
+  t.run(3000);
+  EXPECT_EQ(t.answers(200), 3000) << t.first_failure();
+  world.run_for(50ms);
+  EXPECT_EQ(t.in_flight(), 0);
+  const uint64_t copies = hedges(t, plan);
+  std::printf("all servers are nearly full: %llu copies of 3000 requests\n",
+              static_cast<unsigned long long>(copies));
+  EXPECT_GT(copies, 100u);
+  EXPECT_LT(copies, 600u);
+}
+
 TEST(SimLoadTest, GoesOnWhileAServerDiesAndCountsReturnToZero) {
   SimWorld world(2);
   LoadPlan plan;
@@ -213,6 +276,42 @@ TEST(SimLoadTest, SendsAPromptToTheServerThatKnowsItsBeginning) {
   }
 }
 
+// Servers die in the middle of streams and come back, metrics stop, lie and hang, clients go, answers
+// fail, and requests are tried again and sent twice: whatever happens, nothing stays counted.
+TEST(SimLoadTest, NothingStaysCountedAfterChaos) {
+  for (int seed = 1; seed <= seeds(6); ++seed) {
+    SimWorld world(static_cast<uint64_t>(100 + seed));
+    Random random(static_cast<uint64_t>(seed));
+    LoadPlan plan;
+    plan.utilization = 0.8;
+    plan.longest = 2s;
+    plan.hedging =
+        Hedging{.delay = 20ms, .budget_percent = 30, .requests = Hedging::Requests::kAll};
+    if (seed % 2 == 0) plan.balancing.model.picker = ModelBalancing::Picker::kHotCold;
+    LoadWorld t(world, plan);
+    for (std::size_t i = 0; i < 8; ++i) t.server(i).streams(i % 2 == 0);
+    const std::size_t kServers = 8;
+    for (int round = 0; round < 60; ++round) {
+      t.send(20);
+      const std::size_t at = random.below(kServers);
+      switch (random.below(7)) {
+        case 0: t.kill(at); break;
+        case 1: t.revive(at); break;
+        case 2: t.server(at).metrics(static_cast<SimModelServer::Metrics>(random.below(5))); break;
+        case 3: t.caller(random.below(4)).client().drop(); break;
+        case 4: t.server(at).fails(random.below(2) == 0); break;
+        case 5: t.server(at).slowness(1 + static_cast<double>(random.below(10))); break;
+        default: t.caller(random.below(4)).publish(); break;
+      }
+    }
+    for (std::size_t i = 0; i < kServers; ++i) t.revive(i);
+    world.run_for(60s);
+    for (std::size_t caller = 0; caller < 4; ++caller) t.caller(caller).client().drop();
+    world.run_for(60s);
+    EXPECT_EQ(t.in_flight(), 0) << "seed " << seed;
+  }
+}
+
 // What a caller that speaks to a model server's sidecar sees of its load.
 TEST(SimLoadTest, TellsTheLoadInTheHeadAndInTrailersToWhoTakesThem) {
   SimWorld world(7);
@@ -347,6 +446,66 @@ TEST(SimLoadTest, KnowsTheLoadOfServersThatItSendsNothing) {
   EXPECT_GT(world.loop().now() - endpoints.rbegin()->second->load().heard_at(), 10s);
   EXPECT_LT(world.loop().now() - endpoints.begin()->second->load().heard_at(), 300ms);
   EXPECT_EQ(endpoints.begin()->second->load().others(), 0);
+  EXPECT_EQ(t.in_flight(), 0);
+}
+
+// Prequal at both ends: the sidecar in front of a server answers probes, the server never sees them.
+TEST(SimLoadTest, ChoosesByProbesThatTheServersSidecarsAnswer) {
+  const auto run = [](Balancing balancing) {
+    SimWorld world(16);
+    LoadPlan plan;
+    plan.utilization = 0.7;
+    plan.shortest = 50ms;
+    plan.longest = 100ms;
+    plan.balancing = balancing;
+    LoadWorld t(world, plan);
+    t.server(0).slowness(4);
+    t.run(3000);
+    EXPECT_EQ(t.answers(200), 3000) << t.first_failure();
+    EXPECT_EQ(t.in_flight(), 0);
+    EXPECT_EQ(sum(served(t, 8)), 3000u) << "probes do not reach the application";
+    ClusterStats& stats = t.caller(0).worker().clusters().find("service")->stats();
+    std::printf("p99 of the answers %.3f s, %llu probes\n", to_seconds(t.answer_quantile(0.99)),
+                static_cast<unsigned long long>(stats.probes));
+    if (balancing.policy == Balancing::Policy::kModel) {
+      EXPECT_GT(stats.probes, 1000u);
+      EXPECT_EQ(stats.probes_failed, 0u);
+    }
+    return to_seconds(t.answer_quantile(0.99));
+  };
+  Balancing probed{.policy = Balancing::Policy::kModel};
+  probed.model.picker = ModelBalancing::Picker::kHotCold;
+  const double ours = run(probed);
+  EXPECT_LT(ours, run({.policy = Balancing::Policy::kLeastRequest}));
+  EXPECT_LT(ours, run({.policy = Balancing::Policy::kRoundRobin}));
+}
+
+TEST(SimLoadTest, ProbesNoServerThatDoesNotKnowThem) {
+  SimWorld world(17);
+  MeshWorld t(world, Codec::kHttp1, Codec::kHttp1);
+  t.upstream("10.0.1.1").replies(404, "no such page");
+  t.cluster().balancing.policy = Balancing::Policy::kModel;
+  t.cluster().balancing.model.picker = ModelBalancing::Picker::kHotCold;
+  t.start();
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(t.get("/").status, 404);
+    t.advance(2s);
+  }
+  EXPECT_EQ(std::ranges::count(t.upstream("10.0.1.1").seen(), std::string(kProbePath), &Seen::path),
+            1);
+}
+
+TEST(SimLoadTest, LeavesAServerAloneWhoseProbesFail) {
+  SimWorld world(18);
+  LoadPlan plan;
+  plan.balancing.model.picker = ModelBalancing::Picker::kHotCold;
+  plan.utilization = 0.5;
+  LoadWorld t(world, plan);
+  t.run(500);
+  t.kill(3);
+  t.run(1000);
+  EXPECT_GT(t.answers(200), 970);
+  world.run_for(5s);
   EXPECT_EQ(t.in_flight(), 0);
 }
 

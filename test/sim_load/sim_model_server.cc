@@ -99,11 +99,53 @@ Task<void> SimModelServer::serve(ServerStream& stream) {
   Turn turn(*this);
   while (!turn.running()) co_await wait_in(turn.slot);
   const auto work = parse_decimal(request.headers.get("x-work").value_or("1000")).value_or(1000);
-  co_await sleep_for(world_.loop(),
-                     Duration(static_cast<int64_t>(static_cast<double>(work) * slowness_ * 1000)));
+  const auto takes = Duration(static_cast<int64_t>(static_cast<double>(work) * slowness_ * 1000));
+  if (streams_) {
+    co_await answer_in_pieces(stream, takes);
+    co_return;
+  }
+  co_await sleep_for(world_.loop(), takes);
   ++served_;
   response.body = std::make_unique<TextBody>(Slice::literal("done"));
   co_await stream.respond(std::move(response));
+}
+
+namespace {
+
+class StreamedBody final : public Body {
+ public:
+  StreamedBody(EventLoop& loop, int pieces, Duration pause)
+      : loop_(loop), left_(pieces), pause_(pause), timer_(loop, [this] {
+          due_ = true;
+          slot_.wake(loop_.ready());
+        }) {}
+  Piece poll() override {
+    if (left_ == 0) return {State::kEnd, {}};
+    if (!std::exchange(due_, false)) return {State::kPending, {}};
+    --left_;
+    timer_.start(pause_);
+    return {State::kData, Slice::literal("data: token\n\n")};
+  }
+  void wait(Waiter& waiter) override { slot_.put(waiter); }
+
+ private:
+  EventLoop& loop_;
+  int left_;
+  const Duration pause_;
+  CallbackTimer timer_;
+  WaitSlot slot_;
+  bool due_ = true;
+};
+
+}  // namespace
+
+Task<void> SimModelServer::answer_in_pieces(ServerStream& stream, Duration work) {
+  Response response(stream.arena());
+  response.status = 200;
+  response.headers.add_kept("content-type", "text/event-stream");
+  response.body = std::make_unique<StreamedBody>(world_.loop(), kPieces, work / kPieces);
+  co_await stream.respond(std::move(response));
+  ++served_;
 }
 
 }  // namespace glia

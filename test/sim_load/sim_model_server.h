@@ -24,6 +24,9 @@ class SimModelServer final : public Service, public AcceptHandler, private Serve
   enum class Metrics { kTrue, kNone, kEmptyAlways, kHuge, kHangs };
   void metrics(Metrics metrics) { metrics_ = metrics; }
   void slowness(double slowness) { slowness_ = slowness; }
+  // Answers in kPieces, the first when the work begins and the last when it ends.
+  void streams(bool streams) { streams_ = streams; }
+  static constexpr int kPieces = 10;
   // Answers everything with 500 at once.
   void fails(bool fails) { fails_ = fails; }
 
@@ -40,6 +43,7 @@ class SimModelServer final : public Service, public AcceptHandler, private Serve
   void on_accept(std::unique_ptr<Stream> stream) override;
   void on_finished(ServerConnection& connection) override;
   Task<void> serve(ServerStream& stream) override;
+  Task<void> answer_in_pieces(ServerStream& stream, Duration work);
   std::string page() const;
   void wake_next();
 
@@ -48,7 +52,7 @@ class SimModelServer final : public Service, public AcceptHandler, private Serve
   const std::size_t slots_;
   double slowness_;
   Metrics metrics_ = Metrics::kTrue;
-  bool fails_ = false;
+  bool fails_ = false, streams_ = false;
   ServerOptions options_;
   HttpServerStats stats_;
   std::unique_ptr<Acceptor> acceptor_;
