@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "capture/capture.h"
+
 namespace glia {
 
 enum class Output { kText, kJson };
@@ -74,6 +76,13 @@ int get_command(const std::string& state_directory, const std::string& kind,
 int history_command(const std::string& state_directory, int most, Output output);
 // 0: to the version before the newest.
 int rollback_command(const std::string& state_directory, int version);
+
+// The rules that lead a network namespace's traffic to the sidecar (docs/capture.md).
+int capture_install_command(const WrittenCapture& written);
+// Exit code 1 if a connection is not captured.
+int capture_check_command(const WrittenCapture& written);
+int capture_print_command(const WrittenCapture& written);
+int capture_remove_command();
 
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,
