@@ -294,7 +294,7 @@ MeshState::NodeRef MeshState::within(const Workload& workload, ClientKind client
   NodeRef& made = now_.within[key];
   if (made != nullptr) return made;
   Outbound& all = outbound(workload.metadata.ns, client);
-  std::set<std::string> clusters;
+  std::set<std::string> clusters = relayed_clusters(objects(), workload.spec.egress);
   ResourceMap hosts;
   if (const PackedRef unknown = held(all.hosts, kUnknownHost)) hosts.set(kUnknownHost, unknown);
   for (const std::string& name : workload.spec.egress) {

@@ -134,6 +134,7 @@ std::string service_host(const MeshService& service, uint16_t port) {
 void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
                envoy::config::route::v3::RouteConfiguration& table) {
   for (const MeshService::Port& port : service.spec.ports) {
+    if (is_tcp(objects, service, port)) continue;  // Nobody asks for it by a host name.
     VirtualHost& host = *table.add_virtual_hosts();
     host.set_name(service_host(service, port.port));
     add_domains(service, port.port, ns, host);
@@ -154,6 +155,7 @@ void add_other_hosts(const ObjectSet& objects, const std::string& ns,
                      envoy::config::route::v3::RouteConfiguration& table) {
   for (const Workload* workload : named_alone(objects)) {
     for (const Workload::Port& port : workload->spec.ports) {
+      if (port.protocol == Workload::Protocol::kTcp) continue;
       add_workload(objects, *workload, port, *table.add_virtual_hosts());
     }
   }

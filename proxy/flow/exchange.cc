@@ -107,7 +107,9 @@ Task<void> Exchange::run() {
   if (manager().model) {
     if (auto early = co_await look_at_model()) co_return co_await answer(std::move(*early));
   }
-  if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
+  if (manager().routes != nullptr) {
+    route_ = manager().routes->route_for(request(), meant_for(connection()));
+  }
   if (Result<void> set = set_deadline(); !set) co_return co_await answer(std::move(set).error());
   watch_.begin(limits(), nothing_to_come());
   std::optional<Reply> reply = co_await until(watch_, Next(*state_->filters)(*this));

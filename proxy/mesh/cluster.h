@@ -41,7 +41,7 @@ struct ClusterStats {
   uint64_t try_timeouts = 0;    // Attempts that had no answer within per_try_timeout.
   uint64_t retries_active = 0;  // That a retry_policy asked for.
   uint64_t retry_limit = 0, retry_overflow = 0;  // Those that num_retries, max_retries forbade.
-  uint64_t reports = 0, reports_rejected = 0;  // Load reports in answers.
+  uint64_t reports = 0, reports_rejected = 0;    // Load reports in answers.
   uint64_t by_class[6] = {};  // Responses by first digit of the status; [0]: none came.
   Histogram time;             // From the start of the attempt to the end of the response.
 };
@@ -64,6 +64,9 @@ class Cluster : public Reapable {
 
   // Addresses of one name that are used; further ones are left out.
   static constexpr std::size_t kMostAddresses = 1000;
+  // kOriginal: destinations at one time, and how often those are forgotten that nobody uses.
+  static constexpr std::size_t kMostDestinations = 10'000;
+  static constexpr Duration kForgetDestinations = 5s;
 
   // Takes the new drawing: endpoints that stay keep their connections.
   void update(std::shared_ptr<const ClusterConfig> config);
@@ -76,8 +79,8 @@ class Cluster : public Reapable {
   Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr,
                             Carries carries = Carries::kHttp, PickHints hints = {});
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
-  // kOverflow (max_connections, max_pending_requests), and kClosed as for lease().
-  Task<Result<Hold>> hold(const std::vector<Address>& failed);
+  // kOverflow (max_connections, max_pending_requests), and kClosed as for lease(). `client` as there.
+  Task<Result<Hold>> hold(const std::vector<Address>& failed, const ConnectionInfo* client);
   // An answer of `endpoint`, or its trailers, came with these fields: the load report among them is
   // believed from now on.
   void hear(Endpoint& endpoint, const Headers& fields);
@@ -108,6 +111,10 @@ class Cluster : public Reapable {
                                   const ConnectionInfo* client, Carries carries);
   Error too_many_connections() const;
   Result<Endpoint*> pick(const std::vector<Address>& failed, const PickHints& hints);
+  // Where `client` wanted to go, as an endpoint.
+  Result<Endpoint*> destination_of(const ConnectionInfo* client,
+                                   const std::vector<Address>& failed);
+  void forget_destinations();
   void follow_model_server();
   void follow_reports();
   void collect_model_server(MetricsPage& page, const Labels& labels) const;
@@ -132,6 +139,7 @@ class Cluster : public Reapable {
   std::list<WaitSlot*> waiting_for_dns_;
   std::unique_ptr<CallbackTimer> peer_check_;  // Once there was TLS.
   std::unique_ptr<EngineScraper> scraper_;     // While this is a model server.
+  std::unique_ptr<CallbackTimer> forget_;      // Once there was a destination of a client.
   Task<void> dns_;
 };
 

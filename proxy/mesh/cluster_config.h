@@ -74,15 +74,9 @@ struct ReportWeights {
 // How an endpoint is picked. Whatever a policy can be told stands here: a cluster whose balancing has
 // changed gets a new balancer, any other keeps the one that it has.
 struct Balancing {
-  enum class Policy : uint8_t {
-    kRoundRobin,
-    kLeastRequest,
-    kRandom,
-    kWeightedByReports,
-    kModel
-  };
+  enum class Policy : uint8_t { kRoundRobin, kLeastRequest, kRandom, kWeightedByReports, kModel };
   Policy policy = Policy::kRoundRobin;
-  uint32_t choices = 2;  // kLeastRequest: how many endpoints are compared.
+  uint32_t choices = 2;   // kLeastRequest: how many endpoints are compared.
   ReportWeights weights;  // kWeightedByReports.
   ModelBalancing model;   // kModel.
   // Policies that go by reports: how often each endpoint is to tell its load out of band (gRFC A51);
@@ -92,7 +86,8 @@ struct Balancing {
 };
 
 struct ClusterConfig {
-  enum class Discovery : uint8_t { kStatic, kStrictDns, kEds };
+  // kOriginal: each connection goes where its client wanted to go (Envoy's ORIGINAL_DST).
+  enum class Discovery : uint8_t { kStatic, kStrictDns, kEds, kOriginal };
   // Which addresses of a name are used; kV4Preferred: IPv6 only where there is no IPv4.
   enum class DnsFamily : uint8_t { kAll, kV4, kV6, kV4Preferred };
   std::string name;
@@ -116,6 +111,8 @@ struct ClusterConfig {
   // Each connection begins with a PROXY header, before TLS; an HTTP connection then serves one request
   // alone, because it says whose it is.
   std::optional<ProxyVersion> proxy_protocol;
+  // Connections come from that of their family; without one the system chooses. At most one each.
+  std::vector<Address> sources;
   // What this proxy is in front of, where that is a model server, and what is known of its load: the
   // same object for all clusters of one application, and for all drawings.
   std::optional<ModelServerConfig> model_server;
