@@ -149,6 +149,21 @@ Result<void> read_id(std::string_view flag, const std::string& text, uint32_t& i
   return {};
 }
 
+Result<std::vector<uint32_t>> read_ids(std::string_view flag, std::string_view text) {
+  TRY(const auto items, split(flag, text));
+  std::vector<uint32_t> ids;
+  for (const std::string_view item : items) {
+    const auto number = parse_decimal(item);
+    if (!number || *number > kMostId) {
+      return bad(flag, item, "not the number of a user or group; `id -u NAME` says it");
+    }
+    ids.push_back(static_cast<uint32_t>(*number));
+  }
+  std::ranges::sort(ids);
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
 template <class Value>
 struct Word {
   std::string_view text;
@@ -194,6 +209,8 @@ Result<void> read_lists(const WrittenCapture& written, Capture& capture) {
       read_networks("--exclude-outbound-networks", written.exclude_outbound_networks));
   TRY(capture.exclude_interfaces,
       read_interfaces("--exclude-interfaces", written.exclude_interfaces));
+  TRY(capture.exclude_uids, read_ids("--exclude-uids", written.exclude_uids));
+  TRY(capture.exclude_gids, read_ids("--exclude-gids", written.exclude_gids));
   return {};
 }
 

@@ -53,6 +53,7 @@ struct Capture {
   std::vector<PortRange> include_outbound_ports, exclude_outbound_ports;
   std::vector<IpNetwork> include_outbound_networks, exclude_outbound_networks;
   std::vector<std::string> exclude_interfaces;
+  std::vector<uint32_t> exclude_uids, exclude_gids;  // Whose connections are not captured, too.
 
   bool v4() const { return families != Families::kV6; }
   bool v6() const { return families != Families::kV4; }
@@ -66,6 +67,7 @@ struct WrittenCapture {
   std::string include_outbound_ports, exclude_outbound_ports;
   std::string include_outbound_networks, exclude_outbound_networks;
   std::string exclude_interfaces;
+  std::string exclude_uids, exclude_gids;
 };
 
 // Nobody locks himself out of a machine (22), and who asks for health and metrics reaches them.

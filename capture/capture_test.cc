@@ -37,7 +37,9 @@ WrittenCapture written(const std::string& flags) {
       {"--exclude-outbound-ports", &out.exclude_outbound_ports},
       {"--include-outbound-networks", &out.include_outbound_networks},
       {"--exclude-outbound-networks", &out.exclude_outbound_networks},
-      {"--exclude-interfaces", &out.exclude_interfaces}};
+      {"--exclude-interfaces", &out.exclude_interfaces},
+      {"--exclude-uids", &out.exclude_uids},
+      {"--exclude-gids", &out.exclude_gids}};
   std::istringstream lines(flags);
   for (std::string flag, value; lines >> flag >> value;) {
     EXPECT_TRUE(known.contains(flag)) << flag;
@@ -91,6 +93,8 @@ TEST(Capture, RefusesWhatItCannotMeanWithAFix) {
   EXPECT_EQ(
       refusal("--exclude-interfaces eth0\";drop"),
       "--exclude-interfaces eth0\";drop: not the name of an interface, as in eth1 or docker0");
+  EXPECT_EQ(refusal("--exclude-uids root"),
+            "--exclude-uids root: not the number of a user or group; `id -u NAME` says it");
   EXPECT_EQ(refusal("--proxy-uid 0"),
             "--proxy-uid 0: the proxy must not run as root: give it a user of its own");
   EXPECT_EQ(refusal("--mode divert"), "--mode divert: is none of redirect, tproxy");

@@ -68,6 +68,12 @@ void write_outbound(const Capture& capture, Writer& out) {
   out.rule(kOutbound, " -o lo", "-j RETURN");
   out.rule(kOutbound, by_uid, "-j RETURN");
   out.rule(kOutbound, by_gid, "-j RETURN");
+  for (const uint32_t uid : capture.exclude_uids) {
+    out.rule(kOutbound, cat(" -m owner --uid-owner ", uid), "-j RETURN");
+  }
+  for (const uint32_t gid : capture.exclude_gids) {
+    out.rule(kOutbound, cat(" -m owner --gid-owner ", gid), "-j RETURN");
+  }
   for (const PortRange& range : capture.exclude_outbound_ports) {
     out.rule(kOutbound, port_match(range), "-j RETURN");
   }

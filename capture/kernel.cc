@@ -67,6 +67,29 @@ Result<std::optional<std::string>> nft_table() {
   return std::optional<std::string>(std::move(text));
 }
 
+// Without what binds chains to the kernel's hooks, and the line that names the table.
+std::string body_of(const std::string& table) {
+  std::string body;
+  for (std::size_t begin = table.find('\n') + 1; begin < table.size();) {
+    const std::size_t end = std::min(table.find('\n', begin), table.size());
+    const std::string_view line = std::string_view(table).substr(begin, end - begin);
+    if (!line.starts_with("\t\ttype ")) body += cat(line, "\n");
+    begin = end + 1;
+  }
+  return body;
+}
+
+// The same rules as this nft would print them, which may be another version than the one that ours are
+// written like: through a table that is bound to nothing.
+Result<std::string> as_this_nft_prints(const Capture& capture) {
+  constexpr std::string_view kScratch = "glia_compared";
+  const std::string name(kScratch);
+  TRY_VOID(run({"nft", "-f", "-"}, cat("table inet ", name, " {\n", body_of(nft_rules(capture)))));
+  Result<std::string> printed = run({"nft", "-s", "list", "table", "inet", name});
+  TRY_VOID(run({"nft", "delete", "table", "inet", name}));
+  return printed;
+}
+
 std::string nft_replacement(const Capture& capture, bool exists) {
   return cat(exists ? cat("delete table inet ", kNftTable, "\n") : "", nft_rules(capture));
 }
@@ -299,7 +322,17 @@ Result<Installed> installed(const Capture& capture) {
   if (capture.backend != CaptureBackend::kNft) return iptables(capture, Act::kLook);
   TRY(const std::optional<std::string> now, nft_table());
   if (!now) return Installed::kNothing;
-  return *now == nft_rules(capture) ? Installed::kAsWanted : Installed::kOther;
+  if (*now == nft_rules(capture)) return Installed::kAsWanted;
+  TRY(const std::string wanted, as_this_nft_prints(capture));
+  const auto hooks = [](const std::string& text) {
+    std::size_t count = 0;
+    for (std::size_t at = text.find(" hook "); at != text.npos; at = text.find(" hook ", at + 1)) {
+      ++count;
+    }
+    return count;
+  };
+  const bool same = body_of(wanted) == body_of(*now) && hooks(nft_rules(capture)) == hooks(*now);
+  return same ? Installed::kAsWanted : Installed::kOther;
 }
 
 namespace {
@@ -336,10 +369,25 @@ Result<Installed> install_nft(const Capture& capture) {
 
 }  // namespace
 
+namespace {
+
+// Half of the rules would be worse than none: one family captured, the other not.
+Result<Installed> install_iptables(const Capture& capture) {
+  TRY(const Installed before, iptables(capture, Act::kLook));
+  Result<Installed> done = iptables(capture, Act::kChange);
+  if (done || before != Installed::kNothing) return done;
+  std::string gone;
+  for (const Iptables& tool : tools_of(capture)) {
+    if (has_command(tool.program("-restore"))) TRY_VOID(remove_iptables(tool, gone));
+  }
+  return done;
+}
+
+}  // namespace
+
 Result<Installed> install(const Capture& capture) {
-  TRY(const Installed before, capture.backend == CaptureBackend::kNft
-                                  ? install_nft(capture)
-                                  : iptables(capture, Act::kChange));
+  TRY(const Installed before,
+      capture.backend == CaptureBackend::kNft ? install_nft(capture) : install_iptables(capture));
   // Rules of another backend would decide beside these.
   TRY(const std::string other, remove_but(capture.backend));
   return other.empty() ? before : Installed::kOther;

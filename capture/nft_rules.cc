@@ -92,6 +92,8 @@ void write_outbound(const Capture& capture, Writer& out) {
   out.line("oifname \"lo\" return");
   out.line(cat("meta skuid ", capture.proxy_uid, " return"));
   out.line(cat("meta skgid ", capture.proxy_gid, " return"));
+  for (const uint32_t uid : capture.exclude_uids) out.line(cat("meta skuid ", uid, " return"));
+  for (const uint32_t gid : capture.exclude_gids) out.line(cat("meta skgid ", gid, " return"));
   if (!capture.exclude_outbound_ports.empty()) {
     out.line(cat("tcp dport ", ports(capture.exclude_outbound_ports), " return"));
   }

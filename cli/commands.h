@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "capture/capture.h"
+#include "vm/machine.h"
 
 namespace glia {
 
@@ -83,6 +84,13 @@ int capture_install_command(const WrittenCapture& written);
 int capture_check_command(const WrittenCapture& written);
 int capture_print_command(const WrittenCapture& written);
 int capture_remove_command();
+
+// Virtual machines (docs/virtual-machines.md). A token for one more, on standard output; on the machine,
+// `token` ("-": standard input) makes it join, and it can leave again.
+int vm_token_command(const std::string& state_directory, const std::string& workload,
+                     int lifetime_seconds);
+int vm_join_command(VmPlan plan, const std::string& token);
+int vm_leave_command(const std::string& root);
 
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,

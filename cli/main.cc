@@ -31,6 +31,8 @@ struct Arguments {
   RunOptions run;
   ExplainOptions explain;
   WrittenCapture capture;
+  VmPlan vm;
+  std::string token;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
 };
@@ -195,6 +197,8 @@ constexpr CaptureFlag kCaptureFlags[] = {
      "Not what goes there"},
     {"--exclude-interfaces", &WrittenCapture::exclude_interfaces,
      "Neither in nor out by these, as docker0"},
+    {"--exclude-uids", &WrittenCapture::exclude_uids, "Users whose connections are not captured"},
+    {"--exclude-gids", &WrittenCapture::exclude_gids, "Groups whose connections are not captured"},
 };
 
 // The rules of the kernel that lead traffic to the sidecar.
@@ -214,6 +218,38 @@ void add_capture(CLI::App& app, Arguments& arguments, int& code) {
   add("print", "The rules, without installing them", capture_print_command);
   CLI::App* remove = capture->add_subcommand("remove", "Take the rules away again");
   remove->callback([&code] { code = capture_remove_command(); });
+}
+
+void add_vm(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* vm = app.add_subcommand("vm", "Virtual machines as workloads of the mesh");
+  vm->require_subcommand(1);
+  CLI::App* token =
+      vm->add_subcommand("token", "Make a token with which one machine may join, once");
+  token->add_option("workload", arguments.workload, "NAMESPACE/NAME, or NAME in default")
+      ->required();
+  token->add_option("--lifetime-s", arguments.lifetime_seconds, "How long it can be used")
+      ->check(CLI::Range(1, 7 * 24 * 3600))
+      ->capture_default_str();
+  add_state(*token, arguments);
+  token->callback([&] {
+    code = vm_token_command(arguments.state, arguments.workload, arguments.lifetime_seconds);
+  });
+
+  CLI::App* join = vm->add_subcommand("join", "Make this machine a workload: sidecar and capture");
+  join->add_option("token", arguments.token, "From `glia vm token`; - reads standard input")
+      ->required();
+  join->add_option("--root", arguments.vm.root, "Write below this directory, and start nothing")
+      ->capture_default_str();
+  join->add_option("--programs", arguments.vm.programs, "Where glia and glia-proxy are")
+      ->capture_default_str();
+  for (const CaptureFlag& flag : kCaptureFlags) {
+    join->add_option(flag.name, arguments.vm.capture.*flag.value, flag.help)->type_name("");
+  }
+  join->callback([&] { code = vm_join_command(arguments.vm, arguments.token); });
+
+  CLI::App* leave = vm->add_subcommand("leave", "Undo it");
+  leave->add_option("--root", arguments.vm.root, "Where it was written")->capture_default_str();
+  leave->callback([&] { code = vm_leave_command(arguments.vm.root); });
 }
 
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
@@ -268,6 +304,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   add_endpoints(app, arguments, code);
   add_canary(app, arguments, code);
   add_capture(app, arguments, code);
+  add_vm(app, arguments, code);
   add_objects(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");

@@ -143,14 +143,6 @@ TEST(Objects, SaysWhatIsWrongWithAWorkload) {
             "fd00::3 (names are not resolved here), not \"localhost\"\n");
   EXPECT_EQ(workload("{address: 127.0.1.1, ports: []}"),
             "m.yaml:6:35: Workload w: spec.ports must have at least 1 item\n");
-  EXPECT_EQ(workload("{address: 10.0.0.1, appAddress: 10.0.0.1, ports: [{name: a, port: 80}], "
-                     "capture: {}}"),
-            "");  // Nobody but the application listens there.
-  EXPECT_EQ(workload("{address: 10.0.0.1, ports: [{name: a, port: 15006}], capture: {}}"),
-            "m.yaml:6:35: Workload w: spec.ports[0].port is 15006, which is capture.inboundPort\n");
-  EXPECT_EQ(
-      workload("{address: 10.0.0.1, capture: {inboundPort: 15001, inbound: Open}}"),
-      "m.yaml:6:66: Workload w: spec.capture.inbound must be Strict or Permissive, not \"Open\"\n");
   EXPECT_EQ(
       workload("{address: 127.0.1.1, ports: [{name: a, port: 0, protocol: UDP}]}"),
       "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "

@@ -90,14 +90,15 @@ def serve_grpc(name):
     serve_grpc.server = server  # Ends when nobody holds it.
 
 
-def ask_http(url, host="", body=""):
+def ask_http(url, host="", body="", caller=""):
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=WITHIN_S)
     connection.request("POST" if body else "GET", parts.path or "/", body=body or None,
-                       headers={"Host": host} if host else {})
+                       headers={name: value for name, value in (
+                           ("Host", host), ("x-forwarded-client-cert", caller)) if value})
     answer = connection.getresponse()
     text = answer.read().decode()
-    return {"status": answer.status, "text": text, "peer": connection.sock and ""} | (
+    return {"status": answer.status, "text": text} | (
         json.loads(text) if answer.getheader("content-type") == "application/json" else {})
 
 

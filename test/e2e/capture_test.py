@@ -12,6 +12,7 @@ import yaml
 
 import capture_peer
 import harness
+import meshes
 import namespaces
 
 PROXY_USER = 1337
@@ -112,6 +113,16 @@ class Rules(unittest.TestCase):
                     "--backend", "iptables-legacy", "--families", "v4", "--mode", mode)
                 self.assertEqual(after, before)
 
+    def test_a_family_that_the_kernel_cannot_redirect_leaves_nothing_behind(self):
+        before = self.rules()
+        ran = self.machine(harness.GLIA, "capture", "install", "--backend", "iptables-nft",
+                           check=False)
+        if ran.returncode == 0:  # This kernel can; then both are there.
+            return self.assertIn("table ip6 nat", self.rules())
+        self.assertIn("this kernel lacks a module that the rules need", ran.stderr)
+        self.assertIn("--families v4", ran.stderr)
+        self.assertEqual(self.rules(), before)
+
     def test_rules_that_somebody_changed_are_put_right(self):
         self.glia("install", "--backend", "nft")
         wanted = self.rules()
@@ -129,7 +140,8 @@ class Rules(unittest.TestCase):
 
     def test_what_is_printed_is_what_is_installed(self):
         flags = ("--backend", "nft", "--exclude-outbound-networks", "10.1.0.0/16,fd00::/8",
-                 "--exclude-interfaces", "docker0,eth1", "--include-inbound-ports", "80,8000-8010")
+                 "--exclude-interfaces", "docker0,eth1", "--include-inbound-ports", "80,8000-8010",
+                 "--exclude-uids", "0,33")
         shown = self.glia("print", *flags)
         self.glia("install", *flags)
         self.assertEqual(self.machine("nft", "-s", "list", "table", "inet", "glia").stdout, shown)
@@ -296,7 +308,8 @@ class Captured(harness.Scene):
         self.assertIn("sa/web", seen["caller"])
         wire.is_encrypted(b"secret-model")
         address = self.machines["vm"].v4
-        plain = self.ask("outside", "http", f"http://{address}:{capture_peer.HTTP}/")
+        plain = self.ask("outside", "http", f"http://{address}:{capture_peer.HTTP}/", "", "",
+                         "URI=spiffe://capture.mesh/ns/default/sa/web")  # Nobody may say so.
         self.assertEqual((plain["status"], plain["caller"]), (200, ""))
         other = self.ask("outside", "http", f"http://{address}:{capture_peer.OTHER}/")
         self.assertEqual((other["status"], other["name"]), (200, "vm"))
@@ -400,6 +413,52 @@ class Captured(harness.Scene):
         ran = self.machines["web"](harness.GLIA, "capture", "check", "--exclude-outbound-ports",
                                    "9999", check=False)
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+
+
+class UnderAControlPlane(harness.Scene):
+    """What captured workloads are sent, as glia-proxy and a real Envoy read it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        network = meshes.free_network()
+        cls.workloads = [cls.workload(name, f"{network}.{i}") for i, name in enumerate(
+            ("glia", "envoy", "strict"), 1)]
+        cls.workloads[2]["spec"]["capture"] |= {"inbound": "Strict", "outbound": "RegistryOnly"}
+        headless = service("peers", "None", app="strict")
+        file = meshes.MeshFile(cls.directory, [
+            meshes.mesh(), *cls.workloads, service("glia", "10.96.0.10"), headless,
+            meshes.policy("some", "strict", "glia")])
+        cls.control = cls.enterClassContext(meshes.ControlPlane(cls.directory, file))
+
+    @classmethod
+    def workload(cls, name, address):
+        return {"apiVersion": "glia.dev/v1", "kind": "Workload",
+                "metadata": {"name": name, "labels": {"app": name}},
+                "spec": {"address": address, "appAddress": f"{address}0",
+                         "admin": {"port": meshes.ADMIN_PORT},
+                         "outbound": {"port": harness.free_port()},
+                         "ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 81},
+                                   {"name": "tcp", "port": 5432, "protocol": "TCP"}],
+                         "capture": {"inbound": "Permissive", "families": "IPv4",
+                                     "inboundPort": harness.free_port()}}}
+
+    def accepts(self, name, start):
+        spec = next(one for one in self.workloads if one["metadata"]["name"] == name)["spec"]
+        self.enterContext(start(spec["address"]))
+        harness.eventually(lambda: meshes.settled(self.control.status(), name),
+                           f"{name} accepts all that it is sent")
+        self.assertTrue(harness.can_connect(spec["outbound"]["port"]))
+        self.assertTrue(harness.can_connect(spec["capture"]["inboundPort"]))
+
+    def test_glia_proxy_accepts_them(self):
+        for name in ("glia", "strict"):
+            self.accepts(name, lambda address, name=name: meshes.Sidecar(
+                self.directory, self.control, name, address))
+
+    def test_a_real_envoy_accepts_them(self):
+        self.accepts("envoy", lambda address: meshes.BootstrapSidecar(
+            self.directory, self.control, "envoy", address, harness.envoy()))
 
 
 class Wire:
