@@ -12,7 +12,9 @@ import threading
 import time
 import urllib.parse
 
-HTTP, GRPC, TCP, UDP, OTHER, LEFT_OUT = 8080, 8081, 5432, 9000, 9090, 9999
+import model_server
+
+HTTP, GRPC, TCP, UDP, OTHER, LEFT_OUT, MODEL = 8080, 8081, 5432, 9000, 9090, 9999, 8000
 WITHIN_S = 8
 
 
@@ -71,8 +73,10 @@ def serve(name):
     everywhere(socketserver.ThreadingTCPServer, TCP, Greeter)
     everywhere(socketserver.ThreadingUDPServer, UDP, Datagrams)
     serve_grpc(name)
+    models = model_server.ModelServer(name, ("0.0.0.0", MODEL))
     print("serving", flush=True)
-    signal.sigwait([signal.SIGTERM])
+    with models:
+        signal.sigwait([signal.SIGTERM])
 
 
 def serve_grpc(name):
@@ -100,6 +104,20 @@ def ask_http(url, host="", body="", caller=""):
     text = answer.read().decode()
     return {"status": answer.status, "text": text} | (
         json.loads(text) if answer.getheader("content-type") == "application/json" else {})
+
+
+def ask_chat(host, port, prompt):
+    """A streamed answer of a model, as OpenAI's clients ask for it."""
+    connection = http.client.HTTPConnection(host, int(port), timeout=WITHIN_S)
+    connection.request("POST", "/v1/chat/completions", headers={"content-type": "application/json"},
+                       body=json.dumps({"model": "tiny", "stream": True, "messages": [
+                           {"role": "user", "content": prompt}]}))
+    answer = connection.getresponse()
+    events = [line.removeprefix("data: ") for line in answer.read().decode().splitlines()
+              if line.startswith("data: ")]
+    text = "".join(json.loads(event)["choices"][0]["delta"].get("content", "")
+                   for event in events if event != "[DONE]")
+    return {"status": answer.status, "text": text, "type": answer.getheader("content-type")}
 
 
 def ask_tcp(host, port, line, first="server"):
@@ -149,7 +167,8 @@ if __name__ == "__main__":
         sniff(*words)
     else:
         try:
-            seen = {"http": ask_http, "tcp": ask_tcp, "udp": ask_udp, "grpc": ask_grpc}[question](
+            seen = {"http": ask_http, "tcp": ask_tcp, "udp": ask_udp, "grpc": ask_grpc,
+                    "chat": ask_chat}[question](
                 *words)
         except Exception as error:  # What an application would see.
             seen = {"error": f"{type(error).__name__}: {error}"}

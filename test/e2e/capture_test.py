@@ -207,6 +207,10 @@ class Captured(harness.Scene):
         headless = service("db", "None")
         headless["spec"]["ports"][0]["port"] = capture_peer.HTTP
         model = workload(vm, "vm", inbound="Permissive")
+        model["spec"]["ports"].append({"name": "model", "port": capture_peer.MODEL})
+        model["spec"]["modelServer"] = {"engine": "vllm", "metricsPort": capture_peer.MODEL}
+        models = service("vm", "10.96.0.11")
+        models["spec"]["ports"].append({"name": "model", "port": 8000, "targetPort": "model"})
         objects = [
             {"apiVersion": "glia.dev/v1", "kind": "Mesh", "metadata": {"name": "capture"},
              "spec": {"trustDomain": "capture.mesh", "accessLog": {"path": "none"}}},
@@ -215,7 +219,7 @@ class Captured(harness.Scene):
             service("transparent", "10.96.0.12"), service("transparent6", "fd96::12", "transparent"),
             
             service("api", "10.96.0.10"), service("api6", "fd96::10", app="api"),
-            service("vm", "10.96.0.11"), headless,
+            models, headless,
             {"apiVersion": "glia.dev/v1", "kind": "AuthorizationPolicy",
              "metadata": {"name": "not-the-vm"},
              "spec": {"selector": {"app": "db"}, "rules": [
@@ -315,6 +319,12 @@ class Captured(harness.Scene):
         self.assertEqual((other["status"], other["name"]), (200, "vm"))
         first = self.ask("outside", "tcp", address, str(capture_peer.TCP), "hello")
         self.assertEqual(first.get("greeting"), "welcome to vm\n", first)
+
+    def test_a_model_server_streams_its_answer(self):
+        with self.wire() as wire:
+            seen = self.ask("web", "chat", "10.96.0.11", "8000", "secret-prompt")
+        self.assertEqual(seen, {"status": 200, "text": "hello", "type": "text/event-stream"})
+        wire.is_encrypted(b"secret-prompt", b"chat.completion.chunk")
 
     def test_strict_takes_no_plain_text(self):
         address = self.machines["api"].v4
