@@ -5,6 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "capture/capture.h"
+#include "vm/machine.h"
+
 namespace glia {
 
 enum class Output { kText, kJson };
@@ -74,6 +77,20 @@ int get_command(const std::string& state_directory, const std::string& kind,
 int history_command(const std::string& state_directory, int most, Output output);
 // 0: to the version before the newest.
 int rollback_command(const std::string& state_directory, int version);
+
+// The rules that lead a network namespace's traffic to the sidecar (docs/capture.md).
+int capture_install_command(const WrittenCapture& written);
+// Exit code 1 if a connection is not captured.
+int capture_check_command(const WrittenCapture& written);
+int capture_print_command(const WrittenCapture& written);
+int capture_remove_command();
+
+// Virtual machines (docs/virtual-machines.md). A token for one more, on standard output; on the machine,
+// `token` ("-": standard input) makes it join, and it can leave again.
+int vm_token_command(const std::string& state_directory, const std::string& workload,
+                     int lifetime_seconds);
+int vm_join_command(VmPlan plan, const std::string& token);
+int vm_leave_command(const std::string& root);
 
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,

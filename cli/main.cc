@@ -30,6 +30,9 @@ struct Arguments {
   int most = 20, version = 0;
   RunOptions run;
   ExplainOptions explain;
+  WrittenCapture capture;
+  VmPlan vm;
+  std::string token;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
 };
@@ -170,6 +173,85 @@ void add_objects(CLI::App& app, Arguments& arguments, int& code) {
   rollback->callback([&] { code = rollback_command(arguments.state, arguments.version); });
 }
 
+struct CaptureFlag {
+  const char* name;
+  std::string WrittenCapture::* value;
+  const char* help;
+};
+constexpr CaptureFlag kCaptureFlags[] = {
+    {"--backend", &WrittenCapture::backend, "nft, iptables-nft or iptables-legacy [what is here]"},
+    {"--mode", &WrittenCapture::mode, "Of inbound connections: redirect or tproxy [redirect]"},
+    {"--families", &WrittenCapture::families, "both, v4 or v6 [both]"},
+    {"--outbound-port", &WrittenCapture::outbound_port, "Where the proxy takes them [15001]"},
+    {"--inbound-port", &WrittenCapture::inbound_port, "Where the proxy takes them [15006]"},
+    {"--proxy-uid", &WrittenCapture::proxy_uid, "User of the proxy, never captured [1337]"},
+    {"--proxy-gid", &WrittenCapture::proxy_gid, "Group of the proxy, never captured [1337]"},
+    {"--include-inbound-ports", &WrittenCapture::include_inbound_ports, "Only these [all]"},
+    {"--exclude-inbound-ports", &WrittenCapture::exclude_inbound_ports,
+     "Besides 22, 15020, 15021 and 15090"},
+    {"--include-outbound-ports", &WrittenCapture::include_outbound_ports, "Only these [all]"},
+    {"--exclude-outbound-ports", &WrittenCapture::exclude_outbound_ports, "Besides 53"},
+    {"--include-outbound-networks", &WrittenCapture::include_outbound_networks,
+     "Only what goes there, as 10.0.0.0/8,fd00::/8 [all]"},
+    {"--exclude-outbound-networks", &WrittenCapture::exclude_outbound_networks,
+     "Not what goes there"},
+    {"--exclude-interfaces", &WrittenCapture::exclude_interfaces,
+     "Neither in nor out by these, as docker0"},
+    {"--exclude-uids", &WrittenCapture::exclude_uids, "Users whose connections are not captured"},
+    {"--exclude-gids", &WrittenCapture::exclude_gids, "Groups whose connections are not captured"},
+};
+
+// The rules of the kernel that lead traffic to the sidecar.
+void add_capture(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* capture =
+      app.add_subcommand("capture", "Lead this network namespace's traffic to the sidecar");
+  capture->require_subcommand(1);
+  const auto add = [&](const char* name, const char* what, int (*command)(const WrittenCapture&)) {
+    CLI::App* added = capture->add_subcommand(name, what);
+    for (const CaptureFlag& flag : kCaptureFlags) {
+      added->add_option(flag.name, arguments.capture.*flag.value, flag.help)->type_name("");
+    }
+    added->callback([&code, &arguments, command] { code = command(arguments.capture); });
+  };
+  add("install", "Install the rules; twice is the same as once", capture_install_command);
+  add("check", "Does capture work? Probes it by connecting", capture_check_command);
+  add("print", "The rules, without installing them", capture_print_command);
+  CLI::App* remove = capture->add_subcommand("remove", "Take the rules away again");
+  remove->callback([&code] { code = capture_remove_command(); });
+}
+
+void add_vm(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* vm = app.add_subcommand("vm", "Virtual machines as workloads of the mesh");
+  vm->require_subcommand(1);
+  CLI::App* token =
+      vm->add_subcommand("token", "Make a token with which one machine may join, once");
+  token->add_option("workload", arguments.workload, "NAMESPACE/NAME, or NAME in default")
+      ->required();
+  token->add_option("--lifetime-s", arguments.lifetime_seconds, "How long it can be used")
+      ->check(CLI::Range(1, 7 * 24 * 3600))
+      ->capture_default_str();
+  add_state(*token, arguments);
+  token->callback([&] {
+    code = vm_token_command(arguments.state, arguments.workload, arguments.lifetime_seconds);
+  });
+
+  CLI::App* join = vm->add_subcommand("join", "Make this machine a workload: sidecar and capture");
+  join->add_option("token", arguments.token, "From `glia vm token`; - reads standard input")
+      ->required();
+  join->add_option("--root", arguments.vm.root, "Write below this directory, and start nothing")
+      ->capture_default_str();
+  join->add_option("--programs", arguments.vm.programs, "Where glia and glia-proxy are")
+      ->capture_default_str();
+  for (const CaptureFlag& flag : kCaptureFlags) {
+    join->add_option(flag.name, arguments.vm.capture.*flag.value, flag.help)->type_name("");
+  }
+  join->callback([&] { code = vm_join_command(arguments.vm, arguments.token); });
+
+  CLI::App* leave = vm->add_subcommand("leave", "Undo it");
+  leave->add_option("--root", arguments.vm.root, "Where it was written")->capture_default_str();
+  leave->callback([&] { code = vm_leave_command(arguments.vm.root); });
+}
+
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
   run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")
@@ -221,6 +303,8 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
 
   add_endpoints(app, arguments, code);
   add_canary(app, arguments, code);
+  add_capture(app, arguments, code);
+  add_vm(app, arguments, code);
   add_objects(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");

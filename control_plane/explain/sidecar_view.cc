@@ -20,7 +20,10 @@ void apply(ResourceKind kind, const std::string& version, const Messages& messag
 }  // namespace
 
 Result<SnapshotRef> sidecar_view(const ObjectSet& objects, const Workload& workload) {
-  const Resources made = translate(objects, workload, HopSecurity::kClearText);
+  // Who asks and is asked is the same with capture; without it there is a listener for each port.
+  Workload plain = workload;
+  plain.spec.capture.reset();
+  const Resources made = translate(objects, plain, HopSecurity::kClearText);
   Draft draft;
   Errors errors;
   apply(ResourceKind::kCluster, made.clusters_version, made.clusters, draft, errors);

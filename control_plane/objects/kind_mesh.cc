@@ -35,13 +35,31 @@ void check_mesh(Mesh::Spec& spec, const YamlNode& node, Reader& reader) {
                   cat("must be from 1m to 8760h, not ", value.text));
 }
 
+void check_capture(const Workload::Spec& spec, Reader& reader) {
+  if (!spec.capture) return;
+  const uint16_t inbound = spec.capture->inbound_port;
+  const bool taken = inbound == spec.outbound.port || inbound == spec.admin.port;
+  if (taken) {
+    reader.error_in("capture.inboundPort", spec.at,
+                    cat("is ", inbound, ", which is the port of the ",
+                        inbound == spec.admin.port ? "admin" : "outbound", " listener"));
+  }
+  for (std::size_t i = 0; i < spec.ports.size(); ++i) {
+    if (spec.ports[i].port != inbound) continue;
+    reader.error_in(cat("ports[", i, "].port"), spec.ports[i].at,
+                    cat("is ", inbound, ", which is capture.inboundPort"));
+  }
+}
+
 void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
   unique(spec.ports, "ports", "name", [](const Workload::Port& p) { return p.name; }, reader);
   unique(spec.ports, "ports", "port", [](const Workload::Port& p) { return p.port; }, reader);
   for (std::size_t i = 0; i < spec.ports.size(); ++i) {
     Workload::Port& port = spec.ports[i];
     if (port.app_port == 0) port.app_port = port.port;
-    const bool own = port.app_port == port.port && spec.app_address == spec.address;
+    // With capture nobody but the application listens there.
+    const bool own =
+        !spec.capture && port.app_port == port.port && spec.app_address == spec.address;
     if (own) {
       reader.error_in(cat("ports[", i, "].appPort"), port.at,
                       cat("and port are both ", port.port, " on ", spec.address,
@@ -54,6 +72,7 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
                           port.port == spec.admin.port ? "admin" : "outbound", " listener"));
     }
   }
+  check_capture(spec, reader);
   if (spec.outbound.port == spec.admin.port) {
     reader.error_in("admin.port", spec.at,
                     cat("is ", spec.admin.port, ", which is the port of the outbound listener"));
@@ -136,12 +155,16 @@ Type<Workload::Port> workload_port() {
                 "Unique in the workload; Services and policies refer to it.")
       .required("port", &Workload::Port::port, port_number(),
                 "The sidecar listens here, with mutual TLS.")
-      .optional("protocol", &Workload::Port::protocol,
-                enumeration<Workload::Protocol>({{"HTTP", Workload::Protocol::kHttp},
-                                                 {"HTTP2", Workload::Protocol::kHttp2},
-                                                 {"GRPC", Workload::Protocol::kGrpc}},
-                                                {"TCP", "TLS", "UDP"}),
-                "What the application speaks: HTTP is HTTP/1.1.", "HTTP")
+      .optional(
+          "protocol", &Workload::Port::protocol,
+          enumeration<Workload::Protocol>({{"HTTP", Workload::Protocol::kHttp},
+                                           {"HTTP2", Workload::Protocol::kHttp2},
+                                           {"GRPC", Workload::Protocol::kGrpc},
+                                           {"TCP", Workload::Protocol::kTcp}},
+                                          {"TLS", "UDP"}),
+          "What the application speaks: HTTP is HTTP/1.1. TCP: anything, whoever speaks first; "
+          "sidecars relay it with mutual TLS, and callers need `capture` (see capture.md).",
+          "HTTP")
       .optional("appPort", &Workload::Port::app_port, port_number(),
                 "The application listens here, on appAddress.", "the number of `port`");
   return type;
@@ -223,6 +246,35 @@ Kind workload_kind() {
                 "Answered with 200 when ready.")
       .optional("port", &Workload::Ready::port, port_name(),
                 "Name of a port; it is asked on its appPort.", "the first port");
+  using Capture = Workload::Capture;
+  ObjectType<Capture> capture("how all traffic comes to the sidecar");
+  capture
+      .optional(
+          "inbound", &Capture::inbound,
+          enumeration<Capture::Inbound>({{"Strict", Capture::Inbound::kStrict},
+                                         {"Permissive", Capture::Inbound::kPermissive}}),
+          "Strict: mutual TLS, on the ports above, and nothing else. Permissive: plain text as "
+          "well, and other ports as if there were no sidecar.",
+          "Strict")
+      .optional(
+          "outbound", &Capture::outbound,
+          enumeration<Capture::Outbound>({{"Allow", Capture::Outbound::kAllow},
+                                          {"RegistryOnly", Capture::Outbound::kRegistryOnly}}),
+          "What is for no Service of the mesh: Allow passes it on untouched, RegistryOnly "
+          "refuses it.",
+          "Allow")
+      .optional("inboundPort", &Capture::inbound_port, port_number(),
+                "The sidecar takes captured inbound connections here.", "15006")
+      .optional("mode", &Capture::mode,
+                enumeration<Capture::Mode>(
+                    {{"Redirect", Capture::Mode::kRedirect}, {"TProxy", Capture::Mode::kTproxy}}),
+                "As `glia capture install --mode`; TProxy needs NET_ADMIN.", "Redirect")
+      .optional("families", &Capture::families,
+                enumeration<Capture::Families>({{"Both", Capture::Families::kBoth},
+                                                {"IPv4", Capture::Families::kIpv4},
+                                                {"IPv6", Capture::Families::kIpv6}}),
+                "Which the machine has; the sidecar listens on the loopback address of each.",
+                "Both");
   ObjectType<Spec> spec("spec of a Workload");
   spec.optional("identity", &Spec::identity, label_name("a name in lower case"),
                 "Last part of spiffe://trustDomain/ns/NAMESPACE/sa/IDENTITY.", "metadata.name")
@@ -247,6 +299,10 @@ Kind workload_kind() {
                 "none")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
       .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
+      .optional(
+          "capture", &Spec::capture, Type<Capture>(capture),
+          "All traffic comes to the sidecar by rules of the kernel, and the application need not "
+          "know of it: see capture.md. `{}` is enough.")
       .optional(
           "egress", &Spec::egress,
           list(text("NAME or NAMESPACE/NAME of a Service", "", check_service_key), 1, kMaxEgress),
@@ -296,10 +352,13 @@ Kind service_kind() {
       .required("port", &MeshService::Port::port, port_number(), "The number that callers use.")
       .optional("targetPort", &MeshService::Port::target_port, target_port(),
                 "The port of the workloads behind it.", "the number of `port`")
-      .optional("appProtocol", &MeshService::Port::app_protocol,
-                one_of({"http", "http2", "grpc", "kubernetes.io/h2c"}, {"tcp", "https", "tls"}),
-                "What is spoken with endpoints outside of the mesh (see EndpointSlice); sidecars "
-                "speak HTTP/2 with each other anyway.")
+      .optional(
+          "appProtocol", &MeshService::Port::app_protocol,
+          one_of({"http", "http2", "grpc", "kubernetes.io/h2c", "tcp", "tls"}, {"https"}),
+          "What is spoken with endpoints outside of the mesh (see EndpointSlice); sidecars "
+          "speak HTTP/2 with each other anyway. `tcp`: bytes that are relayed for captured "
+          "callers (see capture.md), by clusterIP or workload address; `tls`: also by the name "
+          "that a TLS client asks for.")
       .fixed("protocol", FieldShape::Support::kOptional, one_of({"TCP"}, {"UDP", "SCTP"}),
              "Only TCP.")
       .not_yet({"nodePort"});

@@ -260,6 +260,8 @@ constexpr char kSemantics[] = R"(
 - Between sidecars there is always mutual TLS and HTTP/2. The caller accepts only the identities
   of the workloads behind the Service, the callee only certificates of the mesh. The application
   behind the callee finds the caller's identity in `x-forwarded-client-cert`.
+- A port with `protocol: TCP` has no host name: its bytes are relayed over mutual TLS for callers whose
+  traffic is captured, by the address that they connect to ([capture.md](capture.md)).
 
 ## Limits
 

@@ -94,10 +94,23 @@ struct WorkloadTokenBudget {
   bool each_model = false, each_tenant = false;
 };
 
+// All traffic of a Workload comes to its sidecar by rules of the kernel (docs/capture.md).
+struct WorkloadCapture {
+  enum class Inbound : uint8_t { kStrict, kPermissive };
+  enum class Outbound : uint8_t { kAllow, kRegistryOnly };
+  enum class Mode : uint8_t { kRedirect, kTproxy };
+  enum class Families : uint8_t { kBoth, kIpv4, kIpv6 };
+  uint16_t inbound_port = 15006;
+  Inbound inbound = Inbound::kStrict;
+  Outbound outbound = Outbound::kAllow;
+  Mode mode = Mode::kRedirect;
+  Families families = Families::kBoth;
+};
+
 // glia.dev/v1. One running instance and its sidecar.
 struct Workload {
   static constexpr const char* kKind = "Workload";
-  enum class Protocol : uint8_t { kHttp, kHttp2, kGrpc };
+  enum class Protocol : uint8_t { kHttp, kHttp2, kGrpc, kTcp };
   struct Port {
     std::string name;
     uint16_t port = 0;
@@ -119,6 +132,7 @@ struct Workload {
   using ModelServer = WorkloadModelServer;
   using Admission = WorkloadAdmission;
   using TokenBudget = WorkloadTokenBudget;
+  using Capture = WorkloadCapture;
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
@@ -129,6 +143,7 @@ struct Workload {
     std::vector<TokenBudget> token_budgets;
     Outbound outbound;
     Admin admin;
+    std::optional<Capture> capture;
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.
     std::vector<std::string> egress;
     std::optional<SidecarDiscovery> discovery;  // Nothing: as the Mesh says.

@@ -144,11 +144,11 @@ TEST(Objects, SaysWhatIsWrongWithAWorkload) {
   EXPECT_EQ(workload("{address: 127.0.1.1, ports: []}"),
             "m.yaml:6:35: Workload w: spec.ports must have at least 1 item\n");
   EXPECT_EQ(
-      workload("{address: 127.0.1.1, ports: [{name: a, port: 0, protocol: TCP}]}"),
+      workload("{address: 127.0.1.1, ports: [{name: a, port: 0, protocol: UDP}]}"),
       "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "
       "0\n"
-      "m.yaml:6:65: Workload w: spec.ports[0].protocol is TCP, which is not supported yet; use "
-      "HTTP, HTTP2 or GRPC\n");
+      "m.yaml:6:65: Workload w: spec.ports[0].protocol is UDP, which is not supported yet; use "
+      "HTTP, HTTP2, GRPC or TCP\n");
   EXPECT_EQ(
       workload("{address: 127.0.1.1, ports: [{name: a, port: \"80\"}]}"),
       "m.yaml:6:52: Workload w: spec.ports[0].port must be a whole number from 1 to 65535, not "

@@ -336,7 +336,7 @@ MeshState::NodeRef MeshState::within(const WithinKey& key) {
   NodeRef& made = now_.within[key];
   if (made != nullptr) return made;
   Outbound& all = outbound(ns, client);
-  std::set<std::string> clusters;
+  std::set<std::string> clusters = relayed_clusters(objects(), services);
   ResourceMap hosts;
   if (used && undiscovered_ == nullptr) undiscovered_ = pack_host(undiscovered_host());
   const PackedRef unknown = used ? undiscovered_ : held(all.hosts, kUnknownHost);

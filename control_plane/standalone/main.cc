@@ -57,16 +57,24 @@ int main(int argc, char** argv) {
   app.add_option("--security", security, "Between sidecars: mutual-tls or clear-text")
       ->check(CLI::IsMember({"mutual-tls", "clear-text"}))
       ->capture_default_str();
+  bool capture = false;
+  app.add_flag("--capture", capture,
+               "Listen for captured traffic, as spec.capture says or by default");
   app.set_version_flag("--version", cat("glia-translate ", kGliaVersion));
   CLI11_PARSE(app, argc, argv);
 
-  const LoadReport report = load({mesh});
+  LoadReport report = load({mesh});
   for (const Problem& problem : report.problems) {
     std::fprintf(stderr, "%s\n", problem.text().c_str());
   }
   if (!report.ok()) return 1;
   const Workload* found = report.objects.workload(workload);
   if (found == nullptr) return unknown_workload(report.objects, workload);
+  if (capture) {
+    auto& own =
+        report.objects.workloads[static_cast<std::size_t>(found - report.objects.workloads.data())];
+    if (!own.spec.capture) own.spec.capture.emplace();
+  }
   const std::string bytes = encode(
       answer_for(report.objects, *found,
                  security == "clear-text" ? HopSecurity::kClearText : HopSecurity::kMutualTls));

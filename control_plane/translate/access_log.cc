@@ -5,10 +5,10 @@
 
 namespace glia {
 
-void add_access_log(
-    const Mesh& mesh,
-    envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager&
-        manager) {
+namespace {
+
+template <class Message>
+void add(const Mesh& mesh, Message& message) {
   const Mesh::AccessLog& wanted = mesh.spec.access_log;
   if (wanted.path == Mesh::AccessLog::kNone) return;
   envoy::extensions::access_loggers::file::v3::FileAccessLog file;
@@ -17,9 +17,23 @@ void add_access_log(
     auto& fields = *file.mutable_log_format()->mutable_json_format()->mutable_fields();
     fields[key].set_string_value(format);
   }
-  auto* log = manager.add_access_log();
+  auto* log = message.add_access_log();
   log->set_name("envoy.access_loggers.file");
   pack(file, *log->mutable_typed_config());
+}
+
+}  // namespace
+
+void add_access_log(
+    const Mesh& mesh,
+    envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager&
+        manager) {
+  add(mesh, manager);
+}
+
+void add_access_log(const Mesh& mesh,
+                    envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy& proxy) {
+  add(mesh, proxy);
 }
 
 }  // namespace glia

@@ -3,6 +3,7 @@
 
 #include "control_plane/objects/objects.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
 
 namespace glia {
 
@@ -12,5 +13,8 @@ void add_access_log(
     const Mesh& mesh,
     envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager&
         manager);
+// The same of relayed connections.
+void add_access_log(const Mesh& mesh,
+                    envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy& proxy);
 
 }  // namespace glia

@@ -1,5 +1,6 @@
 #include "control_plane/translate/outbound.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -53,7 +54,7 @@ std::set<std::string> identities_of(const ObjectSet& objects, const MeshService&
 }
 
 // Exactly these identities: another workload that answers at one of their addresses is refused.
-void secure(const std::set<std::string>& identities, const std::string& server_name,
+void secure(const std::set<std::string>& identities, const std::string& server_name, bool tcp,
             Cluster& cluster) {
   tls::UpstreamTlsContext context;
   use_mesh_secrets(*context.mutable_common_tls_context());
@@ -65,7 +66,7 @@ void secure(const std::set<std::string>& identities, const std::string& server_n
     san->set_san_type(tls::SubjectAltNameMatcher::URI);
     san->mutable_matcher()->set_exact(identity);
   }
-  context.mutable_common_tls_context()->add_alpn_protocols("h2");
+  if (!tcp) context.mutable_common_tls_context()->add_alpn_protocols("h2");
   context.set_sni(server_name);
   cluster.mutable_transport_socket()->set_name("envoy.transport_sockets.tls");
   pack(context, *cluster.mutable_transport_socket()->mutable_typed_config());
@@ -133,11 +134,14 @@ Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
   const TrafficPolicy* traffic = objects.traffic_policy(service, port.port);
   const uint32_t requests = set_traffic(traffic, cluster);
   if (traffic == nullptr || !traffic->spec.balancing) choose_by_load(objects, service, cluster);
-  const bool in_mesh = is_in_mesh(objects, service, port);
-  set_upstream_http(cluster, in_mesh ? UpstreamHttp::kSidecar : spoken_outside(port), requests);
+  const bool in_mesh = is_in_mesh(objects, service, port), tcp = is_tcp(objects, service, port);
+  if (!tcp) {
+    set_upstream_http(cluster, in_mesh ? UpstreamHttp::kSidecar : spoken_outside(port), requests);
+  }
   if (security == HopSecurity::kMutualTls && in_mesh) {
     secure(identities_of(objects, service, port),
-           cat(service.metadata.name, ".", service.metadata.ns, ".svc.cluster.local"), cluster);
+           cat(service.metadata.name, ".", service.metadata.ns, ".svc.cluster.local"), tcp,
+           cluster);
   }
   return cluster;
 }
@@ -149,13 +153,14 @@ Cluster workload_cluster(const ObjectSet& objects, const Workload& workload,
   cluster.set_name(direct_cluster(workload, port));
   cluster.set_type(Cluster::STATIC);
   cluster.mutable_connect_timeout()->set_seconds(kConnectTimeoutSeconds);
-  set_upstream_http(cluster, UpstreamHttp::kSidecar);
+  const bool tcp = port.protocol == Workload::Protocol::kTcp;
+  if (!tcp) set_upstream_http(cluster, UpstreamHttp::kSidecar);
   cluster.mutable_load_assignment()->set_cluster_name(cluster.name());
   *cluster.mutable_load_assignment()->add_endpoints()->add_lb_endpoints() =
       lb_endpoint(workload.spec.address, port.port);
   if (security == HopSecurity::kMutualTls) {
     secure({objects.spiffe_id(workload)},
-           cat(workload.metadata.name, ".", workload.metadata.ns, ".workload"), cluster);
+           cat(workload.metadata.name, ".", workload.metadata.ns, ".workload"), tcp, cluster);
   }
   return cluster;
 }
@@ -195,6 +200,32 @@ Assignment service_endpoints(const ObjectSet& objects, const MeshService& servic
 }
 
 }  // namespace
+
+bool is_tcp(const ObjectSet& objects, const MeshService& service, const MeshService::Port& port) {
+  if (port.app_protocol == kTcp || port.app_protocol == kTls) return true;
+  return std::ranges::any_of(service.members, [&](std::size_t member) {
+    const Workload::Port* target = MeshService::target(port, objects.workloads[member]);
+    return target != nullptr && target->protocol == Workload::Protocol::kTcp;
+  });
+}
+
+std::set<std::string> relayed_clusters(const ObjectSet& objects,
+                                       const std::vector<std::string>& services) {
+  std::set<std::string> clusters;
+  for (const MeshService& service : objects.services) {
+    if (std::ranges::find(services, service.metadata.key()) == services.end()) continue;
+    for (const MeshService::Port& port : service.spec.ports) {
+      if (!is_tcp(objects, service, port)) continue;
+      clusters.insert(outbound_cluster(service, port.port));
+      if (!service.headless()) continue;
+      for (const std::size_t member : service.members) {
+        const Workload::Port* target = MeshService::target(port, objects.workloads[member]);
+        if (target != nullptr) clusters.insert(direct_cluster(objects.workloads[member], *target));
+      }
+    }
+  }
+  return clusters;
+}
 
 std::string outbound_cluster(const MeshService& service, uint16_t port) {
   return cat("outbound:", port, ":", service.metadata.name, ".", service.metadata.ns);

@@ -1,7 +1,9 @@
 // What every sidecar needs to call the Services of the mesh: clusters and their endpoints.
 #pragma once
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "control_plane/translate/translate.h"
@@ -15,6 +17,15 @@ std::string outbound_cluster(const MeshService& service, uint16_t port);
 // "missing:<port>:<service>.<namespace>": what a route names in place of a backend that does not
 // exist. There is no such cluster, and the route says what is then answered.
 std::string missing_cluster(const RouteBackend& backend);
+
+// What a Service's appProtocol says of bytes that sidecars only relay; kTls: the application's own.
+inline constexpr std::string_view kTcp = "tcp", kTls = "tls";
+// Is the port relayed, by its own word or by that of a workload behind it?
+bool is_tcp(const ObjectSet& objects, const MeshService& service, const MeshService::Port& port);
+
+// The clusters of relayed ports of these Services ("namespace/name"), to which no route leads.
+std::set<std::string> relayed_clusters(const ObjectSet& objects,
+                                       const std::vector<std::string>& services);
 
 // "direct:<port>:<workload>.<namespace>"
 std::string direct_cluster(const Workload& workload, const Workload::Port& port);

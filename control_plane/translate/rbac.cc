@@ -5,6 +5,7 @@
 #include "control_plane/translate/pack.h"
 #include "envoy/config/rbac/v3/rbac.pb.h"
 #include "envoy/extensions/filters/http/rbac/v3/rbac.pb.h"
+#include "envoy/extensions/filters/network/rbac/v3/rbac.pb.h"
 
 namespace glia {
 
@@ -145,6 +146,79 @@ std::vector<HttpFilterMessage> rbac_filters(const ObjectSet& objects, const Work
     filters.push_back(filter(allow, "envoy.filters.http.rbac"));
   }
   return filters;
+}
+
+namespace {
+
+// Who a rule is about, on a port of which nothing else is known.
+config::Principal connection_principal(const ObjectSet& objects, const Policy& policy,
+                                       const Policy::Rule& rule, const Workload::Port& port) {
+  Policy::Rule known = rule;
+  std::erase_if(known.to, [&](const Policy::To& to) {
+    return policy.spec.action == Policy::Action::kAllow &&
+           (!to.methods.empty() || !to.paths.empty());
+  });
+  if (!rule.to.empty() && known.to.empty()) return never();
+  for (Policy::To& to : known.to) {
+    to.methods.clear();
+    to.paths.clear();
+  }
+  return rule_principal(objects, policy, known, port);
+}
+
+config::Principal anybody() {
+  config::Principal any;
+  any.set_any(true);
+  return any;
+}
+
+config::Principal but_not(const std::vector<config::Principal>& denied, config::Principal allowed) {
+  if (denied.empty()) return allowed;
+  config::Principal others;
+  *others.mutable_not_id() = either(denied);
+  return every({std::move(others), std::move(allowed)});
+}
+
+}  // namespace
+
+std::optional<envoy::config::listener::v3::Filter> network_rbac(const ObjectSet& objects,
+                                                                const Workload& workload,
+                                                                const Workload::Port& port) {
+  std::vector<config::Principal> denied;
+  std::vector<const Policy*> allowing;
+  for (const std::size_t place : workload.policies) {
+    const Policy& policy = objects.policies[place];
+    if (policy.spec.action != Policy::Action::kDeny) {
+      allowing.push_back(&policy);
+      continue;
+    }
+    for (const Policy::Rule& rule : policy.spec.rules) {
+      denied.push_back(connection_principal(objects, policy, rule, port));
+    }
+  }
+  const bool refuse_by_default = objects.mesh.spec.default_authorization == Mesh::Default::kDeny;
+  const bool all = allowing.empty() && !refuse_by_default;
+  if (all && denied.empty()) return {};
+  // One filter may stand before a TcpProxy, so what is denied is left out of what is allowed.
+  envoy::extensions::filters::network::rbac::v3::RBAC rbac;
+  rbac.set_stat_prefix("inbound_");
+  config::RBAC& rules = *rbac.mutable_rules();
+  rules.set_action(config::RBAC::ALLOW);
+  const auto allow = [&](const std::string& name, config::Principal who) {
+    config::Policy& policy = (*rules.mutable_policies())[name];
+    if (policy.permissions().empty()) policy.add_permissions()->set_any(true);
+    *policy.add_principals() = but_not(denied, std::move(who));
+  };
+  for (const Policy* policy : allowing) {
+    for (const Policy::Rule& rule : policy->spec.rules) {
+      allow(policy->metadata.key(), connection_principal(objects, *policy, rule, port));
+    }
+  }
+  if (all) allow("all-others", anybody());
+  envoy::config::listener::v3::Filter filter;
+  filter.set_name("envoy.filters.network.rbac");
+  pack(rbac, *filter.mutable_typed_config());
+  return filter;
 }
 
 }  // namespace glia

@@ -176,6 +176,7 @@ VirtualHost undiscovered_host() {
 void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
                envoy::config::route::v3::RouteConfiguration& table) {
   for (const MeshService::Port& port : service.spec.ports) {
+    if (is_tcp(objects, service, port)) continue;  // Nobody asks for it by a host name.
     VirtualHost& host = *table.add_virtual_hosts();
     host.set_name(service_host(service, port.port));
     for (std::string& name : service_domains(service, port.port, ns)) {
@@ -199,6 +200,7 @@ void add_other_hosts(const ObjectSet& objects, const std::string& ns,
                      envoy::config::route::v3::RouteConfiguration& table) {
   for (const Workload* workload : named_alone(objects)) {
     for (const Workload::Port& port : workload->spec.ports) {
+      if (port.protocol == Workload::Protocol::kTcp) continue;
       add_workload(objects, *workload, port, *table.add_virtual_hosts());
     }
   }

@@ -6,6 +6,8 @@
 #include "control_plane/objects/digest.h"
 #include "control_plane/translate/access_log.h"
 #include "control_plane/translate/admission.h"
+#include "control_plane/translate/capture.h"
+#include "control_plane/translate/chain.h"
 #include "control_plane/translate/cors.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
@@ -26,6 +28,7 @@ namespace hcm = envoy::extensions::filters::network::http_connection_manager::v3
 namespace tls = envoy::extensions::transport_sockets::tls::v3;
 using Cluster = envoy::config::cluster::v3::Cluster;
 using Listener = envoy::config::listener::v3::Listener;
+using FilterChain = envoy::config::listener::v3::FilterChain;
 
 constexpr int kConnectTimeoutSeconds = 5;
 
@@ -40,13 +43,6 @@ void add_router(hcm::HttpConnectionManager& manager) {
   auto* router = manager.add_http_filters();
   router->set_name("envoy.filters.http.router");
   pack(envoy::extensions::filters::http::router::v3::Router(), *router->mutable_typed_config());
-}
-
-void add_manager(const hcm::HttpConnectionManager& manager,
-                 envoy::config::listener::v3::FilterChain& chain) {
-  auto* filter = chain.add_filters();
-  filter->set_name("envoy.filters.network.http_connection_manager");
-  pack(manager, *filter->mutable_typed_config());
 }
 
 hcm::HttpConnectionManager inbound_manager(const ObjectSet& objects, const Workload& workload,
@@ -77,27 +73,41 @@ hcm::HttpConnectionManager inbound_manager(const ObjectSet& objects, const Workl
   return manager;
 }
 
+FilterChain inbound_chain(const ObjectSet& objects, const Workload& workload,
+                          const Workload::Port& port, HopSecurity security) {
+  FilterChain chain;
+  const bool tcp = port.protocol == Workload::Protocol::kTcp;
+  if (!tcp) {
+    add_manager(inbound_manager(objects, workload, port), chain);
+  } else {
+    if (auto gate = network_rbac(objects, workload, port)) *chain.add_filters() = *std::move(gate);
+    add_tcp_proxy(objects.mesh, inbound_name(port), chain);
+  }
+  if (security == HopSecurity::kClearText) return chain;
+
+  tls::DownstreamTlsContext context;
+  context.mutable_require_client_certificate()->set_value(true);
+  use_mesh_secrets(*context.mutable_common_tls_context());
+  if (!tcp) {
+    context.mutable_common_tls_context()->add_alpn_protocols("h2");
+    context.mutable_common_tls_context()->add_alpn_protocols("http/1.1");
+  }
+  chain.mutable_transport_socket()->set_name("envoy.transport_sockets.tls");
+  pack(context, *chain.mutable_transport_socket()->mutable_typed_config());
+  return chain;
+}
+
 Listener inbound_listener(const ObjectSet& objects, const Workload& workload,
                           const Workload::Port& port, HopSecurity security) {
   Listener listener;
   listener.set_name(inbound_name(port));
   listener.set_traffic_direction(core::INBOUND);
   set_address(workload.spec.address, port.port, *listener.mutable_address());
-  auto* chain = listener.add_filter_chains();
-  add_manager(inbound_manager(objects, workload, port), *chain);
-  if (security == HopSecurity::kClearText) return listener;
-
-  tls::DownstreamTlsContext context;
-  context.mutable_require_client_certificate()->set_value(true);
-  use_mesh_secrets(*context.mutable_common_tls_context());
-  context.mutable_common_tls_context()->add_alpn_protocols("h2");
-  context.mutable_common_tls_context()->add_alpn_protocols("http/1.1");
-  chain->mutable_transport_socket()->set_name("envoy.transport_sockets.tls");
-  pack(context, *chain->mutable_transport_socket()->mutable_typed_config());
+  *listener.add_filter_chains() = inbound_chain(objects, workload, port, security);
   return listener;
 }
 
-Listener outbound_listener(const ObjectSet& objects, const Workload& workload) {
+hcm::HttpConnectionManager outbound_manager(const ObjectSet& objects) {
   hcm::HttpConnectionManager manager;
   manager.set_codec_type(hcm::HttpConnectionManager::AUTO);
   manager.set_stat_prefix(kOutboundName);
@@ -108,13 +118,16 @@ Listener outbound_listener(const ObjectSet& objects, const Workload& workload) {
   add_cors(manager);
   add_router(manager);
   add_access_log(objects.mesh, manager);
+  return manager;
+}
 
+Listener outbound_listener(const ObjectSet& objects, const Workload& workload) {
   Listener listener;
   listener.set_name(kOutboundName);
   listener.set_traffic_direction(core::OUTBOUND);
   // In clear text and for whoever asks, in the name of the workload: never on the network.
   set_address(workload.local_address(), workload.spec.outbound.port, *listener.mutable_address());
-  add_manager(manager, *listener.add_filter_chains());
+  add_manager(outbound_manager(objects), *listener.add_filter_chains());
   return listener;
 }
 
@@ -131,6 +144,7 @@ Cluster inbound_cluster(const Workload& workload, const Workload::Port& port) {
   Cluster cluster = static_cluster(inbound_name(port));
   *cluster.mutable_load_assignment()->add_endpoints()->add_lb_endpoints() =
       lb_endpoint(workload.spec.app_address, port.app_port);
+  if (port.protocol == Workload::Protocol::kTcp) return cluster;
   set_upstream_http(cluster, port.protocol == Workload::Protocol::kHttp ? UpstreamHttp::kHttp1
                                                                         : UpstreamHttp::kHttp2);
   tell_model_server(workload, cluster);
@@ -148,8 +162,9 @@ std::string version_of(const std::vector<Message>& resources) {
 }
 
 // What a workload that may call only some Services has of the way to all.
-void narrow(const std::vector<std::string>& services, Resources& outbound) {
-  std::set<std::string> clusters;
+void narrow(const ObjectSet& objects, const std::vector<std::string>& services,
+            Resources& outbound) {
+  std::set<std::string> clusters = relayed_clusters(objects, services);
   envoy::config::route::v3::RouteConfiguration some =
       RouteIndex(outbound.routes.front()).within(services, clusters);
   outbound.routes.front() = std::move(some);
@@ -164,8 +179,20 @@ void narrow(const std::vector<std::string>& services, Resources& outbound) {
 Resources translate_own(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
   Resources resources;
   for (const Workload::Port& port : workload.spec.ports) {
-    resources.listeners.push_back(inbound_listener(objects, workload, port, security));
     resources.clusters.push_back(inbound_cluster(workload, port));
+  }
+  if (workload.spec.capture) {
+    std::vector<FilterChain> chains;
+    for (const Workload::Port& port : workload.spec.ports) {
+      chains.push_back(inbound_chain(objects, workload, port, security));
+      chains.back().set_name(inbound_name(port));
+    }
+    add_capture_inbound(workload, std::move(chains), resources);
+    add_capture_outbound(objects, workload, outbound_manager(objects), resources);
+    return resources;
+  }
+  for (const Workload::Port& port : workload.spec.ports) {
+    resources.listeners.push_back(inbound_listener(objects, workload, port, security));
   }
   resources.listeners.push_back(outbound_listener(objects, workload));
   return resources;
@@ -205,7 +232,7 @@ Resources translate_outbound(const ObjectSet& objects, const std::string& ns,
 Resources translate(const ObjectSet& objects, const Workload& workload, HopSecurity security) {
   Resources resources = translate_own(objects, workload, security);
   Resources outbound = translate_outbound(objects, workload.metadata.ns, security);
-  if (!workload.spec.egress.empty()) narrow(workload.spec.egress, outbound);
+  if (!workload.spec.egress.empty()) narrow(objects, workload.spec.egress, outbound);
   std::move(outbound.clusters.begin(), outbound.clusters.end(),
             std::back_inserter(resources.clusters));
   resources.routes = std::move(outbound.routes);

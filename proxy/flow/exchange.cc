@@ -108,7 +108,7 @@ Task<void> Exchange::run() {
   if (manager().model) {
     if (auto early = co_await look_at_model()) co_return co_await answer(std::move(*early));
   }
-  if (manager().routes != nullptr) route_ = manager().routes->route_for(request());
+  choose_route();
   if (route_ != nullptr && route_->discover) {
     if (auto early = co_await look_for_host()) co_return co_await answer(std::move(*early));
   }
@@ -121,6 +121,11 @@ Task<void> Exchange::run() {
     reply = sight_.held->error();
   }
   co_await answer(reply ? std::move(*reply) : Reply(out_of_time()));
+}
+
+void Exchange::choose_route() {
+  const auto& routes = manager().routes;
+  route_ = routes != nullptr ? routes->route_for(request(), meant_for(connection())) : nullptr;
 }
 
 // What follows an upgrade is not the request.
@@ -151,7 +156,7 @@ Task<std::optional<Reply>> Exchange::look_for_host() {
   if (looked || !manager().model) co_return std::nullopt;
   // The routes that have come want to know the model.
   if (auto early = co_await look_at_model()) co_return early;
-  route_ = manager().routes->route_for(request());
+  choose_route();
   co_return std::nullopt;
 }
 
@@ -169,8 +174,7 @@ Task<Result<void>> Exchange::find_host() {
     CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), limit));
     if (site_.state() == state_) continue;
     followed_.push_back(std::exchange(state_, site_.state()));
-    const auto& routes = manager().routes;
-    route_ = routes != nullptr ? routes->route_for(request()) : nullptr;
+    choose_route();
   }
   co_return Result<void>();
 }

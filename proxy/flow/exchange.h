@@ -118,6 +118,7 @@ class Exchange final : private Watch::Owner {
   bool nothing_to_come() const;
   // Where the route says that the control plane may know the host: waits for it, and moves on to the
   // drawing that has it. An answer ends the exchange.
+  void choose_route();
   Task<std::optional<Reply>> look_for_host();
   Task<Result<void>> find_host();
   Result<void> set_deadline();

@@ -15,7 +15,8 @@ ModelNeed need_of(const Exchange& exchange) {
   if (manager.model->always) return ModelNeed::kAll;
   ModelNeed need = manager.model_need;
   if (manager.routes != nullptr) {
-    need = std::max(need, manager.routes->model_need(exchange.request()));
+    need = std::max(
+        need, manager.routes->model_need(exchange.request(), meant_for(exchange.connection())));
   }
   return need;
 }

@@ -54,12 +54,35 @@ class TcpSession::Opening final : public Stream::Watcher, private Timer {
   bool open_ = false;
 };
 
-TcpSession::TcpSession(Site& site, std::unique_ptr<Stream> stream, ServerConnection::Owner& owner)
+// A connection that is open before it is needed.
+class TcpSession::Ready final : public Stream::Watcher {
+ public:
+  explicit Ready(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {
+    stream_->watch(*this);
+    stream_->pause_reading(true);
+  }
+  bool is_to(const Address& endpoint) const {
+    return stream_ != nullptr && !broken_ && stream_->info().remote == endpoint;
+  }
+  std::unique_ptr<Stream> take() { return std::move(stream_); }
+
+ private:
+  void on_open() override {}
+  void on_readable() override { stream_->pause_reading(true); }
+  void on_writable() override {}
+  void on_broken() override { broken_ = true; }
+  std::unique_ptr<Stream> stream_;
+  bool broken_ = false;
+};
+
+TcpSession::TcpSession(Site& site, std::unique_ptr<Stream> stream, ServerConnection::Owner& owner,
+                       std::unique_ptr<Stream> upstream)
     : Timer(site.context().loop),
       site_(site),
       owner_(owner),
       state_(site.state()),
       stream_(std::move(stream)),
+      ready_(upstream != nullptr ? std::make_unique<Ready>(std::move(upstream)) : nullptr),
       began_(loop_.now()),
       moved_(began_) {
   ++site_.tcp_stats().connections;
@@ -133,7 +156,7 @@ Task<std::unique_ptr<Stream>> TcpSession::try_endpoint(const std::string& name) 
                        ", which is not configured"));
     co_return nullptr;
   }
-  Result<Hold> hold = co_await cluster->hold(failed_);
+  Result<Hold> hold = co_await cluster->hold(failed_, &client());
   if (!hold) {
     // After a failed attempt, that one's error says more than that nobody else is left.
     if (!error_) error_ = std::move(hold).error();
@@ -142,6 +165,7 @@ Task<std::unique_ptr<Stream>> TcpSession::try_endpoint(const std::string& name) 
   ++attempts_;
   hold_ = std::move(*hold);
   endpoint_ = hold_.endpoint().config().address;
+  if (ready_ != nullptr && ready_->is_to(endpoint_)) co_return ready_->take();
   Opening opening(loop_, hold_.endpoint().dial(&client()),
                   hold_.endpoint().cluster().config().connect_timeout);
   while (!opening.is_over()) co_await wait_in(opening.over());

@@ -25,8 +25,10 @@ class TcpSession final : public ServerConnection,
                          private Relay::Owner,
                          private Timer {
  public:
-  // `stream` is opening. The site's chain has a TcpProxy. `owner` outlives the session.
-  TcpSession(Site& site, std::unique_ptr<Stream> stream, ServerConnection::Owner& owner);
+  // `stream` is opening. The site's chain has a TcpProxy. `owner` outlives the session. `upstream`: an
+  // open connection to where the client wanted to go, if there is one already; else null.
+  TcpSession(Site& site, std::unique_ptr<Stream> stream, ServerConnection::Owner& owner,
+             std::unique_ptr<Stream> upstream = nullptr);
   ~TcpSession() override;  // Counts and logs.
 
   // Nobody can be told to go: a relayed connection lasts until it ends or is cut.
@@ -39,6 +41,7 @@ class TcpSession final : public ServerConnection,
 
  private:
   class Opening;
+  class Ready;
 
   // Of the client's stream, until the relay has it.
   void on_open() override;
@@ -65,6 +68,7 @@ class TcpSession final : public ServerConnection,
   ServerConnection::Owner& owner_;
   const std::shared_ptr<const SiteState> state_;  // Pinned.
   std::unique_ptr<Stream> stream_;                // Until the relay has it.
+  std::unique_ptr<Ready> ready_;                  // What the first attempt need not connect.
   const std::string* cluster_ = nullptr;          // In state_; null until one is chosen.
   Hold hold_;                                     // Ends after the relay.
   std::unique_ptr<Relay> relay_;

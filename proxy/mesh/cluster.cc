@@ -50,6 +50,10 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
     return;
   }
   resolved_ = true;
+  // Where clients go is not in the drawing; who is connected stays so.
+  const bool stays = before != nullptr && before->discovery == config_->discovery &&
+                     config_->discovery == ClusterConfig::Discovery::kOriginal;
+  if (stays) return;
   set_endpoints(config_->endpoints ? config_->endpoints->endpoints : std::vector<EndpointConfig>());
 }
 
@@ -138,6 +142,53 @@ Result<Endpoint*> Cluster::pick(const std::vector<Address>& failed, const PickHi
   return Error(ErrorKind::kNoEndpoint, Fault::kUpstream, std::move(why));
 }
 
+Result<Endpoint*> Cluster::destination_of(const ConnectionInfo* client,
+                                          const std::vector<Address>& failed) {
+  if (client == nullptr || !client->captured) {
+    ++stats_.no_endpoint;
+    return Error(ErrorKind::kNoEndpoint, Fault::kSelf,
+                 cat("cluster ", config_->name,
+                     " goes where its client wanted to go, which is known of captured connections "
+                     "only; give its listener the filter envoy.filters.listener.original_dst"));
+  }
+  const Address& wanted = client->local;
+  const auto known = endpoints_.find(wanted);
+  if (std::ranges::find(failed, wanted) != failed.end()) {
+    return Error(ErrorKind::kNoEndpoint, Fault::kUpstream,
+                 cat(wanted.text(), " could not be connected to"));
+  }
+  if (known != endpoints_.end()) return known->second.get();
+  if (endpoints_.size() >= kMostDestinations) {
+    ++stats_.connections_overflow;
+    return Error(
+        ErrorKind::kOverflow, Fault::kSelf,
+        cat("cluster ", config_->name, " goes to ", endpoints_.size(), " destinations, its limit"));
+  }
+  if (forget_ == nullptr) {
+    forget_ = std::make_unique<CallbackTimer>(loop(), [this] { forget_destinations(); });
+  }
+  if (!forget_->running()) forget_->start(kForgetDestinations);
+  EndpointConfig config;
+  config.address = wanted;
+  auto& made = endpoints_[wanted];
+  made = std::make_unique<Endpoint>(*this, std::move(config));
+  return made.get();
+}
+
+// Those with pooled connections stay until these have been idle long enough.
+void Cluster::forget_destinations() {
+  for (auto place = endpoints_.begin(); place != endpoints_.end();) {
+    if (!place->second->idle()) {
+      ++place;
+      continue;
+    }
+    balancer_->removed(*place->second);
+    loop().reap(std::move(place->second));
+    place = endpoints_.erase(place);
+  }
+  if (!endpoints_.empty()) forget_->start(kForgetDestinations);
+}
+
 // A request's place in the list of those that wait for DNS; leaves it when its task is cancelled.
 class Cluster::DnsWait {
  public:
@@ -189,7 +240,9 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, C
                     cat("cluster ", config_->name, " has ", stats_.requests_active,
                         " requests, its limit (max_requests)"));
   }
-  Result<Endpoint*> endpoint = pick(tried.failed, hints);
+  const bool original = config_->discovery == ClusterConfig::Discovery::kOriginal;
+  Result<Endpoint*> endpoint =
+      original ? destination_of(client, tried.failed) : pick(tried.failed, hints);
   if (!endpoint) co_return std::move(endpoint).error();
   if (tried.only_others && std::ranges::count(tried.failed, (*endpoint)->config().address) > 0) {
     co_return Error(ErrorKind::kNoEndpoint, Fault::kUpstream,
@@ -229,14 +282,15 @@ Error Cluster::too_many_connections() const {
                    " connections, its limit (max_connections)"));
 }
 
-Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed) {
+Task<Result<Hold>> Cluster::hold(const std::vector<Address>& failed, const ConnectionInfo* client) {
   if (!resolved_) CO_TRY_VOID(co_await resolved());
   if (retired_) co_return being_removed();
   if (stats_.connections_active >= config_->limits.connections) {
     ++stats_.connections_overflow;
     co_return too_many_connections();
   }
-  Result<Endpoint*> endpoint = pick(failed, {});
+  const bool original = config_->discovery == ClusterConfig::Discovery::kOriginal;
+  Result<Endpoint*> endpoint = original ? destination_of(client, failed) : pick(failed, {});
   if (!endpoint) co_return std::move(endpoint).error();
   co_return Hold(**endpoint);
 }
@@ -319,6 +373,7 @@ void Cluster::hear(Endpoint& endpoint, const Result<OrcaReport>& orca) {
 
 void Cluster::retire() {
   retired_ = true;
+  forget_.reset();
   scraper_.reset();
   dns_.cancel();
   resolved_ = true;

@@ -74,6 +74,9 @@ class Cluster : public Reapable {
 
   // Addresses of one name that are used; further ones are left out.
   static constexpr std::size_t kMostAddresses = 1000;
+  // kOriginal: destinations at one time, and how often those are forgotten that nobody uses.
+  static constexpr std::size_t kMostDestinations = 10'000;
+  static constexpr Duration kForgetDestinations = 5s;
 
   // Takes the new drawing: endpoints that stay keep their connections.
   void update(std::shared_ptr<const ClusterConfig> config);
@@ -86,8 +89,8 @@ class Cluster : public Reapable {
   Task<Result<Lease>> lease(Tried& tried, const ConnectionInfo* client = nullptr,
                             Carries carries = Carries::kHttp, PickHints hints = {});
   // An endpoint for one connection of the caller's own, chosen in the same way. Errors: kNoEndpoint,
-  // kOverflow (max_connections, max_pending_requests), and kClosed as for lease().
-  Task<Result<Hold>> hold(const std::vector<Address>& failed);
+  // kOverflow (max_connections, max_pending_requests), and kClosed as for lease(). `client` as there.
+  Task<Result<Hold>> hold(const std::vector<Address>& failed, const ConnectionInfo* client);
   // An answer of `endpoint`, or its trailers, came with these fields: the load report among them is
   // believed from now on.
   void hear(Endpoint& endpoint, const Headers& fields);
@@ -121,6 +124,10 @@ class Cluster : public Reapable {
   Error too_many_connections() const;
   Result<Endpoint*> pick(const std::vector<Address>& failed, const PickHints& hints);
   Endpoint& pick_of(std::span<Endpoint* const> usable, const PickContext& context);
+  // Where `client` wanted to go, as an endpoint.
+  Result<Endpoint*> destination_of(const ConnectionInfo* client,
+                                   const std::vector<Address>& failed);
+  void forget_destinations();
   void follow_model_server();
   void follow_reports();
   void collect_model_server(MetricsPage& page, const Labels& labels) const;
@@ -146,6 +153,7 @@ class Cluster : public Reapable {
   std::list<WaitSlot*> waiting_for_dns_;
   std::unique_ptr<CallbackTimer> peer_check_;  // Once there was TLS.
   std::unique_ptr<EngineScraper> scraper_;     // While this is a model server.
+  std::unique_ptr<CallbackTimer> forget_;      // Once there was a destination of a client.
   Task<void> dns_;
 };
 

@@ -89,7 +89,8 @@ struct Balancing {
 };
 
 struct ClusterConfig {
-  enum class Discovery : uint8_t { kStatic, kStrictDns, kEds };
+  // kOriginal: each connection goes where its client wanted to go (Envoy's ORIGINAL_DST).
+  enum class Discovery : uint8_t { kStatic, kStrictDns, kEds, kOriginal };
   // Which addresses of a name are used; kV4Preferred: IPv6 only where there is no IPv4.
   enum class DnsFamily : uint8_t { kAll, kV4, kV6, kV4Preferred };
   std::string name;
@@ -113,6 +114,8 @@ struct ClusterConfig {
   // Each connection begins with a PROXY header, before TLS; an HTTP connection then serves one request
   // alone, because it says whose it is.
   std::optional<ProxyVersion> proxy_protocol;
+  // Connections come from that of their family; without one the system chooses. At most one each.
+  std::vector<Address> sources;
   // What this proxy is in front of, where that is a model server, and what is known of its load: the
   // same object for all clusters of one application, and for all drawings.
   std::optional<ModelServerConfig> model_server;

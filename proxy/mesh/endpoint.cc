@@ -315,8 +315,15 @@ void Endpoint::connect() {
   connections_.push_back(std::make_unique<Connection>(*this, dial(nullptr)));
 }
 
+Address Endpoint::source() const {
+  for (const Address& source : cluster_.config().sources) {
+    if (source.family() == config_.address.family()) return source;
+  }
+  return {};
+}
+
 std::unique_ptr<Stream> Endpoint::dial(const ConnectionInfo* client) {
-  std::unique_ptr<Stream> stream = cluster_.network().connect(config_.address);
+  std::unique_ptr<Stream> stream = cluster_.network().connect(config_.address, source());
   const ClusterConfig& config = cluster_.config();
   if (config.proxy_protocol) {
     const Address nobody;

@@ -140,6 +140,7 @@ class Endpoint : public Reapable {
   class Connection;
   class Pending;
 
+  Address source() const;
   std::optional<Lease> take(const Tried& tried);
   // What the newest connections have taught about the next one.
   void learn_calls_each();

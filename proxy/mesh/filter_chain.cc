@@ -56,22 +56,54 @@ bool judges_by_name(const FilterChain& chain) {
   return asks_for_name(chain.tcp->rbac->rules) || asks_for_name(chain.tcp->rbac->shadow);
 }
 
-}  // namespace
-
-bool needs_inspection(std::span<const FilterChain> chains) {
-  return std::ranges::any_of(chains, [](const FilterChain& chain) {
-    return !chain.server_names.empty() || !chain.transport.empty() ||
-           !chain.application_protocols.empty() || judges_by_name(chain);
-  });
+bool asks_for_beginning(const FilterChain& chain) {
+  return !chain.server_names.empty() || !chain.transport.empty() ||
+         !chain.application_protocols.empty() || judges_by_name(chain);
 }
 
-const FilterChain* choose_chain(std::span<const FilterChain> chains, const ConnectionFacts& facts) {
+// The bits of the longest prefix that holds the address; nothing if none does.
+std::optional<uint32_t> best_prefix(const FilterChain& chain, const Address* destination) {
+  std::optional<uint32_t> best;
+  if (destination == nullptr) return best;
+  for (const CidrRange& range : chain.destinations) {
+    if (range.contains(*destination)) best = std::max(best.value_or(0), range.bits());
+  }
+  return best;
+}
+
+// What the destination leaves, port before address.
+Chains by_destination(std::span<const FilterChain> chains, const ConnectionFacts& facts) {
   Chains left;
   for (const FilterChain& chain : chains) left.push_back(&chain);
   left = narrow(
       left,
       [&](const FilterChain& chain) { return chain.destination_port == facts.destination_port; },
       [](const FilterChain& chain) { return !chain.destination_port; });
+  std::optional<uint32_t> best;
+  for (const FilterChain* chain : left) {
+    best = std::max(best, best_prefix(*chain, facts.destination));
+  }
+  return narrow(
+      left,
+      [&](const FilterChain& chain) {
+        return best && best_prefix(chain, facts.destination) == best;
+      },
+      [](const FilterChain& chain) { return chain.destinations.empty(); });
+}
+
+}  // namespace
+
+bool needs_inspection(std::span<const FilterChain> chains) {
+  return std::ranges::any_of(chains, asks_for_beginning);
+}
+
+bool needs_inspection(std::span<const FilterChain> chains, const ConnectionFacts& facts) {
+  return std::ranges::any_of(by_destination(chains, facts),
+                             [](const FilterChain* chain) { return asks_for_beginning(*chain); });
+}
+
+const FilterChain* choose_chain(std::span<const FilterChain> chains, const ConnectionFacts& facts) {
+  Chains left = by_destination(chains, facts);
   std::size_t best = 0;
   for (const FilterChain* chain : left) best = std::max(best, best_fit(*chain, facts.server_name));
   left = narrow(

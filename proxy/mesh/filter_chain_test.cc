@@ -55,6 +55,41 @@ TEST(ChooseChain, LooksAtThePortFirstAndNeverGoesBack) {
   EXPECT_EQ(chosen(chains, {.destination_port = 80}), "any");
 }
 
+FilterChain to(std::string name, const char* prefix, uint32_t bits,
+               std::optional<uint16_t> port = {}) {
+  FilterChain made = chain(std::move(name), {}, "", {}, port);
+  made.destinations.push_back(*CidrRange::create(prefix, bits));
+  return made;
+}
+
+TEST(ChooseChain, PrefersTheLongestPrefixOfTheDestination) {
+  std::vector<FilterChain> chains;
+  chains.push_back(to("wide", "10.0.0.0", 8));
+  chains.push_back(to("one", "10.96.0.5", 32));
+  chains.push_back(to("six", "fd00::5", 128));
+  chains.push_back(chain("rest"));
+  const auto at = [&](const char* ip) {
+    const Address address = *Address::ip(ip, 5432);
+    return chosen(chains, {.destination_port = 5432, .destination = &address});
+  };
+  EXPECT_EQ(at("10.96.0.5"), "one");
+  EXPECT_EQ(at("10.96.0.6"), "wide");
+  EXPECT_EQ(at("fd00::5"), "six");
+  EXPECT_EQ(at("192.0.2.1"), "rest");
+  EXPECT_EQ(chosen(chains, {.destination_port = 5432}), "rest");
+}
+
+TEST(ChooseChain, OfADestinationThatSaysEnoughNothingIsWaitedFor) {
+  std::vector<FilterChain> chains;
+  chains.push_back(to("database", "10.96.0.5", 32, 5432));
+  chains.push_back(chain("secure", {}, "tls"));
+  chains.push_back(chain("rest"));
+  const Address database = *Address::ip("10.96.0.5", 5432), other = *Address::ip("10.96.0.5", 80);
+  EXPECT_TRUE(needs_inspection(chains));
+  EXPECT_FALSE(needs_inspection(chains, {.destination_port = 5432, .destination = &database}));
+  EXPECT_TRUE(needs_inspection(chains, {.destination_port = 80, .destination = &other}));
+}
+
 TEST(ChooseChain, MatchesAnOfferedProtocol) {
   std::vector<FilterChain> chains;
   chains.push_back(chain("mesh", {}, "tls", {"glia"}));

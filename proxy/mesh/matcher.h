@@ -78,6 +78,8 @@ class CidrRange {
   static Result<CidrRange> create(std::string_view prefix, uint32_t bits);
   bool contains(const Address& address) const;
   std::string text() const;  // "10.0.0.0/8"
+  uint32_t bits() const { return bits_; }
+  friend bool operator==(const CidrRange&, const CidrRange&) = default;
 
  private:
   std::string bytes_;  // 4 or 16, network order, host bits zero.

@@ -134,8 +134,15 @@ const VirtualHost* RouteTable::named_host(std::string_view host) const {
   return nullptr;
 }
 
-const Route* RouteTable::route_for(const Request& request) const {
-  const VirtualHost* host = host_for(request.authority, usual_port(request.scheme));
+const VirtualHost* RouteTable::host_of(const Request& request, std::string_view meant_for) const {
+  const VirtualHost* const host = host_for(request.authority, usual_port(request.scheme));
+  if (host != any_ || meant_for.empty()) return host;
+  const VirtualHost* const named = named_host(meant_for);
+  return named != nullptr ? named : host;
+}
+
+const Route* RouteTable::route_for(const Request& request, std::string_view meant_for) const {
+  const VirtualHost* host = host_of(request, meant_for);
   if (host == nullptr) return nullptr;
   for (const Route& route : host->routes) {
     if (matches(route.match, request)) return &route;
@@ -143,9 +150,9 @@ const Route* RouteTable::route_for(const Request& request) const {
   return nullptr;
 }
 
-ModelNeed RouteTable::model_need(const Request& request) const {
+ModelNeed RouteTable::model_need(const Request& request, std::string_view meant_for) const {
   ModelNeed need = ModelNeed::kNothing;
-  const VirtualHost* host = host_for(request.authority, usual_port(request.scheme));
+  const VirtualHost* host = host_of(request, meant_for);
   if (host == nullptr) return need;
   for (const Route& route : host->routes) {
     if (route.model_need == ModelNeed::kNothing) {

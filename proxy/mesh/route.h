@@ -225,10 +225,11 @@ class RouteTable {
   // Exact domain, then longest suffix wildcard, longest prefix wildcard, "*". A port in `authority`
   // is part of the domain, as in Envoy; without one, a domain with `usual_port` (":80") is meant too.
   const VirtualHost* host_for(std::string_view authority, std::string_view usual_port = {}) const;
-  // The first route whose match holds; null if none.
-  const Route* route_for(const Request& request) const;
+  // The first route whose match holds; null if none. `meant_for`: the address that a captured
+  // connection was for, "" if it was not captured; it counts where only "*" would take the authority.
+  const Route* route_for(const Request& request, std::string_view meant_for = {}) const;
   // What the routes that `request` may take want to know of its model; without one, any of them.
-  ModelNeed model_need(const Request& request) const;
+  ModelNeed model_need(const Request& request, std::string_view meant_for = {}) const;
   ModelNeed model_need() const;
   const std::string& name() const { return name_; }
   const std::string& version() const { return version_; }
@@ -237,6 +238,7 @@ class RouteTable {
  private:
   // Null if only "*" would take it.
   const VirtualHost* named_host(std::string_view host) const;
+  const VirtualHost* host_of(const Request& request, std::string_view meant_for) const;
 
   std::string name_;
   std::string version_;  // Of the resource that it came from; "" if static.

@@ -105,6 +105,7 @@ struct FilterChain {
   std::string name;
   // Which connections this chain takes; all empty: any. Envoy's order of precedence.
   std::optional<uint16_t> destination_port;
+  std::vector<CidrRange> destinations;
   std::vector<std::string> server_names;  // "a.com", "*.a.com"
   std::string transport;                  // "tls", "raw_buffer" or "".
   std::vector<std::string> application_protocols;
@@ -121,6 +122,10 @@ struct ListenerConfig {
   std::string direction;  // "INBOUND", "OUTBOUND" or ""
   bool reuse_port = true;
   bool proxy_protocol = false;  // Each connection begins with a PROXY header, or is closed.
+  // The kernel's rules send connections here that were meant for other addresses, by which chains are
+  // chosen then; one that was meant for this very port is refused.
+  bool captured = false;
+  bool transparent = false;     // With captured: by TPROXY.
   bool http_inspector = false;  // Clear HTTP is told from the rest; TLS is, whenever a chain asks.
   // How long a client may take to say enough for a chain to be chosen; then it is closed, or goes on
   // with what is known.

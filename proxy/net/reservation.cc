@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "proxy/base/text.h"
+#include "proxy/net/original_destination.h"
 #include "proxy/net/tcp.h"
 
 namespace glia {
@@ -20,6 +21,7 @@ Result<PortReservation> PortReservation::reserve(const Address& address) {
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  keep_families_apart(fd, address);
   if (::bind(fd, address.raw(), address.raw_size()) != 0) {
     return Error(ErrorKind::kInternal, Fault::kSelf,
                  cat("cannot listen on ", address.text(), ": ", system_error_text(errno)));

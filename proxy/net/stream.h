@@ -65,6 +65,8 @@ struct ConnectionTexts {
 struct ConnectionInfo {
   Address local;
   Address remote;
+  // Rules of the kernel sent it here (docs/capture.md); `local` is where the client wanted to go.
+  bool captured = false;
   const TlsInfo* tls = nullptr;        // Lives as long as the stream; null for clear text.
   const Preamble* preamble = nullptr;  // Likewise; null if nobody looked.
   mutable std::shared_ptr<const ConnectionTexts> texts = nullptr;  // Null until somebody asked.
@@ -75,6 +77,11 @@ inline std::string_view requested_name(const ConnectionInfo& info) {
   if (info.tls != nullptr) return info.tls->server_name;
   return info.preamble != nullptr ? std::string_view(info.preamble->server_name)
                                   : std::string_view();
+}
+
+// The address that a captured connection was for; "" if it was not captured.
+inline std::string meant_for(const ConnectionInfo& info) {
+  return info.captured ? info.local.text() : std::string();
 }
 
 struct IoResult {
@@ -153,15 +160,21 @@ class AcceptHandler {
 
 struct ListenOptions {
   bool reuse_port = false;  // Several workers listen on the same port.
-  int backlog = 1024;       // connections
+  // Connections were meant for other addresses, which info() then names.
+  bool captured = false;
+  // Takes connections for addresses that are not this machine's (TPROXY); needs NET_ADMIN.
+  bool transparent = false;
+  int backlog = 1024;  // connections
 };
 
 // The door to other machines; one a loop. The real one uses sockets, the simulated one pipes.
 class Network {
  public:
   virtual ~Network() = default;
-  // A stream on its way to `to`; on_open or on_broken follows.
-  virtual std::unique_ptr<Stream> connect(const Address& to) = 0;
+  // A stream on its way to `to`; on_open or on_broken follows. `from`: the address of ours that it
+  // shall come from; without an address the system chooses.
+  virtual std::unique_ptr<Stream> connect(const Address& to, const Address& from) = 0;
+  std::unique_ptr<Stream> connect(const Address& to) { return connect(to, Address()); }
   virtual Result<std::unique_ptr<Acceptor>> listen(const Address& at, const ListenOptions& options,
                                                    AcceptHandler& handler) = 0;
   // All addresses of `host`, with `port`. Names go to the system's resolver, off the loop's thread.

@@ -9,6 +9,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/net/original_destination.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/tcp_stream.h"
 
@@ -28,11 +29,12 @@ bool is_wildcard(const Address& address) {
 class SocketAcceptor final : public Acceptor, private FdWatch {
  public:
   SocketAcceptor(EventLoop& loop, LibeventBackend& backend, int fd, const Address& address,
-                 AcceptHandler& handler)
+                 bool captured, AcceptHandler& handler)
       : FdWatch(backend, fd),
         backend_(backend),
         address_(address),
         local_(is_wildcard(address) ? Address() : address),
+        captured_(captured),
         handler_(handler),
         retry_(loop, [this] { want(!paused_, false); }) {
     if (address.is_unix()) remember_file();
@@ -75,7 +77,8 @@ class SocketAcceptor final : public Acceptor, private FdWatch {
       starved_ = false;
       if (!address_.is_unix()) send_without_delay(fd);
       const Address remote = Address::from(reinterpret_cast<sockaddr*>(&peer), size);
-      handler_.on_accept(TcpStream::accepted(backend_, fd, local_, remote));
+      handler_.on_accept(captured_ ? TcpStream::captured(backend_, fd, remote)
+                                   : TcpStream::accepted(backend_, fd, local_, remote));
     }
   }
   // The waiting connections stay in the backlog; asking again at once would only burn the CPU.
@@ -92,6 +95,7 @@ class SocketAcceptor final : public Acceptor, private FdWatch {
   LibeventBackend& backend_;
   const Address address_;
   const Address local_;  // Of accepted streams; without address if only the kernel knows.
+  const bool captured_;
   AcceptHandler& handler_;
   CallbackTimer retry_;
   ino_t file_ = 0;
@@ -106,6 +110,7 @@ Error listen_failed(const Address& at, std::string_view step, int error_number) 
   if (error_number == EACCES && at.port() > 0 && at.port() < 1024) {
     fix = "; ports below 1024 need CAP_NET_BIND_SERVICE";
   }
+  if (step == "IP_TRANSPARENT") fix = "; a transparent listener (TPROXY) needs CAP_NET_ADMIN";
   return Error(
       ErrorKind::kInternal, Fault::kSelf,
       cat("listen on ", at.text(), ": ", step, ": ", system_error_text(error_number), fix));
@@ -135,8 +140,8 @@ SocketNetwork::SocketNetwork(EventLoop& loop)
 
 SocketNetwork::~SocketNetwork() = default;
 
-std::unique_ptr<Stream> SocketNetwork::connect(const Address& to) {
-  return TcpStream::connecting(backend_, to);
+std::unique_ptr<Stream> SocketNetwork::connect(const Address& to, const Address& from) {
+  return TcpStream::connecting(backend_, to, from);
 }
 
 Result<std::unique_ptr<Acceptor>> SocketNetwork::listen(const Address& at,
@@ -156,6 +161,8 @@ Result<std::unique_ptr<Acceptor>> SocketNetwork::listen(const Address& at,
       setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
     return fail("SO_REUSEPORT");
   }
+  if (!keep_families_apart(fd, at)) return fail("IPV6_V6ONLY");
+  if (options.transparent && !make_transparent(fd, at)) return fail("IP_TRANSPARENT");
   if (bind(fd, at.raw(), at.raw_size()) != 0) return fail("bind");
   if (::listen(fd, options.backlog) != 0) return fail("listen");
   sockaddr_storage bound;
@@ -164,7 +171,7 @@ Result<std::unique_ptr<Acceptor>> SocketNetwork::listen(const Address& at,
   const Address address =
       at.is_unix() ? at : Address::from(reinterpret_cast<sockaddr*>(&bound), size);
   return std::unique_ptr<Acceptor>(
-      std::make_unique<SocketAcceptor>(loop_, backend_, fd, address, handler));
+      std::make_unique<SocketAcceptor>(loop_, backend_, fd, address, options.captured, handler));
 }
 
 Task<Result<std::vector<Address>>> SocketNetwork::resolve(std::string host, uint16_t port) {

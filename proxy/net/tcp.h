@@ -27,7 +27,8 @@ class SocketNetwork final : public Network {
   explicit SocketNetwork(EventLoop& loop);
   ~SocketNetwork() override;
 
-  std::unique_ptr<Stream> connect(const Address& to) override;
+  using Network::connect;
+  std::unique_ptr<Stream> connect(const Address& to, const Address& from) override;
   // A UNIX socket's path is taken over if nobody listens there any more, and removed with the
   // acceptor.
   Result<std::unique_ptr<Acceptor>> listen(const Address& at, const ListenOptions& options,

@@ -11,6 +11,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/net/kernel_pipe.h"
+#include "proxy/net/original_destination.h"
 #include "proxy/net/tcp.h"
 
 namespace glia {
@@ -41,12 +42,38 @@ std::unique_ptr<Stream> TcpStream::accepted(LibeventBackend& backend, int fd, co
   return stream;
 }
 
-std::unique_ptr<Stream> TcpStream::connecting(LibeventBackend& backend, const Address& to) {
+std::unique_ptr<Stream> TcpStream::captured(LibeventBackend& backend, int fd,
+                                            const Address& remote) {
+  std::unique_ptr<TcpStream> stream(
+      new TcpStream(backend, fd, State::kOpening, /*outgoing=*/false, remote));
+  stream->info_.local = original_destination(fd, remote.family());
+  stream->info_.captured = true;
+  stream->activate();
+  return stream;
+}
+
+namespace {
+
+// The port is chosen when it connects, so that one address has as many as the system has.
+bool come_from(int fd, const Address& from) {
+  if (from.raw_size() == 0) return true;
+  const int on = 1;
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  return bind(fd, from.raw(), from.raw_size()) == 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Stream> TcpStream::connecting(LibeventBackend& backend, const Address& to,
+                                              const Address& from) {
   const int fd = make_socket(to.family());
   std::unique_ptr<TcpStream> stream(
       new TcpStream(backend, fd, State::kConnecting, /*outgoing=*/true, to));
   if (fd < 0) {
     stream->fail("connect", errno);
+    stream->activate();
+  } else if (!come_from(fd, from)) {
+    stream->fail("bind before connecting to", errno);
     stream->activate();
   } else if (connect(fd, to.raw(), to.raw_size()) == 0) {
     stream->state_ = State::kOpening;

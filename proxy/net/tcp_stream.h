@@ -12,8 +12,12 @@ class TcpStream final : public Stream, private FdWatch {
   // known; the kernel is then asked when somebody wants to know.
   static std::unique_ptr<Stream> accepted(LibeventBackend& backend, int fd, const Address& local,
                                           const Address& remote);
-  // A socket on its way to `to`. Never null: what fails at once is told with on_broken().
-  static std::unique_ptr<Stream> connecting(LibeventBackend& backend, const Address& to);
+  // The same, of a connection that was meant for another address.
+  static std::unique_ptr<Stream> captured(LibeventBackend& backend, int fd, const Address& remote);
+  // A socket on its way to `to`, from the address `from` if it is one. Never null: what fails at once
+  // is told with on_broken().
+  static std::unique_ptr<Stream> connecting(LibeventBackend& backend, const Address& to,
+                                            const Address& from);
   ~TcpStream() override;
 
   void watch(Watcher& watcher) override { watcher_ = &watcher; }

@@ -399,6 +399,7 @@ const ConnectionInfo& TlsStream::info() const {
   info_.local = under.local;
   info_.remote = under.remote;
   info_.preamble = under.preamble;
+  info_.captured = under.captured;
   return info_;
 }
 

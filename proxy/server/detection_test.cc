@@ -5,11 +5,13 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "proxy/http/codecs.h"
 #include "proxy/net/x509.h"
+#include "proxy/server/inspection.h"
 #include "proxy/server/sniff.h"
 #include "proxy/server/worker.h"
 #include "test/sim/party.h"
@@ -338,6 +340,80 @@ TEST_F(ProxyHeaders, LetAServerSpeakFirst) {
   Party client(connect());
   client.send(kLine);
   EXPECT_TRUE(eventually([&] { return client.received == "raw\r\n"; }, 150ms));
+}
+
+// A listener that only inspects, in front of a server that may speak first.
+class Between final : public AcceptHandler {
+ public:
+  Between(SimWorld& world, const Address& server) : world_(world), server_(server) {}
+  void on_accept(std::unique_ptr<Stream> stream) override {
+    inspection = std::make_unique<Inspection>(
+        world_.loop(),
+        Inspection::Plan{
+            .proxy_header = false, .tls = true, .http = true, .patience = 5s, .go_on = true},
+        std::move(stream),
+        [this](Inspection&, Inspection::Finding finding) {
+          found.emplace(std::move(finding));
+          if (found->upstream != nullptr) upstream.emplace(std::move(found->upstream));
+        },
+        [this] {
+          ++dialled;
+          return world_.host("10.0.0.1").connect(server_);
+        });
+  }
+  std::unique_ptr<Inspection> inspection;
+  std::optional<Inspection::Finding> found;
+  std::optional<Party> upstream;
+  int dialled = 0;
+
+ private:
+  SimWorld& world_;
+  const Address server_;
+};
+
+struct GreetingServer final : AcceptHandler {
+  void on_accept(std::unique_ptr<Stream> stream) override {
+    party = std::make_unique<Party>(std::move(stream));
+    party->send("220 welcome\r\n");
+  }
+  std::unique_ptr<Party> party;
+};
+
+struct FirstWords : testing::Test {
+  SimWorld world{3};
+  GreetingServer server;
+  Between between{world, kBackend};
+  std::unique_ptr<Acceptor> behind = *world.host("10.0.1.1").listen(kBackend, {}, server);
+  std::unique_ptr<Acceptor> front = *world.host("10.0.0.1").listen(kAt, {}, between);
+};
+
+TEST_F(FirstWords, OfAServerEndTheWaitForThoseOfItsClient) {
+  Party client(world.host("10.0.0.2").connect(kAt));
+  const TimePoint start = world.loop().now();
+  ASSERT_TRUE(world.run_until([&] { return between.found.has_value(); }, 10s));
+  EXPECT_LT(world.loop().now() - start, 500ms);
+  EXPECT_EQ(between.found->sniffed.kind, Kind::kOther);
+  ASSERT_TRUE(between.upstream.has_value());
+  between.upstream->stream->pause_reading(false);
+  EXPECT_TRUE(world.run_until([&] { return between.upstream->received == "220 welcome\r\n"; }, 1s));
+}
+
+TEST_F(FirstWords, OfAClientAreAllThatIsNeeded) {
+  Party client(world.host("10.0.0.2").connect(kAt));
+  client.send("GET / HTTP/1.1\r\n");
+  ASSERT_TRUE(world.run_until([&] { return between.found.has_value(); }, 10s));
+  EXPECT_EQ(between.found->sniffed.kind, Kind::kHttp1);
+  EXPECT_FALSE(between.upstream.has_value());
+}
+
+TEST_F(FirstWords, OfAServerThatIsNotThereAreNotWaitedFor) {
+  behind.reset();  // Connections are refused: there is no server to wait for.
+  Party client(world.host("10.0.0.2").connect(kAt));
+  const TimePoint start = world.loop().now();
+  ASSERT_TRUE(world.run_until([&] { return between.found.has_value(); }, 10s));
+  EXPECT_LT(world.loop().now() - start, 500ms);
+  EXPECT_EQ(between.found->outcome, Inspection::Finding::Outcome::kFound);
+  EXPECT_FALSE(between.upstream.has_value());
 }
 
 }  // namespace

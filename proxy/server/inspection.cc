@@ -7,11 +7,58 @@
 
 namespace glia {
 
+class Inspection::Other final : private Stream::Watcher {
+ public:
+  Other(Inspection& inspection, std::unique_ptr<Stream> stream)
+      : inspection_(inspection), stream_(std::move(stream)) {
+    stream_->watch(*this);
+  }
+  // Null if it is not open (any more).
+  std::unique_ptr<Stream> take() {
+    if (!open_) return nullptr;
+    stream_->pause_reading(true);
+    return std::move(stream_);
+  }
+
+ private:
+  void on_open() override { open_ = true; }
+  void on_readable() override {
+    stream_->pause_reading(true);
+    inspection_.other_spoke();
+  }
+  void on_writable() override {}
+  // Nothing to wait for either: the chain for the rest says what is wrong.
+  void on_broken() override {
+    open_ = false;
+    inspection_.other_spoke();
+  }
+
+  Inspection& inspection_;
+  std::unique_ptr<Stream> stream_;
+  bool open_ = false;
+};
+
 Inspection::Inspection(EventLoop& loop, const Plan& plan, std::unique_ptr<Stream> stream,
-                       std::function<void(Inspection&, Finding)> found)
-    : Timer(loop), plan_(plan), stream_(std::move(stream)), found_(std::move(found)) {
+                       std::function<void(Inspection&, Finding)> found, Dial dial)
+    : Timer(loop),
+      plan_(plan),
+      stream_(std::move(stream)),
+      found_(std::move(found)),
+      dial_(std::move(dial)),
+      silence_(loop, [this] {
+        if (!over_ && bytes_.empty()) other_ = std::make_unique<Other>(*this, dial_());
+      }) {
   stream_->watch(*this);
   start(plan_.patience);
+  if (dial_) silence_.start(kClientSilence);
+}
+
+Inspection::~Inspection() = default;
+
+// A client that has begun to speak is heard to the end of its first words.
+void Inspection::other_spoke() {
+  if (over_ || !bytes_.empty()) return;
+  go_on({.kind = Sniffed::Kind::kOther, .hello = {}});
 }
 
 void Inspection::on_readable() {
@@ -69,18 +116,21 @@ void Inspection::go_on(Sniffed sniffed) {
   }
   stream_->pause_reading(true);
   auto stream = std::make_unique<ReplayStream>(loop_, std::move(stream_), std::move(beginning));
-  end({Finding::Outcome::kFound, std::move(stream), std::move(sniffed)});
+  const bool wanted = other_ != nullptr && sniffed.kind == Sniffed::Kind::kOther;
+  auto upstream = wanted ? other_->take() : nullptr;
+  end({Finding::Outcome::kFound, std::move(stream), std::move(sniffed), std::move(upstream)});
 }
 
 void Inspection::give_up(Finding::Outcome outcome) {
   if (over_) return;
   stream_->pause_reading(true);
-  end({outcome, nullptr, {}});
+  end({outcome, nullptr, {}, nullptr});
 }
 
 void Inspection::end(Finding finding) {
   over_ = true;
   stop();
+  silence_.stop();
   found_(*this, std::move(finding));
 }
 

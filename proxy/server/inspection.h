@@ -15,6 +15,10 @@
 
 namespace glia {
 
+// How long a client may be silent before the other side is asked whether it speaks first. Who speaks
+// first does so at once: the connection is from this machine.
+inline constexpr Duration kClientSilence = 5ms;
+
 class Inspection final : public Reapable, private Stream::Watcher, private Timer {
  public:
   struct Plan {
@@ -33,17 +37,26 @@ class Inspection final : public Reapable, private Stream::Watcher, private Timer
     Outcome outcome = Outcome::kGone;
     std::unique_ptr<Stream> stream;
     Sniffed sniffed;
+    std::unique_ptr<Stream> upstream;  // Open; what `dial` returned, if it was needed.
   };
-  // `found` is called once, from the top of the loop; it hands the inspection to the reaper.
+  // Connects to where the client wants to go, whatever it speaks.
+  using Dial = std::function<std::unique_ptr<Stream>()>;
+  // `found` is called once, from the top of the loop; it hands the inspection to the reaper. With
+  // `dial`, a client that says nothing is not waited for where the other side speaks first.
   Inspection(EventLoop& loop, const Plan& plan, std::unique_ptr<Stream> stream,
-             std::function<void(Inspection&, Finding)> found);
+             std::function<void(Inspection&, Finding)> found, Dial dial = nullptr);
+  ~Inspection() override;
 
  private:
+  // The other side, which may speak first.
+  class Other;
+
   void on_open() override {}
   void on_readable() override;
   void on_writable() override {}
   void on_broken() override { give_up(Finding::Outcome::kGone); }
   void fire() override;
+  void other_spoke();
   void judge();
   bool judge_header();
   void go_on(Sniffed sniffed);
@@ -55,6 +68,9 @@ class Inspection final : public Reapable, private Stream::Watcher, private Timer
   std::string bytes_;                  // Read and not understood yet, without the PROXY header.
   std::optional<ProxyHeader> header_;  // Once it is complete.
   std::function<void(Inspection&, Finding)> found_;
+  Dial dial_;
+  CallbackTimer silence_;
+  std::unique_ptr<Other> other_;  // While it is not known who speaks first.
   bool client_ended_ = false;
   bool over_ = false;
 };

@@ -14,7 +14,8 @@ namespace glia {
 // context are part of that.
 class ListenerHost::Connection final : public ServerConnection::Owner, public Reapable {
  public:
-  Connection(ListenerHost& host, Site& site, std::unique_ptr<Stream> stream)
+  Connection(ListenerHost& host, Site& site, std::unique_ptr<Stream> stream,
+             std::unique_ptr<Stream> upstream)
       : host_(host), site_(site), pinned_(site.state()) {
     const FilterChain& chain = *pinned_->chain;
     if (chain.tls != nullptr) {
@@ -23,7 +24,8 @@ class ListenerHost::Connection final : public ServerConnection::Owner, public Re
       tls_ = stream->info().tls;
     }
     if (chain.tcp) {
-      auto session = std::make_unique<TcpSession>(site, std::move(stream), *this);
+      auto session =
+          std::make_unique<TcpSession>(site, std::move(stream), *this, std::move(upstream));
       tcp_ = session.get();
       served_ = std::move(session);
     } else {
@@ -152,8 +154,9 @@ namespace {
 
 // Whether what one chain has accepted may be served by the other.
 bool take_the_same(const FilterChain& a, const FilterChain& b) {
-  return a.destination_port == b.destination_port && a.server_names == b.server_names &&
-         a.transport == b.transport && a.application_protocols == b.application_protocols &&
+  return a.destination_port == b.destination_port && a.destinations == b.destinations &&
+         a.server_names == b.server_names && a.transport == b.transport &&
+         a.application_protocols == b.application_protocols &&
          (a.tls == nullptr) == (b.tls == nullptr) && a.tcp.has_value() == b.tcp.has_value();
 }
 
@@ -274,16 +277,57 @@ Result<void> ListenerHost::listen(const Address& address, const ListenOptions& o
 
 void ListenerHost::on_accept(std::unique_ptr<Stream> stream) {
   if (admit_ && !admit_()) return close(std::move(stream));
-  if (plan_.any()) {
-    inspections_.push_back(
-        std::make_unique<Inspection>(context_.loop, plan_, std::move(stream),
-                                     [this](Inspection& inspection, Inspection::Finding finding) {
-                                       inspected(inspection, std::move(finding));
-                                     }));
-    return;
+  if (plan_.proxy_header) return inspect(std::move(stream), nullptr);
+  const Address destination = stream->info().local;
+  if (config_->captured && misdirected(destination)) {
+    ++counts_.misdirected;
+    return close(std::move(stream));
   }
-  const uint16_t port = stream->info().local.port();
-  serve(std::move(stream), {.destination_port = port});
+  ConnectionFacts facts;
+  facts.destination_port = destination.port();
+  facts.destination = &destination;
+  if (!plan_.any() || !needs_inspection(config_->chains, facts)) {
+    return serve(std::move(stream), facts);
+  }
+  Inspection::Dial dial = config_->captured ? dial_for(facts, destination) : nullptr;
+  inspect(std::move(stream), std::move(dial));
+}
+
+void ListenerHost::inspect(std::unique_ptr<Stream> stream, Inspection::Dial dial) {
+  inspections_.push_back(std::make_unique<Inspection>(
+      context_.loop, plan_, std::move(stream),
+      [this](Inspection& inspection, Inspection::Finding finding) {
+        inspected(inspection, std::move(finding));
+      },
+      std::move(dial)));
+}
+
+// Passing it on would come back to us, without end; and no rule sends here what was meant for the
+// machine itself, so a caller from outside must have made it up.
+bool ListenerHost::misdirected(const Address& destination) const {
+  if (acceptor_ != nullptr && destination.port() == acceptor_->address().port()) return true;
+  return config_->direction == "INBOUND" && destination.is_loopback();
+}
+
+// Where silence would lead: if that is where the client wanted to go, the server there can be asked
+// for its first words while those of the client are awaited.
+Inspection::Dial ListenerHost::dial_for(const ConnectionFacts& facts, const Address& destination) {
+  if (!plan_.go_on) return nullptr;
+  const FilterChain* const rest = choose_chain(config_->chains, facts);
+  if (rest == nullptr || !rest->tcp || rest->tcp->rbac != nullptr || rest->tls != nullptr ||
+      rest->tcp->targets.size() != 1) {
+    return nullptr;
+  }
+  const Cluster* const cluster = clusters_.find(rest->tcp->targets.front().cluster);
+  if (cluster == nullptr || cluster->config().tls != nullptr || cluster->config().proxy_protocol ||
+      cluster->config().discovery != ClusterConfig::Discovery::kOriginal) {
+    return nullptr;
+  }
+  Address source;
+  for (const Address& own : cluster->config().sources) {
+    if (own.family() == destination.family()) source = own;
+  }
+  return [this, destination, source] { return context_.network.connect(destination, source); };
 }
 
 void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding) {
@@ -297,8 +341,10 @@ void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding
   if (finding.outcome == kNoProxyHeader) ++counts_.no_proxy_header;
   if (finding.stream == nullptr) return;
   const Sniffed& sniffed = finding.sniffed;
+  const Address destination = finding.stream->info().local;
   ConnectionFacts facts;
-  facts.destination_port = finding.stream->info().local.port();
+  facts.destination_port = destination.port();
+  facts.destination = &destination;
   facts.tls = sniffed.kind == Sniffed::Kind::kTls;
   if (facts.tls) {
     facts.server_name = sniffed.hello.server_name;
@@ -306,7 +352,7 @@ void ListenerHost::inspected(Inspection& inspection, Inspection::Finding finding
   }
   if (sniffed.kind == Sniffed::Kind::kHttp1) facts.application_protocols = {"http/1.1"};
   if (sniffed.kind == Sniffed::Kind::kHttp2) facts.application_protocols = {"h2c"};
-  serve(std::move(finding.stream), facts);
+  serve(std::move(finding.stream), facts, std::move(finding.upstream));
 }
 
 // We may be inside its own callback, so the reaper does it.
@@ -314,14 +360,18 @@ void ListenerHost::close(std::unique_ptr<Stream> stream) {
   context_.loop.reap(std::make_unique<Unwanted>(std::move(stream)));
 }
 
-void ListenerHost::serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts) {
+void ListenerHost::serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts,
+                         std::unique_ptr<Stream> upstream) {
   const FilterChain* chain = choose_chain(config_->chains, facts);
   if (chain == nullptr) {
     ++counts_.no_chain;
+    if (upstream != nullptr) close(std::move(upstream));
     return close(std::move(stream));
   }
+  if (upstream != nullptr && !chain->tcp) close(std::move(upstream));
   Site& site = *sites_[static_cast<std::size_t>(chain - config_->chains.data())];
-  auto connection = std::make_unique<Connection>(*this, site, std::move(stream));
+  auto connection =
+      std::make_unique<Connection>(*this, site, std::move(stream), std::move(upstream));
   Connection& added = *connection;
   added.place = connections_.insert(connections_.end(), std::move(connection));
   if (discouraged_) added.served().drain();
@@ -356,6 +406,7 @@ void ListenerHost::collect(MetricsPage& page) const {
   page.counter("envoy_listener_no_filter_chain_match", labels, counts_.no_chain);
   page.counter("envoy_listener_downstream_pre_cx_timeout", labels, counts_.timed_out);
   page.counter("envoy_listener_downstream_cx_proxy_proto_error", labels, counts_.no_proxy_header);
+  page.counter("glia_listener_misdirected_total", labels, counts_.misdirected);
   for (const auto& site : sites_) site->collect(page);
   for (const OldSite& old : old_sites_) old.site->collect(page);
   page.add(ended_);

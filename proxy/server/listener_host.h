@@ -71,7 +71,13 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   void judge_again(Site& site);
   void sweep();
   void update_site(Site& site, const SnapshotRef& snapshot, const FilterChain& chain);
-  void serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts);
+  // `upstream`: where the client wanted to go, connected already; or null.
+  void serve(std::unique_ptr<Stream> stream, const ConnectionFacts& facts,
+             std::unique_ptr<Stream> upstream = nullptr);
+  // A captured connection that was meant for us, or for what nobody else may reach.
+  bool misdirected(const Address& destination) const;
+  Inspection::Dial dial_for(const ConnectionFacts& facts, const Address& destination);
+  void inspect(std::unique_ptr<Stream> stream, Inspection::Dial dial);
   void inspected(Inspection& inspection, Inspection::Finding finding);
   void close(std::unique_ptr<Stream> stream);
   void cut();
@@ -85,7 +91,7 @@ class ListenerHost final : public AcceptHandler, public Reapable {
   std::shared_ptr<const ListenerConfig> config_;
   Inspection::Plan plan_;  // What config_ needs to know of a connection.
   struct Counts {
-    uint64_t no_chain = 0, timed_out = 0, no_proxy_header = 0;
+    uint64_t no_chain = 0, timed_out = 0, no_proxy_header = 0, misdirected = 0;
   } counts_;
   std::vector<std::unique_ptr<Site>> sites_;  // One a filter chain, by its place.
   std::vector<OldSite> old_sites_;            // Of chains that are gone; their connections end.

@@ -70,13 +70,15 @@ std::string bootstrap_text(const WorkloadFacts& facts, const std::string& worklo
 }
 
 std::vector<std::string> translator_command(const Options& options) {
-  return {translator_path(),
-          "--mesh",
-          options.mesh,
-          "--workload",
-          options.workload,
-          "--security",
-          options.ca_dir.empty() ? "clear-text" : "mutual-tls"};
+  std::vector<std::string> command = {translator_path(),
+                                      "--mesh",
+                                      options.mesh,
+                                      "--workload",
+                                      options.workload,
+                                      "--security",
+                                      options.ca_dir.empty() ? "clear-text" : "mutual-tls"};
+  if (options.capture) command.emplace_back("--capture");
+  return command;
 }
 
 // All of the answer as if it were static: what cannot be had then ends the proxy, with the reason.

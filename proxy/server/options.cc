@@ -90,6 +90,10 @@ void declare(CLI::App& app, Options& options, Written& written) {
       "FILE or DIR of mesh objects: standalone, no control plane; needs --workload");
   add("Configuration from a mesh", "--ca-dir", options.ca_dir,
       "DIR of the mesh's authority, for --mesh; without it traffic is in clear text");
+  app.add_flag("--capture", options.capture,
+               "with --mesh: listen for what `glia capture install` sends here, as spec.capture of "
+               "the Workload says or by default")
+      ->group("Configuration from a mesh");
   add("Process", "--mode", written.mode,
       "serve (default) or validate: check, say what is wrong, end");
   app.add_flag("--print", options.print,
@@ -248,6 +252,12 @@ Result<void> check_host_and_port(std::string_view flag, std::string_view value) 
 Result<void> read_mesh_flags(Options& options) {
   using enum Options::Source;
   TRY_VOID(check_flags_of_source(options));
+  if (options.capture && options.source != kMesh) {
+    return invalid(
+        "--capture has a meaning only with --mesh; with a control plane, spec.capture of the "
+        "Workload "
+        "says it");
+  }
   if (options.source != kControl && options.source != kMesh) return {};
   if (options.source == kControl) TRY_VOID(check_host_and_port("--control", options.control));
   if (options.workload.empty()) {

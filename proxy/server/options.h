@@ -36,6 +36,7 @@ struct Options {
   std::string mesh;       // File or directory.
   std::string state_dir;  // "": keys stay in memory.
   std::string ca_dir;     // With kMesh; "": clear text.
+  bool capture = false;   // With kMesh: traffic comes by rules of the kernel.
 
   Mode mode = Mode::kServe;
   bool print = false;        // With kValidate: print the configuration as understood.

@@ -110,6 +110,9 @@ TEST(Options, NamesFlagValueAndFix) {
   EXPECT_EQ(refusal({"--mesh", "a"}),
             "--mesh needs --workload NAMESPACE/NAME, the workload that this "
             "proxy stands beside");
+  EXPECT_EQ(refusal({"-c", "a", "--capture"}),
+            "--capture has a meaning only with --mesh; with a control plane, spec.capture of the "
+            "Workload says it");
   EXPECT_EQ(refusal({"--mesh", "a", "--workload", "a/b/c"}),
             "--workload a/b/c: not NAME or NAMESPACE/NAME, as in default/front");
   EXPECT_EQ(refusal({"--mesh", "a", "--workload", "b", "--token-file", "t"}),

@@ -56,7 +56,9 @@ std::vector<std::string> Worker::apply(SnapshotRef snapshot, const ListenAddress
     // A UNIX socket and a port that must not be shared have one listener.
     const bool shared = config->reuse_port && !config->address.is_unix();
     if (address == addresses.end() || draining_ || (!shared && index_ != 0)) continue;
-    const Result<void> listening = host->listen(address->second, {.reuse_port = true});
+    const Result<void> listening = host->listen(
+        address->second,
+        {.reuse_port = true, .captured = config->captured, .transparent = config->transparent});
     if (!listening) problems.push_back(cat("listener ", name, ": ", listening.error().message()));
   }
   for (auto place = listeners_.begin(); place != listeners_.end();) {

@@ -1,5 +1,7 @@
 #include "proxy/xds/decode_cluster.h"
 
+#include <algorithm>
+
 #include "proxy/base/text.h"
 #include "proxy/xds/decode_balancing.h"
 #include "proxy/xds/decode_common.h"
@@ -19,9 +21,14 @@ void decode_discovery(const Reader& cluster, ClusterConfig& config) {
     config.discovery = Discovery::kStrictDns;
   else if (type == "EDS")
     config.discovery = Discovery::kEds;
+  else if (type == "ORIGINAL_DST")
+    config.discovery = Discovery::kOriginal;
   else
     cluster.fail("type",
-                 cat(type, " is not supported by glia-proxy; it can be STATIC, STRICT_DNS or EDS"));
+                 cat(type,
+                     " is not supported by glia-proxy; it can be STATIC, STRICT_DNS, EDS or "
+                     "ORIGINAL_DST"));
+  if (config.discovery == Discovery::kOriginal) return;
   if (config.discovery == Discovery::kEds) {
     const Reader eds = cluster.message("eds_cluster_config");
     if (!eds.has("eds_config")) cluster.fail("eds_cluster_config", "has no eds_config");
@@ -45,7 +52,12 @@ Balancing decode_balancing(const Reader& cluster) {
     return decode_balancing_policy(cluster.message("load_balancing_policy"));
   }
   const std::string policy = cluster.choice("lb_policy");
-  if (policy == "ROUND_ROBIN")
+  const bool original = cluster.choice("type") == "ORIGINAL_DST";
+  if (original != (policy == "CLUSTER_PROVIDED")) {
+    cluster.fail("lb_policy", original
+                                  ? "must be CLUSTER_PROVIDED for a cluster of type ORIGINAL_DST"
+                                  : "CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST");
+  } else if (original || policy == "ROUND_ROBIN")
     balancing.policy = kRoundRobin;
   else if (policy == "LEAST_REQUEST")
     balancing.policy = kLeastRequest;
@@ -95,6 +107,24 @@ void decode_breaker(const Reader& breakers, CircuitLimits& limits) {
     limits.connections_per_endpoint = static_cast<uint32_t>(
         threshold.number("max_connections", limits.connections_per_endpoint, kMost, 1));
   });
+}
+
+// envoy.config.core.v3.BindConfig: at most one address of a family, without a port.
+void decode_bind(const Reader& bind, ClusterConfig& config) {
+  const auto add = [&](const Reader& address) {
+    const std::string text = address.text("address");
+    const auto source = Address::ip(text, 0);
+    address.accept("port_value");
+    if (!source) return address.fail("address", source.error().message());
+    const bool known = std::ranges::any_of(
+        config.sources, [&](const Address& other) { return other.family() == source->family(); });
+    if (known)
+      return address.fail("address", cat(text, ": there is an address of its family already"));
+    config.sources.push_back(*source);
+  };
+  if (bind.has("source_address")) add(bind.message("source_address"));
+  bind.each("extra_source_addresses",
+            [&](const Reader& extra, std::size_t) { add(extra.message("address")); });
 }
 
 void decode_preconnect(const Reader& policy, ClusterConfig& config) {
@@ -181,6 +211,7 @@ ClusterResource decode_cluster(const Reader& cluster, std::string version) {
   config.dns_family = decode_dns_family(cluster);
   decode_breaker(cluster.message("circuit_breakers"), config.limits);
   decode_preconnect(cluster.message("preconnect_policy"), config);
+  decode_bind(cluster.message("upstream_bind_config"), config);
   decode_protocol(cluster, config);
   config.http.write_buffer = static_cast<uint32_t>(
       cluster.number("per_connection_buffer_limit_bytes", config.http.write_buffer, 1 << 30, 1024));

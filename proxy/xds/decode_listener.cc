@@ -170,6 +170,9 @@ void decode_match(const Reader& match, FilterChain& chain) {
   if (match.has("destination_port")) {
     chain.destination_port = static_cast<uint16_t>(match.number("destination_port", 0, 65535, 1));
   }
+  match.each("prefix_ranges", [&](const Reader& range, std::size_t) {
+    if (auto decoded = decode_cidr(range)) chain.destinations.push_back(*std::move(decoded));
+  });
   for (const std::string& name : match.texts("server_names")) {
     chain.server_names.push_back(to_lower(name));
     const std::size_t star = name.find('*');
@@ -247,6 +250,10 @@ void decode_listener_filter(const Reader& filter, std::size_t index, ListenerCon
     listener.http_inspector = true;
     return;
   }
+  if (type == "envoy.extensions.filters.listener.original_dst.v3.OriginalDst") {
+    listener.captured = true;
+    return;
+  }
   if (type == "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol") {
     config.only("allow_requests_without_proxy_protocol", false);
     config.accept("stat_prefix");
@@ -262,6 +269,7 @@ void refuse_duplicate_matches(const Reader& listener, const std::vector<FilterCh
   for (std::size_t i = 0; i < chains.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (chains[i].destination_port == chains[j].destination_port &&
+          chains[i].destinations == chains[j].destinations &&
           chains[i].server_names == chains[j].server_names &&
           chains[i].transport == chains[j].transport &&
           chains[i].application_protocols == chains[j].application_protocols) {
@@ -292,6 +300,15 @@ ListenerResource decode_listener(const Reader& listener, std::string version) {
   listener.each("listener_filters", [&](const Reader& filter, std::size_t index) {
     decode_listener_filter(filter, index, config);
   });
+  config.transparent = listener.flag("transparent");
+  if (config.transparent && !config.captured) {
+    listener.fail("transparent", "needs the listener filter envoy.filters.listener.original_dst");
+  }
+  if (config.captured && config.proxy_protocol) {
+    listener.fail("listener_filters",
+                  "original_dst and proxy_protocol both say where a connection "
+                  "was going; take one of them");
+  }
   config.inspection_timeout =
       decode_limit(listener, "listener_filters_timeout", config.inspection_timeout);
   config.continue_on_timeout = listener.flag("continue_on_listener_filters_timeout");
@@ -307,7 +324,9 @@ ListenerResource decode_listener(const Reader& listener, std::string version) {
       if (chain.tcp) chain.tcp->buffer = limit;
     }
   }
-  config.socket_key = cat(config.address.text(), config.reuse_port ? " reuse_port" : "");
+  config.socket_key =
+      cat(config.address.text(), config.reuse_port ? " reuse_port" : "",
+          config.captured ? " captured" : "", config.transparent ? " transparent" : "");
   return decoded;
 }
 

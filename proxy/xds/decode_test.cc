@@ -39,8 +39,19 @@ TEST(DecodeCluster, RefusesWithThePathOfTheField) {
       {"name: a\nload_assignment: {cluster_name: a}", ""},
       {"load_assignment: {}", "cluster: has no name\n"},
       {"name: a\ntype: LOGICAL_DNS\nload_assignment: {}",
-       "cluster.type: LOGICAL_DNS is not supported by glia-proxy; it can be STATIC, STRICT_DNS or "
-       "EDS\n"},
+       "cluster.type: LOGICAL_DNS is not supported by glia-proxy; it can be STATIC, STRICT_DNS, "
+       "EDS or "
+       "ORIGINAL_DST\n"},
+      {"name: a\ntype: ORIGINAL_DST\nlb_policy: CLUSTER_PROVIDED", ""},
+      {"name: a\ntype: ORIGINAL_DST",
+       "cluster.lb_policy: must be CLUSTER_PROVIDED for a cluster of type ORIGINAL_DST\n"},
+      {"name: a\nlb_policy: CLUSTER_PROVIDED\nload_assignment: {}",
+       "cluster.lb_policy: CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST\n"},
+      {"name: a\nload_assignment: {}\nupstream_bind_config: {source_address: {address: 127.0.0.6, "
+       "port_value: 0}, extra_source_addresses: [{address: {address: 127.0.0.7, port_value: 0}}]}",
+       "cluster.upstream_bind_config.extra_source_addresses[0].address.address: 127.0.0.7: there "
+       "is "
+       "an address of its family already\n"},
       {"name: a\nload_assignment: {}\nload_balancing_policy: {policies: []}",
        "cluster.load_balancing_policy.policies: is empty; it can be round_robin, least_request, "
        "random, client_side_weighted_round_robin or glia.v1.ModelBalancing\n"},
@@ -200,16 +211,19 @@ TEST(DecodeRoute, RefusesWithThePathOfTheField) {
            "{match: {safe_regex: {regex: \"/long/.*\"}}, route: {cluster: c, prefix_rewrite: /}}"),
        "route.virtual_hosts[0].routes[0].route.prefix_rewrite: needs a match by prefix or path; a "
        "safe_regex has no prefix\n"},
-      {route("{match: {prefix: /}, route: {cluster: c, prefix_rewrite: /a, regex_rewrite: {pattern: "
-             "{regex: \"/(.*)\"}, substitution: \"\\\\1\"}}}"),
-       "route.virtual_hosts[0].routes[0].route.regex_rewrite: cannot stand beside prefix_rewrite\n"},
+      {route(
+           "{match: {prefix: /}, route: {cluster: c, prefix_rewrite: /a, regex_rewrite: {pattern: "
+           "{regex: \"/(.*)\"}, substitution: \"\\\\1\"}}}"),
+       "route.virtual_hosts[0].routes[0].route.regex_rewrite: cannot stand beside "
+       "prefix_rewrite\n"},
       {route("{match: {prefix: /}, route: {cluster: c, regex_rewrite: {pattern: {regex: \"/a\"}, "
              "substitution: \"\\\\1\"}}}"),
        "route.virtual_hosts[0].routes[0].route.regex_rewrite: substitution \"\\1\" does not fit: "
        "Rewrite schema requests 1 matches, but the regexp only has 0 parenthesized "
        "subexpressions.\n"},
-      {route("{match: {prefix: /}, route: {cluster: c, request_mirror_policies: [{runtime_fraction: "
-             "{default_value: {numerator: 101}}}]}}"),
+      {route(
+           "{match: {prefix: /}, route: {cluster: c, request_mirror_policies: [{runtime_fraction: "
+           "{default_value: {numerator: 101}}}]}}"),
        "route.virtual_hosts[0].routes[0].route.request_mirror_policies[0]: has no cluster\n"
        "route.virtual_hosts[0].routes[0].route.request_mirror_policies[0].runtime_fraction."
        "default_value.numerator: 101 is above 100\n"},

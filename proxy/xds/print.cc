@@ -405,6 +405,7 @@ void print_listener(Lines& out, const ListenerConfig& listener) {
   line(out, 0, "listener ", listener.name, " ", listener.address.text(),
        listener.direction.empty() ? "" : cat(" ", listener.direction),
        listener.reuse_port ? "" : " one socket", listener.proxy_protocol ? " proxy header" : "",
+       listener.captured ? " captured" : "", listener.transparent ? " transparent" : "",
        listener.http_inspector ? " tells http" : "",
        unless("inspection", listener.inspection_timeout, ListenerConfig().inspection_timeout),
        listener.continue_on_timeout ? " then goes on" : "",
@@ -412,6 +413,7 @@ void print_listener(Lines& out, const ListenerConfig& listener) {
   for (const FilterChain& chain : listener.chains) {
     std::string takes;
     if (chain.destination_port) takes += cat(" port ", *chain.destination_port);
+    for (const CidrRange& range : chain.destinations) takes += cat(" to ", range.text());
     for (const std::string& name : chain.server_names) takes += cat(" name ", name);
     if (!chain.transport.empty()) takes += cat(" transport ", chain.transport);
     for (const std::string& name : chain.application_protocols) takes += cat(" alpn ", name);
@@ -471,10 +473,12 @@ std::string text_of(const Balancing& balancing) {
 }
 
 void print_cluster(Lines& out, const ClusterConfig& cluster) {
-  constexpr std::string_view kDiscovery[] = {"static", "strict_dns", "eds"};
+  constexpr std::string_view kDiscovery[] = {"static", "strict_dns", "eds", "original"};
   constexpr std::string_view kHealth[] = {"", " unhealthy", " draining"};
   constexpr std::string_view kDnsFamily[] = {"", " ipv4 only", " ipv6 only", " ipv4 preferred"};
   const ClusterConfig usual;
+  std::string sources;
+  for (const Address& source : cluster.sources) sources += cat(" from ", source.ip_text());
   line(out, 0, "cluster ", cluster.name, " ", named(kDiscovery, cluster.discovery),
        unless("service", cluster.eds_service_name, std::string()), " ", text_of(cluster.balancing),
        " ", word(cluster.codec), text_of(cluster.tls.get()),
@@ -492,9 +496,10 @@ void print_cluster(Lines& out, const ClusterConfig& cluster) {
        !cluster.proxy_protocol                        ? ""
        : *cluster.proxy_protocol == ProxyVersion::kV1 ? " proxy header v1"
                                                       : " proxy header v2",
-       cluster.stat_name == cluster.name ? "" : cat(" stats as ", cluster.stat_name),
+       sources, cluster.stat_name == cluster.name ? "" : cat(" stats as ", cluster.stat_name),
        cluster.version.empty() ? "" : cat(" version ", cluster.version));
   if (cluster.model_server) print_model_server(out, *cluster.model_server);
+  if (cluster.discovery == ClusterConfig::Discovery::kOriginal) return;
   if (!cluster.endpoints) return line(out, 1, "endpoints not arrived");
   for (const EndpointConfig& endpoint : cluster.endpoints->endpoints) {
     line(out, 1, "endpoint ",

@@ -94,10 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
 class ModelServer(contextlib.AbstractContextManager):
     """Over HTTP/1.1. Keeps the paths and the JSON that it was sent."""
 
-    def __init__(self, name):
+    def __init__(self, name, address=("127.0.0.1", 0)):
         self.name = name
         self.paths, self.bodies = [], []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = ThreadingHTTPServer(address, _Handler)
         self._server.owner = self
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()

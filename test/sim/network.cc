@@ -12,7 +12,8 @@ class SimHost final : public Network {
  public:
   SimHost(SimFabric& fabric, const std::string& ip) : fabric_(fabric), ip_(*Address::ip(ip, 0)) {}
 
-  std::unique_ptr<Stream> connect(const Address& to) override {
+  using Network::connect;
+  std::unique_ptr<Stream> connect(const Address& to, const Address&) override {
     auto stream = std::make_unique<SimStream>(fabric_, to.is_unix() ? to : free_port(), to,
                                               /*outgoing=*/true);
     stream->connect();
