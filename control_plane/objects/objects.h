@@ -87,6 +87,18 @@ struct WorkloadTokenBudget {
   Duration per = std::chrono::seconds(60);
   std::string model, tenant;  // "": all.
   bool each_model = false, each_tenant = false;
+  enum class Stop : uint8_t { kNever, kWhenEmpty, kAtReservation };
+  Stop stop_streams = Stop::kNever;
+};
+
+// A Redis that holds the budgets of many sidecars.
+struct WorkloadSharedBudgets {
+  enum class WhenAway : uint8_t { kLocal, kAllow, kRefuse };
+  std::string redis;  // "host:port"
+  std::string share;
+  std::string username, password_file;
+  Duration timeout = std::chrono::milliseconds(100);
+  WhenAway when_away = WhenAway::kLocal;
 };
 
 // glia.dev/v1. One running instance and its sidecar.
@@ -114,6 +126,7 @@ struct Workload {
   using ModelServer = WorkloadModelServer;
   using Admission = WorkloadAdmission;
   using TokenBudget = WorkloadTokenBudget;
+  using SharedBudgets = WorkloadSharedBudgets;
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
@@ -122,6 +135,7 @@ struct Workload {
     std::optional<ModelServer> model_server;
     std::optional<Admission> admission;
     std::vector<TokenBudget> token_budgets;
+    std::optional<SharedBudgets> shared_budgets;
     Outbound outbound;
     Admin admin;
     // Keys of the Services that it may call, in order; empty: all. Names are filled in to keys.
