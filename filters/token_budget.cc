@@ -34,10 +34,10 @@ int64_t seconds_up(Duration time) { return (time + 1s - 1ns) / 1s; }
 void tell_standing(const Exchange& exchange, const TokenCharge& charge, Headers& headers) {
   const TokenAccount* least = nullptr;
   TokenStanding standing;
-  for (const TokenAccount& account : charge.accounts()) {
-    const TokenStanding found = charge.standing(account);
+  for (std::size_t i = 0; i < charge.accounts().size(); ++i) {
+    const TokenStanding found = charge.standing(i);
     if (least != nullptr && found.left >= standing.left) continue;
-    least = &account;
+    least = &charge.accounts()[i];
     standing = found;
   }
   const bool anthropic = exchange.model()->dialect == Dialect::kAnthropic;
@@ -52,8 +52,8 @@ void tell_standing(const Exchange& exchange, const TokenCharge& charge, Headers&
   say("x-ratelimit-reset-tokens", "", cat(seconds_up(standing.full_in), "s"));
 }
 
-Response refuse(Exchange& exchange, const TokenCharge& charge, const TokenBook::Shortage& shortage,
-                std::string_view tenant) {
+Response refuse(Exchange& exchange, const TokenCharge& charge, std::string_view tenant) {
+  const TokenBook::Shortage& shortage = charge.shortage();
   const TokenBudget& budget = *charge.accounts()[shortage.account].budget;
   const TokensAsked& asked = charge.asked();
   Response response = refuse_in_dialect(
@@ -71,6 +71,18 @@ Response refuse(Exchange& exchange, const TokenCharge& charge, const TokenBook::
                  .come_again = std::max<Duration>(1s, shortage.enough_in)});
   tell_standing(exchange, charge, response.headers);
   return response;
+}
+
+Response refuse_without_redis(Exchange& exchange, const RedisConfig& redis) {
+  return refuse_in_dialect(
+      exchange, {.status = 503,
+                 .grpc_status = GrpcStatus::kUnavailable,
+                 .flag = ResponseFlag::kRateLimited,
+                 .reason = "token_budget_away",
+                 .sentence = cat("the Redis at ", redis.address,
+                                 ", which holds the token budgets, cannot be asked, and without it "
+                                 "nothing is let in (when_away); try again"),
+                 .come_again = 1s});
 }
 
 // Without its usage a stream can only be counted by its events, of which some carry several tokens. So
@@ -111,9 +123,12 @@ Task<Reply> TokenBudgetFilter::handle(Exchange& exchange, Next next) {
   const TokensAsked asked = tokens_asked(*model, exchange.request(), config->usual_output_tokens);
   std::vector<TokenAccount> accounts = accounts_of(*config, *model, tenant);
   if (accounts.empty() || asked.all() == 0) co_return co_await next(exchange);
-  auto charge = std::make_unique<TokenCharge>(ledger_, std::move(accounts), asked, exchange.loop());
-  if (const auto shortage = charge->take()) {
-    co_return refuse(exchange, *charge, *shortage, tenant);
+  auto charge = std::make_unique<TokenCharge>(ledger_, redis(exchange), std::move(accounts), asked,
+                                              exchange.loop());
+  const TokenCharge::Door door = co_await charge->take();
+  if (door == TokenCharge::Door::kShort) co_return refuse(exchange, *charge, tenant);
+  if (door == TokenCharge::Door::kRedisAway) {
+    co_return refuse_without_redis(exchange, *config_->redis);
   }
   const MeteredBody::Usage usage = ask_for_usage(exchange, *config);
   Reply reply = co_await next(exchange);
@@ -123,10 +138,22 @@ Task<Reply> TokenBudgetFilter::handle(Exchange& exchange, Next next) {
   }
   tell_standing(exchange, *charge, reply->headers);
   if (reply->body != nullptr) {
-    reply->body = std::make_unique<MeteredBody>(std::move(reply->body), std::move(charge), *model,
-                                                reply->headers, usage, exchange.loop());
+    reply->body = std::make_unique<MeteredBody>(exchange, std::move(reply->body), std::move(charge),
+                                                reply->headers, usage);
   }
   co_return reply;
+}
+
+// Null: the process' own book is all there is.
+RedisLedger* TokenBudgetFilter::redis(Exchange& exchange) {
+  if (config_->redis == nullptr) return nullptr;
+  if (redis_ == nullptr) {
+    const std::string& share = config_->redis->share;
+    redis_ = std::make_unique<RedisLedger>(exchange.loop(), exchange.site().context().network,
+                                           config_->redis,
+                                           share.empty() ? config_->application : share, ledger_);
+  }
+  return redis_.get();
 }
 
 void TokenBudgetFilter::collect(MetricsPage& page) const {
@@ -137,8 +164,14 @@ void TokenBudgetFilter::collect(MetricsPage& page) const {
       page.counter("glia_token_budget_charged_total", labels, of.charged);
       page.counter("glia_token_budget_given_back_total", labels, of.given_back);
       page.counter("glia_token_budget_refused_total", labels, of.refused);
+      page.counter("glia_token_budget_stopped_total", labels, of.stopped);
     }
   });
+  if (config_->redis == nullptr) return;
+  const Labels labels = {{"application", config_->application}};
+  const auto total = [](const SharedCount& count) { return static_cast<uint64_t>(count.value()); };
+  page.counter("glia_token_budget_without_redis_total", labels, total(ledger_->without_redis()));
+  page.counter("glia_token_budget_redis_failures_total", labels, total(ledger_->redis_failures()));
 }
 
 }  // namespace glia

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "proxy/admission/redis_ledger.h"
 #include "proxy/admission/token_budget.h"
 #include "proxy/flow/filter.h"
 
@@ -22,9 +23,13 @@ class TokenBudgetFilter final : public Filter {
   void collect(MetricsPage& page) const override;
 
  private:
+  RedisLedger* redis(Exchange& exchange);
+
   const std::string name_;  // Routes bring their own settings under it.
   const std::shared_ptr<const TokenBudgetsConfig> config_;
   const std::shared_ptr<const TokenLedger> ledger_;
+  // Made for the first request; exchanges keep the filter as long as they may need it.
+  std::unique_ptr<RedisLedger> redis_;
 };
 
 }  // namespace glia

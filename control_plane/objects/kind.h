@@ -53,6 +53,7 @@ void check_model_server(Workload::Spec& spec, Reader& reader);
 Type<Workload::Admission> admission();
 // Workload.spec.tokenBudgets.
 Type<std::vector<Workload::TokenBudget>> token_budgets();
+Type<Workload::SharedBudgets> shared_budgets();
 
 // Leaves that several kinds use.
 Type<std::string> label_name(std::string what);

@@ -297,6 +297,10 @@ Kind workload_kind() {
                 "Each request is charged to all that it falls under, by its sidecar: see "
                 "token-budgets.md.",
                 "none")
+      .optional("sharedBudgets", &Spec::shared_budgets, shared_budgets(),
+                "A Redis holds the token budgets, for all sidecars that name it and the share: see "
+                "token-budgets.md.",
+                "each sidecar has its own")
       .optional("outbound", &Spec::outbound, Type<Workload::Outbound>(outbound), "")
       .optional("admin", &Spec::admin, Type<Workload::Admin>(admin), "")
       .optional(

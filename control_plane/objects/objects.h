@@ -92,6 +92,18 @@ struct WorkloadTokenBudget {
   Duration per = std::chrono::seconds(60);
   std::string model, tenant;  // "": all.
   bool each_model = false, each_tenant = false;
+  enum class Stop : uint8_t { kNever, kWhenEmpty, kAtReservation };
+  Stop stop_streams = Stop::kNever;
+};
+
+// A Redis that holds the budgets of many sidecars.
+struct WorkloadSharedBudgets {
+  enum class WhenAway : uint8_t { kLocal, kAllow, kRefuse };
+  std::string redis;  // "host:port"
+  std::string share;
+  std::string username, password_file;
+  Duration timeout = std::chrono::milliseconds(100);
+  WhenAway when_away = WhenAway::kLocal;
 };
 
 // All traffic of a Workload comes to its sidecar by rules of the kernel (docs/capture.md).
@@ -133,6 +145,7 @@ struct Workload {
   using Admission = WorkloadAdmission;
   using TokenBudget = WorkloadTokenBudget;
   using Capture = WorkloadCapture;
+  using SharedBudgets = WorkloadSharedBudgets;
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
@@ -141,6 +154,7 @@ struct Workload {
     std::optional<ModelServer> model_server;
     std::optional<Admission> admission;
     std::vector<TokenBudget> token_budgets;
+    std::optional<SharedBudgets> shared_budgets;
     Outbound outbound;
     Admin admin;
     std::optional<Capture> capture;

@@ -21,6 +21,33 @@ glia::v1::Admission::Cost message_of(Cost cost) {
   CHECK(!"unknown cost");
 }
 
+glia::v1::TokenBudget::StopStreams message_of(Workload::TokenBudget::Stop stop) {
+  switch (stop) {
+    case Workload::TokenBudget::Stop::kNever: return glia::v1::TokenBudget::NEVER;
+    case Workload::TokenBudget::Stop::kWhenEmpty: return glia::v1::TokenBudget::WHEN_EMPTY;
+    case Workload::TokenBudget::Stop::kAtReservation: return glia::v1::TokenBudget::AT_RESERVATION;
+  }
+  CHECK(!"unknown stop");
+}
+
+glia::v1::Redis::WhenAway message_of(Workload::SharedBudgets::WhenAway when) {
+  switch (when) {
+    case Workload::SharedBudgets::WhenAway::kLocal: return glia::v1::Redis::LOCAL;
+    case Workload::SharedBudgets::WhenAway::kAllow: return glia::v1::Redis::ALLOW;
+    case Workload::SharedBudgets::WhenAway::kRefuse: return glia::v1::Redis::REFUSE;
+  }
+  CHECK(!"unknown policy");
+}
+
+void set_redis(const Workload::SharedBudgets& shared, glia::v1::Redis& redis) {
+  redis.set_address(shared.redis);
+  redis.set_share(shared.share);
+  redis.set_username(shared.username);
+  redis.set_password_file(shared.password_file);
+  set_duration(shared.timeout, *redis.mutable_timeout());
+  redis.set_when_away(message_of(shared.when_away));
+}
+
 std::string application_of(const Workload& workload) {
   return cat(workload.metadata.ns, "/", workload.metadata.name);
 }
@@ -47,6 +74,10 @@ glia::v1::TokenBudgets budgets_of(const Workload& workload) {
     budget->set_tenant(asked.tenant);
     budget->set_each_model(asked.each_model);
     budget->set_each_tenant(asked.each_tenant);
+    budget->set_stop_streams(message_of(asked.stop_streams));
+  }
+  if (workload.spec.shared_budgets) {
+    set_redis(*workload.spec.shared_budgets, *budgets.mutable_redis());
   }
   return budgets;
 }

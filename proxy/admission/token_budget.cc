@@ -68,7 +68,8 @@ void TokenBook::charge(std::span<const TokenAccount> accounts, int64_t more, Tim
 
 TokenStanding TokenBook::standing(const TokenAccount& account, TimePoint now) {
   const double level = bucket(account, now).level;
-  const TokenStanding standing{left_of(level), time_for(size_of(account) - level, account)};
+  const TokenStanding standing{left_of(level), time_for(size_of(account) - level, account),
+                               level < 0};
   forget_full(account);
   return standing;
 }

@@ -33,10 +33,32 @@ struct TokenBudget {
   std::string model, tenant;  // Only requests of these; "": of all.
   // A bucket each, instead of one for all.
   bool each_model = false, each_tenant = false;
+  // When is a stream ended that uses more than it has taken at the door?
+  enum class Stop : uint8_t {
+    kNever,          // What it uses is owed.
+    kWhenEmpty,      // When the bucket has nothing left.
+    kAtReservation,  // When its output is longer than what was taken for that.
+  };
+  Stop stop = Stop::kNever;
   friend bool operator==(const TokenBudget&, const TokenBudget&) = default;
 };
 
 class TokenLedger;
+
+// A Redis that holds the buckets of many processes (redis_ledger.h).
+struct RedisConfig {
+  // What becomes of requests while it cannot be asked.
+  enum class WhenAway : uint8_t {
+    kLocal,   // The buckets of this process decide, which were kept all along.
+    kAllow,   // All are let in.
+    kRefuse,  // None is.
+  };
+  std::string address;  // "host:port", "unix:/path".
+  std::string share;    // Filters of this name share their buckets; "": the application's.
+  std::string username, password;  // "": not told.
+  Duration timeout = 100ms;        // For an answer, and for connecting.
+  WhenAway when_away = WhenAway::kLocal;
+};
 
 struct TokenBudgetsConfig {
   std::string application;  // As AdmissionConfig's: filters of this name share their buckets.
@@ -44,6 +66,7 @@ struct TokenBudgetsConfig {
   uint32_t usual_output_tokens = 256;
   AdmissionConfig::Tenants tenants = AdmissionConfig::Tenants::kNamed;
   bool keep_requests = false;  // Streams are not asked for their usage in the client's name.
+  std::shared_ptr<const RedisConfig> redis;   // Null: the buckets are this process' own.
   std::shared_ptr<const TokenLedger> ledger;  // Set when the configuration is frozen.
 };
 
@@ -57,6 +80,7 @@ struct TokenAccount {
 struct TokenStanding {
   uint64_t left = 0;
   Duration full_in{0};
+  bool owes = false;  // More was used than it had.
 };
 
 class TokenBook {
@@ -94,7 +118,7 @@ class TokenBook {
 
 // What has happened to a budget's requests.
 struct TokenCounts {
-  uint64_t charged = 0, given_back = 0, refused = 0;
+  uint64_t charged = 0, given_back = 0, refused = 0, stopped = 0;
 };
 
 class TokenLedger {
@@ -108,8 +132,12 @@ class TokenLedger {
   auto count(Count count) const {
     return counts_.with(count);
   }
+  // Requests that were decided about without the Redis that should have; failures of connections to it.
+  const SharedCount& without_redis() const { return without_redis_; }
+  const SharedCount& redis_failures() const { return redis_failures_; }
 
  private:
+  SharedCount without_redis_, redis_failures_;
   SharedOne<TokenBook> book_;
   Teller teller_;
   SharedOne<std::map<std::string, TokenCounts, std::less<>>> counts_;

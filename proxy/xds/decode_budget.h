@@ -9,5 +9,7 @@
 namespace glia {
 
 std::shared_ptr<const TokenBudgetsConfig> decode_token_budgets(const Reader& config);
+// In typed_per_filter_config.
+std::shared_ptr<const TokenBudgetsConfig> decode_token_budgets_of_route(const Reader& config);
 
 }  // namespace glia

@@ -13,15 +13,6 @@ namespace {
 
 constexpr std::size_t kDataFileMax = 1 << 20;  // bytes of a certificate or body file
 
-std::optional<std::string> read_file(const std::string& path) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
-  if (!file) return {};
-  std::string content(kDataFileMax + 1, '\0');
-  content.resize(std::fread(content.data(), 1, content.size(), file.get()));
-  if (std::ferror(file.get()) != 0 || content.size() > kDataFileMax) return {};
-  return content;
-}
-
 bool is_host_name(std::string_view host) {
   if (host.empty() || host.size() > 253) return false;
   return host.find_first_not_of(
@@ -142,6 +133,15 @@ std::optional<CidrRange> decode_cidr(const Reader& range) {
       range.text("address_prefix"), static_cast<uint32_t>(range.number("prefix_len", 0, 128)));
   if (!decoded.ok()) return range.fail(decoded.error().message()), std::nullopt;
   return *std::move(decoded);
+}
+
+std::optional<std::string> read_file(const std::string& path) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rbe"), &std::fclose);
+  if (!file) return {};
+  std::string content(kDataFileMax + 1, '\0');
+  content.resize(std::fread(content.data(), 1, content.size(), file.get()));
+  if (std::ferror(file.get()) != 0 || content.size() > kDataFileMax) return {};
+  return content;
 }
 
 std::string decode_data_source(const Reader& source) {

@@ -22,6 +22,8 @@ std::optional<TextMatcher> decode_regex(const Reader& matcher);
 HeaderMatcher decode_header_matcher(const Reader& matcher);
 // envoy.config.core.v3.CidrRange.
 std::optional<CidrRange> decode_cidr(const Reader& range);
+// All of a file, up to 1 MiB; nothing if it cannot be read or is larger.
+std::optional<std::string> read_file(const std::string& path);
 // envoy.config.core.v3.DataSource; reads the file or the environment variable.
 std::string decode_data_source(const Reader& source);
 // The fields {request,response}_headers_to_{add,remove} of a route, virtual host, ...

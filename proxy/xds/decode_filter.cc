@@ -35,7 +35,7 @@ constexpr FilterKind kKinds[] = {
     {"TokenBudgets", "glia.v1.TokenBudgets",
      [](const Reader& config) -> FilterSettings { return decode_token_budgets(config); },
      "glia.v1.TokenBudgets",
-     [](const Reader& config) -> FilterSettings { return decode_token_budgets(config); }},
+     [](const Reader& config) -> FilterSettings { return decode_token_budgets_of_route(config); }},
 };
 static_assert(std::size(kKinds) == std::variant_size_v<FilterSettings>);
 

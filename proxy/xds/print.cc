@@ -137,18 +137,28 @@ void print_settings(Lines& out, int depth, std::string_view name,
 
 void print_settings(Lines& out, int depth, std::string_view name,
                     const TokenBudgetsConfig& budgets) {
+  constexpr std::string_view kStops[] = {"never", "when empty", "at reservation"};
   const TokenBudgetsConfig usual;
   line(out, depth, "filter ", name, " token budgets",
        unless("application", budgets.application, usual.application),
        unless("usual output tokens", budgets.usual_output_tokens, usual.usual_output_tokens),
        budgets.tenants == AdmissionConfig::Tenants::kCallers ? " tenants are callers" : "",
        budgets.keep_requests ? " keep requests" : "");
+  if (budgets.redis != nullptr) {
+    constexpr std::string_view kAway[] = {"local", "allow", "refuse"};
+    const RedisConfig& redis = *budgets.redis;
+    line(out, depth + 1, "redis ", redis.address, unless("share", redis.share, std::string()),
+         unless("username", redis.username, std::string()),
+         redis.password.empty() ? "" : " with a password", " timeout ", seconds(redis.timeout),
+         " when away ", named(kAway, redis.when_away));
+  }
   for (const TokenBudget& budget : budgets.budgets) {
     const TokenBudget all;
     line(out, depth + 1, "budget ", budget.name, " ", budget.tokens, " tokens in ",
          seconds(budget.per), unless("model", budget.model, all.model),
          unless("tenant", budget.tenant, all.tenant), budget.each_model ? " each model" : "",
-         budget.each_tenant ? " each tenant" : "");
+         budget.each_tenant ? " each tenant" : "",
+         budget.stop == all.stop ? "" : cat(" stop streams ", named(kStops, budget.stop)));
   }
 }
 

@@ -41,6 +41,39 @@ class Engine(BaseHTTPRequestHandler):
         pass
 
 
+class Endless(Engine):
+    """Streams until nobody listens any more, whatever it is asked for."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        messages = self.path.endswith("/messages")
+        if messages:
+            self.named("message_start", message={
+                "id": "m-1", "type": "message", "role": "assistant", "model": asked["model"],
+                "content": [], "stop_reason": None, "usage": {"input_tokens": 2, "output_tokens": 1}})
+            self.named("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        try:
+            while True:
+                if messages:
+                    self.named("content_block_delta", index=0,
+                               delta={"type": "text_delta", "text": "on "})
+                else:
+                    self.event({"id": "c-1", "object": "chat.completion.chunk", "created": 7,
+                                "model": asked["model"],
+                                "choices": [{"index": 0, "delta": {"content": "on "}}]})
+                threading.Event().wait(0.001)  # So fast is no engine.
+        except OSError:
+            self.server.asked.append("left")
+
+    def named(self, name, **data):
+        self.wfile.write(f"event: {name}\n".encode())
+        self.event({"type": name, **data})
+
+
 class TokenBudgets(Scene):
     def setUp(self):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
@@ -94,6 +127,64 @@ class TokenBudgets(Scene):
     def test_who_asks_for_the_usage_gets_it(self):
         _, chunks = self.chat("a", 10, stream_options={"include_usage": True})
         self.assertEqual(chunks[-1].usage.total_tokens, 30)
+
+
+class StoppedStreams(Scene):
+    """A server that does not stop is stopped, and the clients' libraries see an answer that ends."""
+
+    def setUp(self):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+        self.server.asked = []
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        budgets = {"name": "glia.token_budgets", "typed_config": {
+            "@type": f"{GLIA}.TokenBudgets", "budgets": [
+                {"name": "hour", "tokens": 1000, "per": "3600s", "each_tenant": True,
+                 "stop_streams": "WHEN_EMPTY"},
+                {"name": "short", "tokens": 1000, "per": "3600s", "tenant": "short",
+                 "stop_streams": "AT_RESERVATION"}]}}
+        self.proxy = self.enterContext(Proxy(
+            self.directory, bootstrap([listener("in", [to("server")], filters=[budgets])],
+                                      [cluster("server", self.server.server_address[1])])))
+
+    def chat(self, tenant, most):
+        client = openai.OpenAI(base_url=self.proxy.url("/v1"), api_key="none", max_retries=0)
+        return list(client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "why"}], max_tokens=most, stream=True,
+            extra_headers={"x-llm-d-inference-fairness-id": tenant}))
+
+    def check(self, chunks, words):
+        self.assertEqual([chunk.choices[0].delta.content for chunk in chunks],
+                         ["on "] * words + [None])
+        self.assertEqual({chunk.id for chunk in chunks}, {"c-1"})
+        self.assertEqual([chunk.choices[0].finish_reason for chunk in chunks],
+                         [None] * words + ["length"])
+        eventually(lambda: self.server.asked == ["left"], "the server is told that nobody listens")
+
+    def test_openai_sees_an_end_when_the_output_is_longer_than_was_asked_for(self):
+        self.check(self.chat("short", 20), 20)
+        self.assertEqual(self.proxy.metric("glia_token_budget_stopped_total", budget="short"), 1)
+
+    def test_openai_sees_an_end_when_the_budget_is_empty(self):
+        chunks = self.chat("a", 20)
+        self.assertTrue(980 <= len(chunks) - 1 <= 1002, len(chunks))
+        self.check(chunks, len(chunks) - 1)
+        with self.assertRaises(openai.RateLimitError):
+            self.chat("a", 20)
+
+    def test_a_stream_of_anthropic_ends_as_one(self):
+        answer = self.proxy.fetch(
+            "/v1/messages", method="POST", headers={"x-llm-d-inference-fairness-id": "short"},
+            body=json.dumps({"model": "m", "max_tokens": 20, "stream": True, "messages": [
+                {"role": "user", "content": "why"}]}))
+        events = [json.loads(line[6:]) for line in answer.text.splitlines()
+                  if line.startswith("data: ")]
+        self.assertEqual([event["type"] for event in events],
+                         ["message_start", "content_block_start"] + ["content_block_delta"] * 20 +
+                         ["content_block_stop", "message_delta", "message_stop"])
+        self.assertEqual(events[-2]["delta"]["stop_reason"], "max_tokens")
+        eventually(lambda: self.server.asked == ["left"], "the server is told that nobody listens")
 
 
 if __name__ == "__main__":
