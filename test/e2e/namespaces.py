@@ -19,7 +19,7 @@ _numbers = itertools.count()
 def must_be_root():
     """These tests must not be missed without anybody noticing."""
     if os.geteuid() != 0:
-        raise AssertionError("tests of capture make network namespaces: run them as root, or with "
+        raise AssertionError("these tests make network namespaces: run them as root, or with "
                              "CAP_NET_ADMIN and CAP_SYS_ADMIN")
 
 
@@ -34,26 +34,19 @@ def run(*command, **options):
                              f"{error.stdout}{error.stderr}") from None
 
 
-class Switch:
-    """A namespace with a bridge that leads from machine to machine."""
+def run_in(namespace, *command, **options):
+    return run("ip", "netns", "exec", namespace, *command, **options)
 
-    V4, V6 = "10.77.0", "fd77:"
+
+class Namespaces:
+    """Some, of which nothing is left when they are closed."""
 
     def __init__(self):
         must_be_root()
-        self.name = f"glia-{os.getpid()}-{next(_numbers)}"
-        self.machines = []
-        self.interrupts = {}
+        self._names = []
         atexit.register(self.close)
-        # A signal that ends Python at once would leave the namespaces.
-        self.interrupts[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        run("ip", "netns", "add", self.name)
-        self("ip", "link", "set", "lo", "up")
-        self("ip", "link", "add", "bridge", "type", "bridge")
-        self("sysctl", "-qw", "net.ipv6.conf.bridge.accept_dad=0")
-        self("ip", "link", "set", "bridge", "up")
-        self("ip", "address", "add", f"{self.V4}.1/24", "dev", "bridge")
-        self("ip", "address", "add", f"{self.V6}:1/64", "dev", "bridge", "nodad")
+        # A signal that ends Python at once would leave them.
+        self._before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     def __enter__(self):
         return self
@@ -61,32 +54,51 @@ class Switch:
     def __exit__(self, *_):
         self.close()
 
-    def __call__(self, *command, **options):
-        return run("ip", "netns", "exec", self.name, *command, **options)
+    def add(self):
+        """The name of a new one."""
+        name = f"glia-{os.getpid()}-{next(_numbers)}"
+        run("ip", "netns", "add", name)
+        self._names.append(name)
+        run_in(name, "ip", "link", "set", "lo", "up")
+        return name
 
     def close(self):
-        for name in [machine.name for machine in self.machines] + [self.name]:
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
-        self.machines.clear()
-        for number, before in self.interrupts.items():
-            signal.signal(number, before)
-        self.interrupts.clear()
+        while self._names:
+            subprocess.run(["ip", "netns", "delete", self._names.pop()], capture_output=True)
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
         atexit.unregister(self.close)
+
+
+class Switch(Namespaces):
+    """A namespace with a bridge that leads from machine to machine."""
+
+    V4, V6 = "10.77.0", "fd77:"
+
+    def __init__(self):
+        super().__init__()
+        self.name = self.add()
+        self("ip", "link", "add", "bridge", "type", "bridge")
+        self("sysctl", "-qw", "net.ipv6.conf.bridge.accept_dad=0")
+        self("ip", "link", "set", "bridge", "up")
+        self("ip", "address", "add", f"{self.V4}.1/24", "dev", "bridge")
+        self("ip", "address", "add", f"{self.V6}:1/64", "dev", "bridge", "nodad")
+
+    def __call__(self, *command, **options):
+        return run_in(self.name, *command, **options)
 
 
 class Machine:
     """One with an address of each family and a way out."""
 
     def __init__(self, switch, number):
-        self.name = f"{switch.name}-{number}"
+        self.name = switch.add()
         self.v4, self.v6 = f"{switch.V4}.{number}", f"{switch.V6}:{number}"
-        switch.machines.append(self)
-        run("ip", "netns", "add", self.name)
         cable = f"c{number}"
         switch("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         switch("ip", "link", "set", cable, "master", "bridge")
         switch("ip", "link", "set", cable, "up")
-        self("ip", "link", "set", "lo", "up")
         self("ip", "link", "set", "eth0", "up")
         self("ip", "address", "add", f"{self.v4}/24", "dev", "eth0")
         self("ip", "address", "add", f"{self.v6}/64", "dev", "eth0", "nodad")
@@ -94,7 +106,7 @@ class Machine:
         self("ip", "-6", "route", "add", "default", "via", f"{switch.V6}:1")
 
     def __call__(self, *command, **options):
-        return run("ip", "netns", "exec", self.name, *command, **options)
+        return run_in(self.name, *command, **options)
 
     def start(self, name, command, directory, user=None, right=""):
         """A program that stays. Its parent's end is its own, whoever it runs as. `right`: a
