@@ -26,15 +26,16 @@ std::string counts(const std::map<std::string, uint64_t, std::less<>>& counts) {
 }
 
 std::string line(const std::string& cluster, const Observed& seen) {
-  return cat(
-      "{\"cluster\":\"", cluster, "\",\"requests\":", seen.requests, ",\"errors\":", seen.errors,
-      ",\"output_errors\":", seen.output_errors, ",\"input_tokens\":", seen.input_tokens,
-      ",\"output_tokens\":", seen.output_tokens,
-      ",\"finish_reasons\":", counts(seen.finish_reasons),
-      ",\"latencies\":", seen.latency_ms.count(), ",\"first_tokens\":", seen.first_token_ms.count(),
-      ",\"sidecars\":", seen.sidecars, ",\"late\":", seen.late, ",\"disbelieved\":", seen.disbelieved,
-      ",\"shadows\":", seen.shadow.sent, ",\"compared\":", seen.shadow.compared,
-      ",\"different\":", seen.shadow.different, ",\"fields\":", counts(seen.shadow.fields), "}\n");
+  return cat("{\"cluster\":\"", cluster, "\",\"requests\":", seen.requests,
+             ",\"errors\":", seen.errors, ",\"output_errors\":", seen.output_errors,
+             ",\"input_tokens\":", seen.input_tokens, ",\"output_tokens\":", seen.output_tokens,
+             ",\"finish_reasons\":", counts(seen.finish_reasons),
+             ",\"latencies\":", seen.latency_ms.count(),
+             ",\"first_tokens\":", seen.first_token_ms.count(), ",\"sidecars\":", seen.sidecars,
+             ",\"late\":", seen.late, ",\"disbelieved\":", seen.disbelieved,
+             ",\"shadows\":", seen.shadow.sent, ",\"compared\":", seen.shadow.compared,
+             ",\"different\":", seen.shadow.different, ",\"fields\":", counts(seen.shadow.fields),
+             "}\n");
 }
 
 int fail(const Error& error) {
