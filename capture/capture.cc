@@ -207,6 +207,8 @@ Result<void> read_lists(const WrittenCapture& written, Capture& capture) {
       read_networks("--include-outbound-networks", written.include_outbound_networks));
   TRY(capture.exclude_outbound_networks,
       read_networks("--exclude-outbound-networks", written.exclude_outbound_networks));
+  TRY(capture.include_interfaces,
+      read_interfaces("--include-interfaces", written.include_interfaces));
   TRY(capture.exclude_interfaces,
       read_interfaces("--exclude-interfaces", written.exclude_interfaces));
   TRY(capture.exclude_uids, read_ids("--exclude-uids", written.exclude_uids));

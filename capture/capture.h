@@ -52,7 +52,7 @@ struct Capture {
   std::vector<PortRange> include_inbound_ports, exclude_inbound_ports;
   std::vector<PortRange> include_outbound_ports, exclude_outbound_ports;
   std::vector<IpNetwork> include_outbound_networks, exclude_outbound_networks;
-  std::vector<std::string> exclude_interfaces;
+  std::vector<std::string> include_interfaces, exclude_interfaces;
   std::vector<uint32_t> exclude_uids, exclude_gids;  // Whose connections are not captured, too.
 
   bool v4() const { return families != Families::kV6; }
@@ -66,7 +66,7 @@ struct WrittenCapture {
   std::string include_inbound_ports, exclude_inbound_ports;
   std::string include_outbound_ports, exclude_outbound_ports;
   std::string include_outbound_networks, exclude_outbound_networks;
-  std::string exclude_interfaces;
+  std::string include_interfaces, exclude_interfaces;
   std::string exclude_uids, exclude_gids;
 };
 

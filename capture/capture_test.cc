@@ -37,6 +37,7 @@ WrittenCapture written(const std::string& flags) {
       {"--exclude-outbound-ports", &out.exclude_outbound_ports},
       {"--include-outbound-networks", &out.include_outbound_networks},
       {"--exclude-outbound-networks", &out.exclude_outbound_networks},
+      {"--include-interfaces", &out.include_interfaces},
       {"--exclude-interfaces", &out.exclude_interfaces},
       {"--exclude-uids", &out.exclude_uids},
       {"--exclude-gids", &out.exclude_gids}};

@@ -44,6 +44,23 @@ class Writer {
   bool v6_;
 };
 
+// " -o eth0" for each that is wanted; one "" for all.
+std::vector<std::string> by_interface(const Capture& capture, std::string_view flag) {
+  std::vector<std::string> matches;
+  for (const std::string& name : capture.include_interfaces) {
+    matches.push_back(cat(" ", flag, " ", name));
+  }
+  if (matches.empty()) matches.emplace_back();
+  return matches;
+}
+
+void jump_from_outside(const Capture& capture, std::string_view chain, Writer& out) {
+  for (const std::string& from : by_interface(capture, "-i")) {
+    out.jump(cat("-A PREROUTING", from.empty() ? " ! -i lo" : from,
+                 " -p tcp -m addrtype --dst-type LOCAL -j ", chain));
+  }
+}
+
 void write_inbound(const Capture& capture, std::string_view chain, std::string_view verdict,
                    Writer& out) {
   for (const std::string& name : capture.exclude_interfaces) {
@@ -81,11 +98,13 @@ void write_outbound(const Capture& capture, Writer& out) {
     out.rule(kOutbound, " -d " + network, "-j RETURN");
   }
   const std::string redirect = cat("-j REDIRECT --to-ports ", capture.outbound_port);
-  if (capture.include_outbound_networks.empty()) {
-    return out.rule_for(kOutbound, "", capture.include_outbound_ports, redirect);
-  }
-  for (const std::string& network : out.of_family(capture.include_outbound_networks)) {
-    out.rule_for(kOutbound, " -d " + network, capture.include_outbound_ports, redirect);
+  for (const std::string& by : by_interface(capture, "-o")) {
+    if (capture.include_outbound_networks.empty()) {
+      out.rule_for(kOutbound, by, capture.include_outbound_ports, redirect);
+    }
+    for (const std::string& network : out.of_family(capture.include_outbound_networks)) {
+      out.rule_for(kOutbound, cat(" -d ", network, by), capture.include_outbound_ports, redirect);
+    }
   }
 }
 
@@ -94,7 +113,7 @@ IptablesTable nat_table(const Capture& capture, bool v6) {
   out.chain(kInbound);
   out.chain(kOutbound);
   if (capture.mode == Capture::Mode::kRedirect) {
-    out.jump(cat("-A PREROUTING ! -i lo -p tcp -m addrtype --dst-type LOCAL -j ", kInbound));
+    jump_from_outside(capture, kInbound, out);
   }
   out.jump(cat("-A OUTPUT -p tcp -j ", kOutbound));
   write_inbound(capture, kInbound, cat("-j REDIRECT --to-ports ", capture.inbound_port), out);
@@ -105,7 +124,7 @@ IptablesTable nat_table(const Capture& capture, bool v6) {
 IptablesTable mangle_table(const Capture& capture, bool v6) {
   Writer out("mangle", v6);
   out.chain(kArriving);
-  out.jump(cat("-A PREROUTING ! -i lo -p tcp -m addrtype --dst-type LOCAL -j ", kArriving));
+  jump_from_outside(capture, kArriving, out);
   write_inbound(capture, kArriving,
                 cat("-j TPROXY --on-port ", capture.inbound_port, " --on-ip ",
                     v6 ? "::" : "0.0.0.0", " --tproxy-mark 0x0/0x0"),

@@ -399,6 +399,7 @@ std::string printed(const Capture& capture) {
   if (capture.backend == CaptureBackend::kNft) return nft_rules(capture);
   std::string text;
   for (const Iptables& tool : tools_of(capture)) {
+    if (iptables_rules(capture, tool.version).empty()) continue;
     text += cat("# ", tool.program("-restore"), " --noflush\n",
                 iptables_text(iptables_rules(capture, tool.version)));
   }

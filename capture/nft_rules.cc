@@ -92,6 +92,13 @@ void write_outbound(const Capture& capture, Writer& out) {
   out.line("oifname \"lo\" return");
   out.line(cat("meta skuid ", capture.proxy_uid, " return"));
   out.line(cat("meta skgid ", capture.proxy_gid, " return"));
+  if (!capture.include_interfaces.empty()) {
+    std::vector<std::string> quoted;
+    for (const std::string& name : capture.include_interfaces) {
+      quoted.push_back(cat("\"", name, "\""));
+    }
+    out.line(cat("oifname != ", set_of(quoted), " return"));
+  }
   for (const uint32_t uid : capture.exclude_uids) out.line(cat("meta skuid ", uid, " return"));
   for (const uint32_t gid : capture.exclude_gids) out.line(cat("meta skgid ", gid, " return"));
   if (!capture.exclude_outbound_ports.empty()) {
@@ -118,8 +125,12 @@ std::string nft_rules(const Capture& capture) {
   out.open("prerouting");
   out.line(cat("type ", tproxy ? "filter" : "nat", " hook prerouting priority ",
                tproxy ? "mangle" : "dstnat", "; policy accept;"));
-  out.line(cat("iifname != \"lo\" fib daddr type local ", tcp, "jump ",
-               tproxy ? "arriving" : "inbound"));
+  const auto arriving = [&](const std::string& from) {
+    out.line(cat("iifname ", from, " fib daddr type local ", tcp, "jump ",
+                 tproxy ? "arriving" : "inbound"));
+  };
+  if (capture.include_interfaces.empty()) arriving("!= \"lo\"");
+  for (const std::string& name : capture.include_interfaces) arriving(cat("\"", name, "\""));
   out.close();
   out.open("output");
   out.line("type nat hook output priority -100; policy accept;");

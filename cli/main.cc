@@ -195,6 +195,8 @@ constexpr CaptureFlag kCaptureFlags[] = {
      "Only what goes there, as 10.0.0.0/8,fd00::/8 [all]"},
     {"--exclude-outbound-networks", &WrittenCapture::exclude_outbound_networks,
      "Not what goes there"},
+    {"--include-interfaces", &WrittenCapture::include_interfaces,
+     "Only what comes or goes by these, as eth0 [all]"},
     {"--exclude-interfaces", &WrittenCapture::exclude_interfaces,
      "Neither in nor out by these, as docker0"},
     {"--exclude-uids", &WrittenCapture::exclude_uids, "Users whose connections are not captured"},

@@ -131,6 +131,7 @@ std::string flags_of(const WrittenCapture& written) {
       {"--exclude-outbound-ports", written.exclude_outbound_ports},
       {"--include-outbound-networks", written.include_outbound_networks},
       {"--exclude-outbound-networks", written.exclude_outbound_networks},
+      {"--include-interfaces", written.include_interfaces},
       {"--exclude-interfaces", written.exclude_interfaces},
       {"--exclude-uids", written.exclude_uids},
       {"--exclude-gids", written.exclude_gids}};
