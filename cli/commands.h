@@ -75,6 +75,15 @@ int history_command(const std::string& state_directory, int most, Output output)
 // 0: to the version before the newest.
 int rollback_command(const std::string& state_directory, int version);
 
+struct InjectOptions {
+  std::vector<std::string> paths;  // "-": standard input.
+  bool uninject = false, classic = false;
+  std::string capture = "init", image, control, name_space = "default";
+};
+// Manifests of Kubernetes with sidecars, or without, on standard output; what became of each pod on
+// standard error. Exit code 1, and no manifest, if one cannot have what it asks for.
+int inject_command(const InjectOptions& options);
+
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,
                   int lifetime_seconds);
