@@ -117,6 +117,7 @@ std::string text_at(const Json& json, const char* key) {
   const auto found = json.find(key);
   if (found == json.end()) return "";
   if (found->is_boolean()) return found->get<bool>() ? "true" : "false";
+  if (found->is_number_integer()) return found->dump();
   return found->is_string() ? found->get<std::string>() : "";
 }
 

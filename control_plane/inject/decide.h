@@ -34,7 +34,7 @@ enum class Asked : uint8_t {
 // `pod` has metadata and spec, as a Pod or a pod template.
 Decision decide(const Json& pod, const PodNamespace& where, Asked asked);
 
-// "" if it is not there, or no text.
+// "" if it is not there, or no text; people forget the quotes of 2 and true.
 std::string text_at(const Json& json, const char* key);
 // An empty object if it is not there.
 const Json& object_at(const Json& json, const char* key);

@@ -200,8 +200,9 @@ void restore_probes(Json& spec, const std::string& annotation) {
   }
 }
 
+// The field, made if it is not there; what is of another type is nothing that an API server takes.
 Json& made(Json& parent, const char* key, Json empty) {
-  if (!parent.contains(key) || parent[key].is_null()) parent[key] = std::move(empty);
+  if (!parent.contains(key) || parent[key].type() != empty.type()) parent[key] = std::move(empty);
   return parent[key];
 }
 
@@ -301,7 +302,8 @@ Result<Json> with_sidecar(const Json& before, const std::string& kind,
   Json& annotations = made(made(pod, "metadata", Json::object()), "annotations", Json::object());
   if (how.ends_with("+default-container")) annotations[kDefaultContainer] = first;
   annotations[kInjectedAnnotation] = how;
-  if (!probes.empty()) annotations[kProbesAnnotation] = probes.dump();
+  if (!probes.empty())
+    annotations[kProbesAnnotation] = probes.dump(-1, ' ', false, Json::error_handler_t::replace);
   return pod;
 }
 

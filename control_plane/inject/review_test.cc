@@ -110,6 +110,41 @@ TEST(ReviewTest, I2AnObjectThatIsNoPodIsLeftAlone) {
   EXPECT_NE(refusal_of(review).find("it has no spec"), std::string::npos);
 }
 
+TEST(ReviewTest, I2WhatIsOfAnotherTypeHarmsNobody) {
+  const std::vector<Json> odd = {nullptr,
+                                 3,
+                                 "text",
+                                 true,
+                                 Json::array(),
+                                 Json::object(),
+                                 Json::array({3}),
+                                 Json::array({Json::array({"a", "b"})}),
+                                 Json({{"name", 3}}),
+                                 Json::array({Json({{"name", "glia-x"}})})};
+  for (const char* const where :
+       {"/metadata", "/metadata/annotations", "/metadata/labels", "/spec/volumes",
+        "/spec/containers", "/spec/initContainers", "/spec/securityContext",
+        "/spec/terminationGracePeriodSeconds", "/spec/containers/0", "/spec/containers/0/ports",
+        "/spec/containers/0/readinessProbe", "/spec/containers/0/readinessProbe/httpGet",
+        "/spec/os", "/spec", ""}) {
+    for (const Json& value : odd) {
+      Json made = pod();
+      made["spec"]["containers"][0]["readinessProbe"] = {{"httpGet", {{"port", 1}}}};
+      made["metadata"]["labels"] = {{"a", "b"}};
+      made["metadata"]["annotations"] = {{"a", "b"}};
+      made[Json::json_pointer(where)] = value;
+      for (const bool injected : {false, true}) {
+        if (injected && made.is_object() && made["metadata"].is_object()) {
+          made["metadata"]["annotations"] = {{"glia.dev/injected", "classic+default-container"},
+                                             {"glia.dev/probes", R"({"app":{"x":{"y":1}},"b":3})"}};
+        }
+        const Json response = response_to(review_of(made));
+        EXPECT_TRUE(response["allowed"].is_boolean());
+      }
+    }
+  }
+}
+
 TEST(ReviewTest, I3WhatHasItsSidecarStaysAsItIs) {
   const Json once = patched(review_of(pod()));
   EXPECT_TRUE(left_alone(review_of(once)));
