@@ -92,6 +92,15 @@ int vm_token_command(const std::string& state_directory, const std::string& work
 int vm_join_command(VmPlan plan, const std::string& token);
 int vm_leave_command(const std::string& root);
 
+struct InjectOptions {
+  std::vector<std::string> paths;  // "-": standard input.
+  bool uninject = false, classic = false;
+  std::string capture = "init", image, control, name_space = "default";
+};
+// Manifests of Kubernetes with sidecars, or without, on standard output; what became of each pod on
+// standard error. Exit code 1, and no manifest, if one cannot have what it asks for.
+int inject_command(const InjectOptions& options);
+
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,
                   int lifetime_seconds);

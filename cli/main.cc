@@ -33,6 +33,7 @@ struct Arguments {
   WrittenCapture capture;
   VmPlan vm;
   std::string token;
+  InjectOptions inject;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
 };
@@ -254,6 +255,26 @@ void add_vm(CLI::App& app, Arguments& arguments, int& code) {
   leave->callback([&] { code = vm_leave_command(arguments.vm.root); });
 }
 
+// Manifests of Kubernetes (docs/inject.md).
+void add_inject(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* inject =
+      app.add_subcommand("inject", "Give the pods of Kubernetes manifests a sidecar");
+  InjectOptions& options = arguments.inject;
+  inject->add_option("-f,--filename", options.paths, "Files, or - for standard input")->required();
+  inject->add_flag("--uninject", options.uninject, "Take the sidecars out again");
+  inject->add_flag("--classic", options.classic,
+                   "A sidecar beside the application, for Kubernetes before 1.29");
+  inject->add_option("--capture", options.capture, "Who installs the rules: init, cni or none")
+      ->check(CLI::IsMember({"init", "cni", "none"}))
+      ->capture_default_str();
+  inject->add_option("--image", options.image, "Of the sidecar [that of this version]");
+  inject->add_option("--control", options.control,
+                     "HOST:PORT of the control plane [glia-control.glia-system.svc:15012]");
+  inject->add_option("-n,--namespace", options.name_space, "Of objects that name none")
+      ->capture_default_str();
+  inject->callback([&] { code = inject_command(options); });
+}
+
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
   run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")
@@ -307,6 +328,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   add_canary(app, arguments, code);
   add_capture(app, arguments, code);
   add_vm(app, arguments, code);
+  add_inject(app, arguments, code);
   add_objects(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 
 #include "control_plane/control.h"
+#include "control_plane/inject/webhook.h"
 #include "control_plane/serve/front_door.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
@@ -27,7 +29,31 @@ struct Door {
   std::string advertised;  // "": where it listens.
 };
 
-int run(const ControlOptions& options, const Door& wanted) {
+// Where the API server of a cluster asks about its pods; not at all, unless `listen` is set.
+struct InjectDoor {
+  std::string listen;
+  InjectWebhookOptions options;
+};
+
+// Also writes what the cluster has to be told.
+Result<std::unique_ptr<InjectWebhook>> open_webhook(EventLoop& loop, Network& network,
+                                                    const CertificateAuthority& authority,
+                                                    const std::string& state_directory,
+                                                    const InjectWebhookOptions& options) {
+  auto webhook = std::make_unique<InjectWebhook>(loop, network, authority, options);
+  TRY_VOID(webhook->listen());
+  const std::string path = cat(state_directory, "/inject-webhook.yaml");
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << webhook_configuration(authority.certificate(), options.service);
+  if (!file.flush()) {
+    return Error(ErrorKind::kInternal, Fault::kSelf, cat("cannot write ", path));
+  }
+  std::printf("glia-control: answers reviews of pods on %s; for the cluster: %s\n",
+              webhook->address().text().c_str(), path.c_str());
+  return webhook;
+}
+
+int run(const ControlOptions& options, const Door& wanted, const InjectDoor& inject) {
   auto* backend = new LibeventBackend;
   EventLoop loop{std::unique_ptr<LoopBackend>(backend)};
   // Before any thread, so that all of them leave these signals to us.
@@ -44,6 +70,14 @@ int run(const ControlOptions& options, const Door& wanted) {
   const std::string address = (*door)->address().text();
   (*control)->plane().advertise(wanted.advertised.empty() ? address : wanted.advertised);
 
+  SocketNetwork network(loop);
+  std::unique_ptr<InjectWebhook> webhook;
+  if (!inject.listen.empty()) {
+    auto opened = open_webhook(loop, network, (*control)->authority(), options.state_directory,
+                               inject.options);
+    if (!opened) return fail(std::move(opened).error().in("--inject-listen"));
+    webhook = *std::move(opened);
+  }
   const ObjectSet& objects = (*control)->plane().objects();
   std::printf("glia-control: serving %s (mesh %s, %zu workload%s)\n", address.c_str(),
               objects.mesh.metadata.name.c_str(), objects.workloads.size(),
@@ -73,6 +107,13 @@ int main(int argc, char** argv) {
                  "host:port that join files name, if it differs from --listen");
   app.add_option("--admin-socket", options.admin_socket,
                  "UNIX socket for glia status [STATE_DIR/control.sock]");
+  InjectDoor inject;
+  app.add_option("--inject-listen", inject.listen,
+                 "Where the API server of Kubernetes asks about pods, by HTTPS [it does not]");
+  app.add_option("--inject-service", inject.options.service, "As it calls us: NAME.NAMESPACE.svc")
+      ->capture_default_str();
+  app.add_option("--inject-image", inject.options.settings.image,
+                 "Of the sidecars [that of this version]");
   app.add_option("--log-level", level, "trace, debug, info, warning, error or off")
       ->capture_default_str();
   app.set_version_flag("--version", cat("glia-control ", kGliaVersion));
@@ -87,9 +128,14 @@ int main(int argc, char** argv) {
   Result<Address> address = Address::parse(listen);
   if (!address) return fail(std::move(address).error().in("--listen"));
   door.listen = *address;
+  if (!inject.listen.empty()) {
+    Result<Address> at = Address::parse(inject.listen);
+    if (!at) return fail(std::move(at).error().in("--inject-listen"));
+    inject.options.listen = *at;
+  }
   ::umask(0077);  // Whatever we make holds secrets.
   hide_memory();
-  return run(options, door);
+  return run(options, door, inject);
 }
 
 }  // namespace

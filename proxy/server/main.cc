@@ -11,6 +11,7 @@
 #include "proxy/net/process.h"
 #include "proxy/net/signals.h"
 #include "proxy/net/tcp.h"
+#include "proxy/server/app_probes.h"
 #include "proxy/server/options.h"
 #include "proxy/server/proxy.h"
 #include "proxy/server/sources.h"
@@ -31,6 +32,26 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Null: nobody asks us about the application.
+Result<std::unique_ptr<AppProbes>> answer_probes(const Options& options, EventLoop& loop,
+                                                 Network& network) {
+  std::unique_ptr<AppProbes> probes;
+  if (options.app_probes.empty()) return probes;
+  std::vector<AppProbe> known;
+  for (const std::string& text : options.app_probes) {
+    TRY(AppProbe probe, parse_app_probe(text));
+    known.push_back(std::move(probe));
+  }
+  auto address = Address::parse(options.app_probes_address);
+  if (!address) return std::move(address).error().in("--app-probes-address");
+  probes = std::make_unique<AppProbes>(loop, network, std::move(known));
+  if (auto listening = probes->listen(*address); !listening) {
+    return std::move(listening).error().in("--app-probes-address");
+  }
+  LOG(info, "answers probes of the application on ", probes->address().text());
+  return probes;
+}
+
 int serve(const Options& options) {
   ::signal(SIGPIPE, SIG_IGN);
   if (!options.core_dumps) hide_memory();
@@ -46,6 +67,8 @@ int serve(const Options& options) {
   });
   SocketNetwork network(loop);
   proxy = std::make_unique<Proxy>(options, loop, network);
+  auto probes = answer_probes(options, loop, network);
+  if (!probes) return fail(probes.error().message());
   auto source = Source::create(options, loop, events, network);
   if (!source) return fail(source.error().message());
   if (const auto started = (*source)->start(*proxy); !started) {
@@ -54,6 +77,7 @@ int serve(const Options& options) {
   loop.run();
   const int code = proxy->failed() ? 1 : 0;
   source->reset();
+  probes->reset();
   proxy.reset();
   loop.turn(0s);
   LOG(info, "ended");

@@ -109,6 +109,14 @@ void declare(CLI::App& app, Options& options, Written& written) {
       "HOST:PORT of the admin pages, instead of the bootstrap's");
   add("Process", "--admin-address-path", options.admin_address_path,
       "FILE to write the address of the admin listener to");
+  app.add_option(
+         "--app-probe", options.app_probes,
+         "NAME=http://:PORT/PATH or NAME=tcp://:PORT: asked at /app-probe/NAME, and passed on "
+         "to the application on loopback; may be repeated")
+      ->group("Process")
+      ->type_name("");
+  add("Process", "--app-probes-address", options.app_probes_address,
+      "HOST:PORT where that can be asked (default 0.0.0.0:15020)");
   app.add_flag("--enable-core-dump", options.core_dumps,
                "a core dump may be written, and debuggers of the same user may look; it holds the "
                "private key")

@@ -48,7 +48,10 @@ struct Options {
   LogLevel log_level = LogLevel::info;
   std::string admin_address;       // host:port; "": the bootstrap's, or ours when joining a mesh.
   std::string admin_address_path;  // "" writes nothing.
-  bool core_dumps = false;         // They would hold the private key.
+  // Probes of the application that kubelet asks us for (app_probes.h), and where.
+  std::vector<std::string> app_probes;
+  std::string app_probes_address = "0.0.0.0:15020";
+  bool core_dumps = false;  // They would hold the private key.
 
   std::vector<std::string> warnings;    // To be logged once logging works.
   std::optional<std::string> only_say;  // --help, --version: print this, and end with 0.

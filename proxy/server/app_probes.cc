@@ -1,0 +1,143 @@
+#include "proxy/server/app_probes.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "proxy/base/text.h"
+#include "proxy/flow/deadline.h"
+#include "proxy/http/syntax.h"
+#include "proxy/mesh/connected.h"
+
+namespace glia {
+namespace {
+
+constexpr std::string_view kPrefix = "/app-probe/";
+
+struct Limit final : Alarm {
+  using Alarm::Alarm;
+  void fire() override { ring(); }
+};
+
+// A connection that may not end inside its own callback.
+struct Held {
+  ~Held() { loop.reap(std::move(connected)); }
+  EventLoop& loop;
+  std::unique_ptr<Connected> connected;
+};
+
+// Fields of the probe itself (httpHeaders) pass; those of the connection do not.
+void copy_fields(const Request& from, Request& to) {
+  for (const Field& field : from.headers.fields()) {
+    const std::string_view name = field.name;
+    if (name == "connection" || name == "content-length" || name == "transfer-encoding") continue;
+    to.headers.add(name, field.value);
+  }
+}
+
+}  // namespace
+
+Result<AppProbe> parse_app_probe(std::string_view text) {
+  const auto wrong = [&] {
+    return invalid(cat("--app-probe ", text.substr(0, 100),
+                       ": not NAME=http://:PORT/PATH or NAME=tcp://:PORT, as in "
+                       "web/readiness=http://:8080/ready"));
+  };
+  const std::size_t equals = text.find('=');
+  if (equals == text.npos || equals == 0) return wrong();
+  AppProbe probe{.name = std::string(text.substr(0, equals))};
+  std::string_view rest = text.substr(equals + 1);
+  const bool http = rest.starts_with("http://:");
+  if (!http && !rest.starts_with("tcp://:")) return wrong();
+  rest.remove_prefix(rest.find(':', rest.find("//")) + 1);
+  const std::size_t slash = std::min(rest.size(), rest.find('/'));
+  const auto port = parse_decimal(rest.substr(0, slash));
+  if (!port || *port < 1 || *port > 65535) return wrong();
+  probe.port = static_cast<uint16_t>(*port);
+  probe.path = rest.substr(slash);
+  const bool path = probe.path.starts_with('/') && is_value(probe.path) &&
+                    probe.path.find(' ') == std::string::npos;
+  if (http ? !path : !probe.path.empty()) return wrong();
+  if (!is_value(probe.name) || probe.name.find_first_of(" ?#") != std::string::npos) return wrong();
+  return probe;
+}
+
+AppProbes::AppProbes(EventLoop& loop, Network& network, std::vector<AppProbe> probes)
+    : loop_(loop), network_(network), probes_(std::move(probes)) {
+  options_.limits.header_bytes = 16 * 1024;
+  options_.limits.streams = 16;
+  options_.limits.idle_time = 60s;
+}
+
+Result<void> AppProbes::listen(const Address& address) {
+  TRY(acceptor_, network_.listen(address, {}, *this));
+  return {};
+}
+
+void AppProbes::on_accept(std::unique_ptr<Stream> stream) {
+  if (connections_.size() >= kMostConnections) return;  // Destroying the stream closes it.
+  connections_.push_back(serve_http(loop_, std::move(stream), options_, *this, *this, stats_));
+}
+
+void AppProbes::on_finished(ServerConnection& connection) {
+  const auto place =
+      std::ranges::find(connections_, &connection, &std::unique_ptr<ServerConnection>::get);
+  loop_.reap(std::move(*place));
+  connections_.erase(place);
+}
+
+Task<AppProbes::Answer> AppProbes::ask(const AppProbe& probe, const Request& from) {
+  const auto failed = [&](const Error& error) {
+    return Answer{503, cat("the application does not answer on port ", probe.port, ": ",
+                           error.message(), "\n")};
+  };
+  Held held{loop_,
+            std::make_unique<Connected>(
+                loop_, network_.connect(*Address::ip("127.0.0.1", probe.port)), ClientOptions())};
+  Connected& connected = *held.connected;
+  while (!connected.decided()) co_await wait_in(connected.changed());
+  if (connected.error()) co_return failed(*connected.error());
+  if (probe.path.empty()) co_return Answer{200, "connected\n"};
+  const ArenaRef arena = ArenaRef::create();
+  Request request(arena);
+  request.method = "GET";
+  request.scheme = "http";
+  const std::string authority = cat("127.0.0.1:", probe.port);
+  request.authority = authority;
+  request.path = probe.path;
+  copy_fields(from, request);
+  const std::unique_ptr<Call> call = connected.connection().start(request);
+  Result<Response> head = co_await head_of(*call);
+  if (!head) co_return failed(head.error());
+  Answer answer{head->status, ""};
+  while (answer.text.size() < kShown) {
+    const Body::Piece piece = co_await next(*call);
+    if (piece.state == Body::State::kEnd || piece.state == Body::State::kError) break;
+    if (piece.state != Body::State::kData) continue;
+    answer.text += piece.data.view().substr(0, kShown - answer.text.size());
+  }
+  co_return answer;
+}
+
+Task<void> AppProbes::serve(ServerStream& stream) {
+  const Request& request = stream.request();
+  const std::string_view path = request.path;
+  const auto found = std::ranges::find_if(probes_, [&](const AppProbe& probe) {
+    return path.starts_with(kPrefix) && path.substr(kPrefix.size()) == probe.name;
+  });
+  Answer answer{404, "no such probe\n"};
+  if (found != probes_.end() && request.method != "GET") {
+    answer = {405, "a probe comes by GET\n"};
+  } else if (found != probes_.end()) {
+    Limit limit(loop_);
+    limit.start(kLongest);
+    std::optional<Answer> asked = co_await until(limit, ask(*found, request));
+    answer = asked ? std::move(*asked) : Answer{504, "the application did not answer in time\n"};
+  }
+  Response response(stream.arena());
+  response.status = answer.status;
+  response.headers.add_kept("content-type", "text/plain");
+  response.body = std::make_unique<TextBody>(Slice::copy(answer.text));
+  co_await stream.respond(std::move(response));
+}
+
+}  // namespace glia
