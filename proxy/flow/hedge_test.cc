@@ -258,6 +258,31 @@ TEST_P(Hedged, LearnsHowLongAnswersUsuallyTake) {
   EXPECT_LT(world_.loop().now() - began, 200ms);
 }
 
+// What the caller speaks makes no difference, nor that it is gRPC.
+TEST(HedgedCalls, OfGrpcAreSentTwice) {
+  SimWorld world(2);
+  MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
+  t.upstream("10.0.1.1").hangs();
+  SimUpstream& quick = t.upstream("10.0.1.2");
+  quick.replies(200);
+  quick.reply_header("content-type", "application/grpc");
+  quick.reply_header("grpc-status", "0");
+  t.manager().model.emplace();
+  t.route().hedging = Hedging{.delay = 100ms};
+  t.start();
+  // ModelInferRequest with model_name "m", in a frame of gRPC.
+  const ClientRequest infer = {
+      .method = "POST",
+      .path = "/inference.GRPCInferenceService/ModelInfer",
+      .headers = {{"content-type", "application/grpc"}, {"grpc-timeout", "5S"}},
+      .body = std::string("\0\0\0\0\3\n\1m", 8)};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(t.send(infer).header("grpc-status"), "0");
+  EXPECT_EQ(quick.seen().size(), 4u);
+  EXPECT_EQ(quick.seen().back().body, infer.body);
+  EXPECT_EQ(t.upstream("10.0.1.1").active(), 0u);
+  EXPECT_GE(t.upstream("10.0.1.1").seen().size(), 1u);
+}
+
 TEST_P(Hedged, TheTimeOfTheRouteEndsBothCopies) {
   quick().replies(200, "slow, too", 5s);
   t.route().forward->timeout = 1s;

@@ -29,7 +29,10 @@ class KeptBody final : public Body {
   // The upstream has answered: nothing is sent again.
   void forget();
   // All of it was taken, and is kept; it has no trailers.
-  bool whole() const { return keeping_ && ended_ && from_->trailers() == nullptr; }
+  bool whole() const {
+    const Headers* const trailers = ended_ ? from_->trailers() : nullptr;
+    return keeping_ && ended_ && (trailers == nullptr || trailers->empty());
+  }
   // The same bytes once more; needs whole(). It may outlive this.
   std::unique_ptr<Body> copy() const;
 

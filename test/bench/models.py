@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -116,6 +117,10 @@ class Player:
             hits = pool.metric("vllm:prefix_cache_hits_total")
             if contestant[0] == "glia-proxy":
                 block.notes["endpoints"] = callers.page("/endpoints")
+            if row.deadline_s:
+                block.notes |= urgent_notes(requests, answers)
+                if contestant[0] == "glia-proxy":
+                    block.notes |= refused(sidecars[1])
         block.requests = len(requests)
         judge(row, requests, answers, hits, block)
         return block
@@ -149,6 +154,25 @@ class Player:
                        "pool_cpu_us": pool_cpu / len(requests) * 1e6,
                        "straight_ms": statistics.mean(straight.first) * 1e3}
         return block
+
+
+def urgent_notes(requests, answers):
+    """Of the urgent ones: how many were lost, and how long the others took."""
+    urgent = [(good, total) for request, good, total
+              in zip(requests, answers.good, answers.total) if request.urgent]
+    totals = sorted(total for good, total in urgent if good)
+    return {"urgent_lost_percent": (1 - len(totals) / len(urgent)) * 100,
+            "urgent_answered_p99_ms": totals[int(len(totals) * 0.99)] * 1e3}
+
+
+def refused(servers):
+    """By the reason, of all servers' sidecars."""
+    found = re.findall(r'^glia_admission_refused_total{.*reason="(\w+)".*} (\S+)$',
+                       servers.page("/stats/prometheus"), re.MULTILINE)
+    sums = {}
+    for reason, number in found:
+        sums[f"refused_{reason}"] = sums.get(f"refused_{reason}", 0.0) + float(number)
+    return sums
 
 
 KINDS = {"open": Player.open, "long": Player.long}

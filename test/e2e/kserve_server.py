@@ -17,7 +17,7 @@ class Sums(kserve.Model):
     def predict(self, payload, headers=None, response_headers=None):
         values = payload.inputs[0].as_numpy()
         output = kserve.InferOutput(name="sums", shape=[2], datatype="FP32")
-        output.set_data_from_numpy(numpy.array([len(values), values.sum()], numpy.float32), False)
+        output.set_data_from_numpy(numpy.array([len(values), values.sum()], numpy.float32), True)
         return kserve.InferResponse(response_id=payload.id or "none", model_name=self.name,
                                     infer_outputs=[output])
 
