@@ -37,13 +37,15 @@ void Wire::opened_before(Slice already_read) {
 
 void Wire::on_readable() {
   pipes_ = 0;
-  while (may_read()) {
+  for (int reads = 1, most = 1; may_read(); ++reads) {
     if (piping_) {
       pause_reading(true);
       return wire_piped();
     }
     const std::size_t asked = read_size_;
-    if (read_once() < asked || !loop_.may_read_again()) return;
+    if (read_once() < asked) return;
+    if (reads == 1) most = loop_.full_reads();
+    if (reads >= most) return;
   }
 }
 

@@ -56,7 +56,8 @@ void EventLoop::run() {
 void EventLoop::turn(Duration longest) {
   backend_->wait(before_wait(longest));
   now_ = backend_->clock().now();
-  full_reads_ = 0;
+  full_reads_each_ = kFullReadsPerTurn / std::clamp(full_readers_, 1, kFullReadsPerTurn);
+  full_readers_ = 0;
   backend_->dispatch();
   run_posted();
   fire_timers();

@@ -135,9 +135,13 @@ class EventLoop {
   // still looks at it: an idle connection needs no buffer of its own.
   Block& read_block(std::size_t bytes);
 
-  // Whether a connection whose read was full may read again in this turn. A few reads for all
-  // connections together, as much as stays in a core's cache until it is written at the turn's end.
-  bool may_read_again() { return ++full_reads_ < kFullReadsPerTurn; }
+  // How many reads a connection may make in this turn whose first one was full. A few for all such
+  // connections together, in equal parts by how many there were in the last turn: as much as stays in a
+  // core's cache until it is written at the end of the turn.
+  int full_reads() {
+    ++full_readers_;
+    return full_reads_each_;
+  }
 
   // Has `flushable` produce and flush before the turn ends. Marking twice is marking once.
   void mark(Flushable& flushable);
@@ -179,9 +183,10 @@ class EventLoop {
   std::size_t next_block_[std::size(kReadBlockSizes)] = {};
   std::mutex posted_mutex_;
   std::vector<std::function<void()>> posted_;  // Guarded by posted_mutex_.
-  int full_reads_ = 0;                         // In this turn.
-  bool stopping_ = false;                      // Guarded by posted_mutex_.
-  bool waiting_ = false;                       // Guarded by posted_mutex_: a wake() is needed.
+  int full_readers_ = 0;                       // In this turn.
+  int full_reads_each_ = kFullReadsPerTurn;
+  bool stopping_ = false;  // Guarded by posted_mutex_.
+  bool waiting_ = false;   // Guarded by posted_mutex_: a wake() is needed.
 };
 
 // co_await sleep_for(loop, 2s).

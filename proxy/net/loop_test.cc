@@ -42,6 +42,20 @@ TEST(Timer, FiresInTheOrderOfTheirMomentsAndOfTheirStart) {
   EXPECT_EQ(fired, "bcad");
 }
 
+TEST(EventLoop, SharesTheFullReadsOfATurnAmongAsManyAsThereWereInTheLast) {
+  VirtualLoop t;
+  EXPECT_EQ(t.loop.full_reads(), EventLoop::kFullReadsPerTurn);
+  t.loop.turn(Duration(0));
+  EXPECT_EQ(t.loop.full_reads(), EventLoop::kFullReadsPerTurn);
+  EXPECT_EQ(t.loop.full_reads(), EventLoop::kFullReadsPerTurn);
+  t.loop.turn(Duration(0));
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(t.loop.full_reads(), EventLoop::kFullReadsPerTurn / 2);
+  t.loop.turn(Duration(0));
+  EXPECT_EQ(t.loop.full_reads(), 1);
+  t.loop.turn(Duration(0));
+  EXPECT_EQ(t.loop.full_reads(), EventLoop::kFullReadsPerTurn);
+}
+
 TEST(Timer, AThousandRandomTimersFireInOrder) {
   VirtualLoop t;
   Random random(7);
