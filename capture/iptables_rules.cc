@@ -124,6 +124,8 @@ IptablesTable nat_table(const Capture& capture, bool v6) {
 IptablesTable mangle_table(const Capture& capture, bool v6) {
   Writer out("mangle", v6);
   out.chain(kArriving);
+  // As in nft_rules.cc: answers to what was translated here are for a machine behind us.
+  out.rule(kArriving, " -m conntrack --ctdir REPLY", "-j RETURN");
   jump_from_outside(capture, kArriving, out);
   write_inbound(capture, kArriving,
                 cat("-j TPROXY --on-port ", capture.inbound_port, " --on-ip ",

@@ -125,6 +125,9 @@ std::string nft_rules(const Capture& capture) {
   out.open("prerouting");
   out.line(cat("type ", tproxy ? "filter" : "nat", " hook prerouting priority ",
                tproxy ? "mangle" : "dstnat", "; policy accept;"));
+  // Answers to what another program's network address translation sent from here (a container's) are
+  // for a machine behind us, which is known only after this.
+  if (tproxy) out.line("ct direction reply return");
   const auto arriving = [&](const std::string& from) {
     out.line(cat("iifname ", from, " fib daddr type local ", tcp, "jump ",
                  tproxy ? "arriving" : "inbound"));

@@ -172,6 +172,8 @@ Task<Reply> AdmissionFilter::handle(Exchange& exchange, Next next) {
               .deadline = deadline},
              longest);
   const bool beats = config_->heartbeat > 0s && !place->decided() && QueuedStream::suits(exchange);
+  // What has begun as events in clear cannot go on compressed.
+  if (beats) exchange.request().headers.remove("accept-encoding");
   Task<Reply> turn = take_turn(exchange, next, std::move(place), tenant);
   if (!beats) co_return co_await turn;
   turn.start();

@@ -198,8 +198,10 @@ void MeteredBody::count(const Piece& piece) {
     reader_.finish();
     return charge_->settle(used());
   }
-  for (const char c :
-       piece.data.view().substr(piece.data.size() - std::min<std::size_t>(2, piece.data.size()))) {
+  constexpr std::size_t kEmptyLine = 4;  // bytes: "\r\n\r\n"
+  for (const char c : piece.data.view().substr(
+           piece.data.size() - std::min<std::size_t>(kEmptyLine, piece.data.size()))) {
+    if (c == '\r') continue;
     line_ended_ = c == '\n' && last_ == '\n';
     last_ = c;
   }
@@ -287,6 +289,8 @@ uint64_t MeteredBody::used_at_least() const {
 
 uint64_t MeteredBody::used() const {
   const ModelAnswer& answer = reader_.answer();
+  // Refused behind a head of 200, by a queue that had sent heartbeats for instance.
+  if (answer.failed && answer.tokens_made() == 0 && !answer.input_tokens) return 0;
   const bool counted = answer.output_tokens || (answer.streaming && !answer.unclear);
   // It does not say: all that it may have used.
   return counted ? input() + answer.tokens_made() : charge_->taken();

@@ -214,6 +214,15 @@ class Outbound {
 
 }  // namespace
 
+void connect_from_own_address(Cluster& cluster) {
+  auto& bind = *cluster.mutable_upstream_bind_config();
+  bind.mutable_source_address()->set_address(kOwnV4);
+  bind.mutable_source_address()->set_port_value(0);
+  auto& v6 = *bind.add_extra_source_addresses()->mutable_address();
+  v6.set_address(kOwnV6);
+  v6.set_port_value(0);
+}
+
 void add_capture_outbound(const ObjectSet& objects, const Workload& workload,
                           const Manager& manager, Resources& resources) {
   Outbound outbound(objects, workload, manager);
@@ -273,12 +282,7 @@ void add_capture_inbound(const Workload& workload, std::vector<Chain> chains,
     rest.set_name(kInboundPassthrough);
     add_tcp_proxy(Mesh(), kInboundPassthrough, rest);
     Cluster cluster = passthrough_cluster(kInboundPassthrough);
-    auto& bind = *cluster.mutable_upstream_bind_config();
-    bind.mutable_source_address()->set_address(kOwnV4);
-    bind.mutable_source_address()->set_port_value(0);
-    auto& v6 = *bind.add_extra_source_addresses()->mutable_address();
-    v6.set_address(kOwnV6);
-    v6.set_port_value(0);
+    connect_from_own_address(cluster);
     resources.clusters.push_back(std::move(cluster));
   }
   if (listener.filter_chains().empty()) return;

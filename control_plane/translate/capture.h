@@ -16,6 +16,10 @@ namespace glia {
 inline constexpr char kPassthrough[] = "passthrough";
 inline constexpr char kInboundPassthrough[] = "inbound-passthrough";
 
+// Connections to the application come from an address by which the rules of the kernel know that they are
+// no self-calls, which would be captured again.
+void connect_from_own_address(envoy::config::cluster::v3::Cluster& cluster);
+
 // Appends the listeners that take the place of the workload's own outbound one; `manager` is what that
 // one has.
 void add_capture_outbound(

@@ -144,6 +144,10 @@ Cluster inbound_cluster(const Workload& workload, const Workload::Port& port) {
   Cluster cluster = static_cluster(inbound_name(port));
   *cluster.mutable_load_assignment()->add_endpoints()->add_lb_endpoints() =
       lb_endpoint(workload.spec.app_address, port.app_port);
+  // From the address of the machine itself such a connection would be captured again.
+  const std::string& to = workload.spec.app_address;
+  const bool loopback = to.starts_with("127.") || to == "::1";
+  if (workload.spec.capture && !loopback) connect_from_own_address(cluster);
   if (port.protocol == Workload::Protocol::kTcp) return cluster;
   set_upstream_http(cluster, port.protocol == Workload::Protocol::kHttp ? UpstreamHttp::kHttp1
                                                                         : UpstreamHttp::kHttp2);

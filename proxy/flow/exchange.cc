@@ -171,7 +171,10 @@ Task<Result<void>> Exchange::find_host() {
           ErrorKind::kNoCluster, Fault::kSelf,
           cat("the way to ", request().authority, " was not complete after ", to_ms(limit), " ms"));
     }
-    CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), limit));
+    // Another request may have brought it while this one's body was awaited.
+    if (site_.state() == state_) {
+      CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), limit));
+    }
     if (site_.state() == state_) continue;
     followed_.push_back(std::exchange(state_, site_.state()));
     choose_route();

@@ -36,6 +36,8 @@ std::optional<Duration> Hedge::delay(Cluster* cluster) const {
 
 std::unique_ptr<Request> Hedge::second(Cluster& cluster) {
   ClusterStats& stats = cluster.stats();
+  // Those of other clients' destinations are none for this one.
+  if (cluster.config().discovery == ClusterConfig::Discovery::kOriginal) return nullptr;
   if (cluster.endpoints().size() < 2) return nullptr;
   const double share = hedging_->budget_percent / 100 * static_cast<double>(stats.requests_active);
   if (static_cast<double>(stats.hedges_active) >= std::max<double>(hedging_->least, share)) {

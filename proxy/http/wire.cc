@@ -151,7 +151,7 @@ void Wire::flush() {
     if (!blocked_) out_pipe_.reset();
   }
   const bool moved = bytes_written_ > before;
-  if (blocked_) {
+  if (blocked_ || !stream_->flushed()) {  // TLS takes more than it has given on.
     output_limit_ = kLeastOutput;
   } else if (bytes_written_ - before >= output_limit_) {
     output_limit_ = std::min(output_limit_ * 2, kMostOutput);

@@ -31,6 +31,7 @@ void Cluster::update(std::shared_ptr<const ClusterConfig> config) {
     for (const auto& [address, endpoint] : endpoints_) balancer_->removed(*endpoint);
     balancer_ = Balancer::create(config_->balancing);
   }
+  if (config_->discovery != ClusterConfig::Discovery::kOriginal) forget_.reset();
   follow_model_server();
   // Connections made under another certificate, authority or protocol finish and are replaced.
   if (!same_security) set_endpoints({});
@@ -242,7 +243,7 @@ Task<Result<Lease>> Cluster::lease(Tried& tried, const ConnectionInfo* client, C
   }
   const bool original = config_->discovery == ClusterConfig::Discovery::kOriginal;
   Result<Endpoint*> endpoint =
-      original ? destination_of(client, tried.failed) : pick(tried.failed, hints);
+      original ? destination_of(client, {}) : pick(tried.failed, hints);  // There is but one.
   if (!endpoint) co_return std::move(endpoint).error();
   if (tried.only_others && std::ranges::count(tried.failed, (*endpoint)->config().address) > 0) {
     co_return Error(ErrorKind::kNoEndpoint, Fault::kUpstream,

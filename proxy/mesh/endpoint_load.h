@@ -77,6 +77,7 @@ class EndpointLoad {
   float work = 1;      // What one more request would find there, itself included, in requests.
   float expected = 0;  // Tokens that it would have to read for the request that it was picked for.
   float score = 0;
+  bool ignores_probes = false;  // Of HOT_COLD: an older sidecar, or none.
   uint64_t picked = 0;
   // For weights by use (weighted_by_reports.cc).
   double weight = 0;  // 0: not known.

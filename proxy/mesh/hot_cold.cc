@@ -35,7 +35,9 @@ Endpoint& HotCold::pick(std::span<Endpoint* const> usable, const PickContext& co
   Endpoint* chosen = nullptr;
   if (config_.probes > 0) {
     take_out(usable.size(), context.now);
-    if (pool_.size() >= kLeastPool) chosen = pick_probed(usable, context.now);
+    // One that cannot be probed has its part of the requests by what else is known.
+    const bool mute = usable[context.random.below(usable.size())]->load().ignores_probes;
+    if (pool_.size() >= kLeastPool && !mute) chosen = pick_probed(usable, context.now);
     draw(usable, context.random);
   }
   if (chosen == nullptr) chosen = &pick_known(usable, context);

@@ -67,6 +67,19 @@ TEST_F(HotColdPool, TakesTheFastestOfTheColdAndTheEmptiestOfTheHot) {
   EXPECT_EQ(t.pick(balancer), 2u) << "1 is faster, and hot";
 }
 
+// An older sidecar among new ones.
+TEST_F(HotColdPool, LeavesNoServerWithoutRequestsThatCannotBeProbed) {
+  HotCold balancer(balancing(2));
+  for (std::size_t i = 50; i < 100; ++i) t.endpoint(i).load().ignores_probes = true;
+  int mute = 0;
+  for (int i = 0; i < 400; ++i) {
+    for (std::size_t server = 0; server < 8; ++server) says(balancer, server, 4, 10ms);
+    mute += t.pick(balancer) >= 50;
+  }
+  EXPECT_GT(mute, 40);
+  EXPECT_LT(mute, 360);
+}
+
 TEST_F(HotColdPool, KeepsNoMoreThanItHasRoomFor) {
   HotCold balancer(balancing(1));
   for (std::size_t i = 0; i < 100; ++i) says(balancer, i, 1, 1ms);

@@ -1,5 +1,7 @@
 #include "proxy/mesh/prober.h"
 
+#include <utility>
+
 #include "proxy/base/text.h"
 #include "proxy/mesh/cluster.h"
 #include "proxy/model/orca.h"
@@ -25,7 +27,7 @@ Prober::~Prober() {
 }
 
 void Prober::ask() {
-  if (asking_ || unknown_ || loop_.now() < not_before_) return;
+  if (asking_ || loop_.now() < not_before_) return;
   asking_ = true;
   ++endpoint_.cluster().stats().probes;
   late_.start(kLongest);
@@ -38,7 +40,7 @@ void Prober::settle(bool answered) {
   late_.stop();
   if (answered) return;
   ++endpoint_.cluster().stats().probes_failed;
-  not_before_ = loop_.now() + kPause;
+  not_before_ = loop_.now() + (std::exchange(unknown_, false) ? kUnknownPause : kPause);
   if (connected_ != nullptr) loop_.reap(std::move(connected_));
 }
 
@@ -71,7 +73,10 @@ Task<Result<void>> Prober::talk() {
   const std::unique_ptr<Call> call = connected_->connection().start(request);
   CO_TRY(const Response head, co_await head_of(*call));
   const auto report = orca_of(head.headers);
-  if (!report) unknown_ = true;
+  // A refusal of another kind is of the moment.
+  unknown_ = !report &&
+             (head.status < 300 || head.status == 404 || head.status == 405 || head.status == 501);
+  endpoint_.load().ignores_probes = unknown_;
   for (Body::State state = Body::State::kData; state != Body::State::kEnd;) {
     state = (co_await next(*call)).state;
     if (state == Body::State::kError) co_return call->error();

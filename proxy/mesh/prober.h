@@ -31,7 +31,8 @@ class Prober {
 
   // An answer that takes longer says nothing of now.
   static constexpr Duration kLongest = 1s;
-  static constexpr Duration kPause = 1s;  // After a failure.
+  static constexpr Duration kPause = 1s;          // After a failure.
+  static constexpr Duration kUnknownPause = 60s;  // After one that does not know the question.
 
  private:
   Task<void> run();
@@ -45,7 +46,7 @@ class Prober {
   std::unique_ptr<Connected> connected_;
   TimePoint not_before_{};
   bool asking_ = false;
-  bool unknown_ = false;  // The server does not know the question.
+  bool unknown_ = false;  // The server does not know the question: it has just said so.
   Task<void> task_;       // Ends before what it uses.
 };
 

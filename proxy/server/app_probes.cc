@@ -25,11 +25,13 @@ struct Held {
   std::unique_ptr<Connected> connected;
 };
 
-// Fields of the probe itself (httpHeaders) pass; those of the connection do not.
+// Fields of the probe itself (httpHeaders) pass. Those of the connection do not, nor those in which an
+// application trusts its sidecar: anybody may ask here.
 void copy_fields(const Request& from, Request& to) {
   for (const Field& field : from.headers.fields()) {
     const std::string_view name = field.name;
     if (name == "connection" || name == "content-length" || name == "transfer-encoding") continue;
+    if (name == "forwarded" || name.starts_with("x-forwarded-")) continue;
     to.headers.add(name, field.value);
   }
 }
@@ -65,7 +67,7 @@ AppProbes::AppProbes(EventLoop& loop, Network& network, std::vector<AppProbe> pr
     : loop_(loop), network_(network), probes_(std::move(probes)) {
   options_.limits.header_bytes = 16 * 1024;
   options_.limits.streams = 16;
-  options_.limits.idle_time = 60s;
+  options_.limits.idle_time = 5s;
 }
 
 Result<void> AppProbes::listen(const Address& address) {
@@ -74,7 +76,8 @@ Result<void> AppProbes::listen(const Address& address) {
 }
 
 void AppProbes::on_accept(std::unique_ptr<Stream> stream) {
-  if (connections_.size() >= kMostConnections) return;  // Destroying the stream closes it.
+  // Whoever holds many open must not keep out who really probes: a pod would be restarted for it.
+  if (connections_.size() >= kMostConnections) on_finished(*connections_.front());
   connections_.push_back(serve_http(loop_, std::move(stream), options_, *this, *this, stats_));
 }
 
