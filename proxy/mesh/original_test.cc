@@ -63,6 +63,22 @@ TEST_F(Original, DoesNotTryAgainWhereItFailed) {
   EXPECT_FALSE(hold(captured(destination(1)), {destination(1)}).ok());
 }
 
+// Its timer reaped endpoints that the balancer of the new kind still had.
+TEST_F(Original, ForgetsNothingOnceTheClusterIsOfAnotherKind) {
+  ASSERT_TRUE(hold(captured(destination(1))).ok());
+  auto config = std::make_shared<ClusterConfig>();
+  config->name = config->stat_name = "passthrough";
+  auto endpoints = std::make_shared<EndpointSet>();
+  endpoints->endpoints.emplace_back().address = destination(2);
+  config->endpoints = std::move(endpoints);
+  Snapshot snapshot;
+  snapshot.clusters.emplace("passthrough", std::move(config));
+  clusters_.apply(snapshot);
+  world_.run_for(2 * Cluster::kForgetDestinations);
+  EXPECT_EQ(cluster().endpoints().size(), 1u);
+  EXPECT_TRUE(hold(captured(destination(1))).ok());
+}
+
 TEST_F(Original, HasALimitOfDestinationsAndForgetsThoseThatNobodyUses) {
   std::vector<Hold> held;
   for (std::size_t i = 0; i < Cluster::kMostDestinations; ++i) {

@@ -74,6 +74,35 @@ TEST_F(AppProbesTest, AConnectionIsAnswerEnoughForTcp) {
   EXPECT_NE(got->body.find("the application does not answer on port 9"), std::string::npos);
 }
 
+// Anybody may ask here, so nobody is vouched for.
+TEST_F(AppProbesTest, WhatASidecarSaysOfACallerDoesNotPass) {
+  application_.replies(200);
+  kubelet_.send({.path = "/app-probe/web/readiness",
+                 .headers = {{"x-probe", "yes"},
+                             {"x-forwarded-client-cert", "URI=spiffe://mesh/admin"},
+                             {"x-forwarded-for", "10.0.0.9"},
+                             {"forwarded", "for=10.0.0.9"}}});
+  world_.run_for(1s);
+  ASSERT_EQ(application_.seen().size(), 1u);
+  const auto& seen = application_.seen()[0];
+  EXPECT_EQ(seen.header("x-probe"), "yes");
+  EXPECT_EQ(seen.header("x-forwarded-client-cert"), "");
+  EXPECT_EQ(seen.header("x-forwarded-for"), "");
+  EXPECT_EQ(seen.header("forwarded"), "");
+}
+
+// A pod whose probes are not answered is restarted.
+TEST_F(AppProbesTest, WhoHoldsConnectionsOpenKeepsNobodyOut) {
+  std::vector<std::unique_ptr<SimClient>> many;
+  for (std::size_t i = 0; i < AppProbes::kMostConnections; ++i) {
+    many.push_back(std::make_unique<SimClient>(
+        world_, "10.0.0.3", *Address::ip("127.0.0.1", AppProbes::kPort), Codec::kHttp1));
+    many.back()->send({.path = "/app-probe/web/liveness"});
+  }
+  world_.run_for(1s);
+  EXPECT_EQ(ask("/app-probe/web/liveness")->status, 200);
+}
+
 TEST_F(AppProbesTest, OnlyWhatIsNamedCanBeAsked) {
   for (const char* const path : {"/", "/ready", "/app-probe/", "/app-probe/web", "/admin",
                                  "/app-probe/web/readiness/../x"}) {
