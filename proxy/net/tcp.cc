@@ -43,13 +43,11 @@ class SocketAcceptor final : public Acceptor, private FdWatch {
   ~SocketAcceptor() override {
     unwatch();
     close(fd_);
+    if (!address_.is_unix()) return;
     // A successor may have put its own socket at the same path.
     struct stat now;
     const char* path = address_.unix_path_text();
-    if (address_.is_unix() && stat(path, &now) == 0 && now.st_ino == file_ &&
-        now.st_dev == device_) {
-      unlink(path);
-    }
+    if (stat(path, &now) == 0 && now.st_ino == file_ && now.st_dev == device_) unlink(path);
   }
   const Address& address() const override { return address_; }
   void pause(bool paused) override {
