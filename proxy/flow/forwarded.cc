@@ -230,6 +230,10 @@ const ConnectionTexts& texts_of(const ConnectionInfo& connection) {
   return *connection.texts;
 }
 
+std::string_view meant_for(const ConnectionInfo& connection) {
+  return connection.captured ? std::string_view(texts_of(connection).local) : std::string_view();
+}
+
 void put_identities(const ConnectionInfo& connection, AccessRecord& record) {
   record.requested_server_name = requested_name(connection);
   const TlsInfo* tls = connection.tls;

@@ -26,6 +26,8 @@ const std::string& client_cert_element(const TlsInfo& tls, const ClientCertDetai
 
 // The addresses of a connection, and its part of a line of the log; kept in `connection`.
 const ConnectionTexts& texts_of(const ConnectionInfo& connection);
+// The address that a captured connection was for, which lives as long as it; "" if it was not captured.
+std::string_view meant_for(const ConnectionInfo& connection);
 
 // What the certificates of a connection say, and the name that it asked for, into a line of the log,
 // which looks at `connection`.

@@ -4,6 +4,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/forwarded.h"
 #include "proxy/model/fields.h"
 
 namespace glia {

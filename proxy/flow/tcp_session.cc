@@ -247,8 +247,8 @@ void TcpSession::log() const {
   if (log == nullptr) return;
   const ConnectionInfo& client = this->client();
   const Duration duration = loop_.now() - began_;
-  const std::string flags = flags_.text(), remote = client.remote.text(),
-                    local = client.local.text(),
+  const ConnectionTexts& texts = texts_of(client);
+  const std::string flags = flags_.text(),
                     upstream = attempts_ > 0 ? endpoint_.text() : std::string(),
                     direct = direct_peer_text(client);
   AccessRecord record;
@@ -264,10 +264,11 @@ void TcpSession::log() const {
   if (cluster_ != nullptr) record.cluster = *cluster_;
   record.upstream_address = upstream;
   record.upstream_identity = upstream_identity_;
-  record.downstream_address = remote;
+  record.downstream_address = texts.remote;
   record.direct_address = direct;
-  record.listener_address = local;
+  record.listener_address = texts.local;
   put_identities(client, record);
+  record.connection_fields = texts.log_fields;
   record.policy = policy_;
   record.config_version = state_->snapshot->version;
   record.node_id = state_->snapshot->node_id;

@@ -1,7 +1,6 @@
 #include "proxy/net/address.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <array>
@@ -13,13 +12,6 @@
 
 namespace glia {
 namespace {
-
-const sockaddr_in& v4(const sockaddr* address) {
-  return *reinterpret_cast<const sockaddr_in*>(address);
-}
-const sockaddr_in6& v6(const sockaddr* address) {
-  return *reinterpret_cast<const sockaddr_in6*>(address);
-}
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::size_t kLongestIp4 = 15;  // "255.255.255.255"
@@ -116,9 +108,9 @@ Address Address::from(const sockaddr* raw, socklen_t length) {
 bool Address::is_loopback() const {
   switch (family()) {
     case AF_UNIX: return true;
-    case AF_INET: return (ntohl(v4(raw()).sin_addr.s_addr) >> 24) == 127;
+    case AF_INET: return (ntohl(ip_.four.sin_addr.s_addr) >> 24) == 127;
     case AF_INET6: {
-      const in6_addr& six = v6(raw()).sin6_addr;
+      const in6_addr& six = ip_.six.sin6_addr;
       return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
     }
     default: return false;
@@ -127,8 +119,8 @@ bool Address::is_loopback() const {
 
 uint16_t Address::port() const {
   switch (family()) {
-    case AF_INET: return ntohs(v4(raw()).sin_port);
-    case AF_INET6: return ntohs(v6(raw()).sin6_port);
+    case AF_INET: return ntohs(ip_.four.sin_port);
+    case AF_INET6: return ntohs(ip_.six.sin6_port);
     default: return 0;
   }
 }
@@ -146,7 +138,7 @@ std::string Address::ip_text() const {
     return {text.data(), put_ip4(text.data(), ip_.four.sin_addr)};
   }
   char text[INET6_ADDRSTRLEN] = "";
-  if (family() == AF_INET6) inet_ntop(AF_INET6, &v6(raw()).sin6_addr, text, sizeof text);
+  if (family() == AF_INET6) inet_ntop(AF_INET6, &ip_.six.sin6_addr, text, sizeof text);
   return text;
 }
 
@@ -173,9 +165,9 @@ bool operator<(const Address& a, const Address& b) {
   if (a.is_unix()) return std::strcmp(a.path_->sun_path, b.path_->sun_path) < 0;
   int order = 0;
   if (a.family() == AF_INET) {
-    order = std::memcmp(&v4(a.raw()).sin_addr, &v4(b.raw()).sin_addr, sizeof(in_addr));
+    order = std::memcmp(&a.ip_.four.sin_addr, &b.ip_.four.sin_addr, sizeof(in_addr));
   } else if (a.family() == AF_INET6) {
-    order = std::memcmp(&v6(a.raw()).sin6_addr, &v6(b.raw()).sin6_addr, sizeof(in6_addr));
+    order = std::memcmp(&a.ip_.six.sin6_addr, &b.ip_.six.sin6_addr, sizeof(in6_addr));
   }
   return order != 0 ? order < 0 : a.port() < b.port();
 }

@@ -129,15 +129,14 @@ class EventLoop {
   // that two connections that feed each other cannot keep the rest waiting.
   static constexpr int kRoundsPerTurn = 32;
 
-  static constexpr int kFullReadsPerTurn = 4;
-
   // A block for one read of up to `bytes`, kept by the loop and given out again unless a slice
   // still looks at it: an idle connection needs no buffer of its own.
   Block& read_block(std::size_t bytes);
 
-  // How many reads a connection may make in this turn whose first one was full. A few for all such
-  // connections together, in equal parts by how many there were in the last turn: as much as stays in a
-  // core's cache until it is written at the end of the turn.
+  // How many reads a connection may make in this turn whose first one was full; for each such
+  // connection it is asked once. A few for all of them together, in equal parts by how many there were
+  // in the last turn: as much as stays in a core's cache until it is written at the end of the turn.
+  static constexpr int kFullReadsPerTurn = 4;
   int full_reads() {
     ++full_readers_;
     return full_reads_each_;
@@ -181,12 +180,12 @@ class EventLoop {
   std::vector<std::unique_ptr<Reapable>> reaped_;
   Block* read_blocks_[std::size(kReadBlockSizes)][kBlocksPerSize] = {};
   std::size_t next_block_[std::size(kReadBlockSizes)] = {};
+  int full_readers_ = 0;  // In this turn.
+  int full_reads_each_ = kFullReadsPerTurn;
   std::mutex posted_mutex_;
   std::vector<std::function<void()>> posted_;  // Guarded by posted_mutex_.
-  int full_readers_ = 0;                       // In this turn.
-  int full_reads_each_ = kFullReadsPerTurn;
-  bool stopping_ = false;  // Guarded by posted_mutex_.
-  bool waiting_ = false;   // Guarded by posted_mutex_: a wake() is needed.
+  bool stopping_ = false;                      // Guarded by posted_mutex_.
+  bool waiting_ = false;                       // Guarded by posted_mutex_: a wake() is needed.
 };
 
 // co_await sleep_for(loop, 2s).

@@ -79,11 +79,6 @@ inline std::string_view requested_name(const ConnectionInfo& info) {
                                   : std::string_view();
 }
 
-// The address that a captured connection was for; "" if it was not captured.
-inline std::string meant_for(const ConnectionInfo& info) {
-  return info.captured ? info.local.text() : std::string();
-}
-
 struct IoResult {
   enum class State {
     kDone,   // `bytes` were moved (at least one).
