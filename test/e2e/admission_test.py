@@ -5,48 +5,36 @@ import concurrent.futures
 import json
 import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import anthropic
 import openai
 
 from bootstrap import bootstrap, cluster, listener, to
 from harness import Proxy, Scene, curl, eventually
+from small_server import Answering, SmallServer
 
 WAITED = r"its turn did not come within 1\d\d\d ms"
 GLIA = "type.googleapis.com/glia.v1"
 
 
-class Slots(BaseHTTPRequestHandler):
+class Slots(Answering):
     """A model server that answers when the test says so."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_GET(self):
-        self.answer(b"{}")
+        self.answer({})
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
+        self.asked()
         with self.server.lock:
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
         self.server.go.acquire()
         with self.server.lock:
             self.server.now -= 1
-        self.answer(json.dumps({
+        self.answer({
             "id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [
                 {"index": 0, "finish_reason": "stop",
-                 "message": {"role": "assistant", "content": "hello"}}]}).encode())
-
-    def answer(self, body):
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+                 "message": {"role": "assistant", "content": "hello"}}]})
 
 
 class Line(Scene):
@@ -54,20 +42,15 @@ class Line(Scene):
     MORE = {}
 
     def setUp(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Slots)
-        self.server.lock, self.server.go = threading.Lock(), threading.Semaphore(0)
-        self.server.now = self.server.most = 0
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+        self.server = self.enterContext(SmallServer(
+            Slots, lock=threading.Lock(), go=threading.Semaphore(0), now=0, most=0))
         self.addCleanup(self.server.go.release, 1000)
         admission = {"name": "glia.admission", "typed_config": {
             "@type": f"{GLIA}.Admission", "application": "llm", "concurrency": self.CONCURRENCY,
             "queue": self.QUEUE, **self.MORE}}
         self.proxy = self.enterContext(Proxy(
             self.directory, bootstrap([listener("in", [to("server")], filters=[admission])],
-                                      [cluster("server", self.server.server_address[1])]),
+                                      [cluster("server", self.server.port)]),
             "--concurrency", "2"))
         self.pool = self.enterContext(concurrent.futures.ThreadPoolExecutor(32))
 

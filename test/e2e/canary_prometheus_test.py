@@ -6,14 +6,13 @@ import contextlib
 import json
 import shutil
 import subprocess
-import threading
 import unittest
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from canary_verdict_test import Callers, Engine
 from harness import GLIA, Program, Scene, eventually, fetch, free_port
 from meshes import ControlPlane, MeshFile, Sidecar, free_network, mesh, service, settled, workload
+from small_server import Answering, SmallServer
 
 PROMETHEUS = shutil.which("prometheus")
 VERDICT_WITHIN_S = 60
@@ -22,29 +21,10 @@ QUERIES = {"equal": 'lag_ms{version="v2"}', "lagging": 'lag_ms{version="v2"} * 5
            "silent": 'lag_ms{version="v9"}'}
 
 
-class _Metrics(BaseHTTPRequestHandler):
+class Exporter(Answering):
     def do_GET(self):
-        body = b'lag_ms{version="v1"} 100\nlag_ms{version="v2"} 101.5\n'
-        self.send_response(200)
-        self.send_header("content-type", "text/plain; version=0.0.4")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-class Exporter(contextlib.AbstractContextManager):
-    def __init__(self):
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Metrics)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        self.answer(b'lag_ms{version="v1"} 100\nlag_ms{version="v2"} 101.5\n',
+                    content_type="text/plain; version=0.0.4")
 
 
 class Prometheus(Program):
@@ -73,7 +53,7 @@ class Prometheus(Program):
 class JudgedByPrometheus(Scene):
     def setUp(self):
         self.prometheus = self.enterContext(
-            Prometheus(self.directory, self.enterContext(Exporter()).port))
+            Prometheus(self.directory, self.enterContext(SmallServer(Exporter)).port))
         network = free_network()
         self.at = {name: f"{network}.{host}" for host, name in enumerate(("front", "v1", "v2"), 1)}
         engines = {name: self.enterContext(Engine(name)) for name in ("v1", "v2")}

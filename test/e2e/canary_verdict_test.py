@@ -10,11 +10,11 @@ import subprocess
 import threading
 import time
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import meshes
 from harness import GLIA, WITHIN_S, Scene, eventually
 from meshes import ControlPlane, MeshFile, Sidecar, free_network, mesh, settled, workload
+from small_server import Answering, SmallServer
 
 CALLERS = 6
 SLOW_S = 0.15  # Many times what an answer takes here.
@@ -28,14 +28,10 @@ METRICS = [{"name": "Errors", "tolerance": 10},
            {"name": "Latency", "percentile": 50, "tolerance": 200}]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # An answer is one piece.
-
+class _Handler(Answering):
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        engine = self.server.engine
+        self.asked()
+        engine = self.server
         name = engine.name
         number = next(engine.numbers)
         engine.asked.append(self.headers["host"])
@@ -45,31 +41,16 @@ class _Handler(BaseHTTPRequestHandler):
         answer = {"model_name": "tickets", "model_version": name, "outputs": [
             {"name": "label", "datatype": "BYTES", "shape": [1],
              "data": ["account" if name == "wrong" else "billing"]}]}
-        body = json.dumps({"error": "out of memory"} if failed else answer).encode()
-        self.send_response(500 if failed else 200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        if failed:
+            return self.answer({"error": "out of memory"}, 500)
+        return self.answer(answer)
 
 
-class Engine(contextlib.AbstractContextManager):
+class Engine(SmallServer):
     """A model of one version, that answers as its name says. Keeps the host of each request."""
 
     def __init__(self, name):
-        self.name, self.numbers, self.asked = name, itertools.count(), []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.engine = self
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler, name=name, numbers=itertools.count(), asked=[])
 
 
 class Callers(contextlib.AbstractContextManager):

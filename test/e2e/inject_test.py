@@ -9,14 +9,13 @@ import re
 import socket
 import ssl
 import subprocess
-import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import yaml
 
 from bootstrap import bootstrap, cluster, listener, to
 from harness import GLIA, GLIA_CONTROL, GLIA_PROXY, Program, Proxy, Scene, eventually, fetch
+from small_server import Answering, SmallServer
 
 MESH = """
 apiVersion: glia.dev/v1
@@ -105,27 +104,18 @@ class Inject(Scene):
         self.assertIn("/no/such/file cannot be read", missing.stderr)
 
 
-class Application(BaseHTTPRequestHandler):
+class Application(Answering):
     """Is well or not, and says what it was asked."""
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("x-probe")))
-        self.send_response(self.server.status)
-        self.end_headers()
-        self.wfile.write(b"as it is")
-
-    def log_message(self, *_):
-        pass
+        self.answer(b"as it is", self.server.status, "text/plain")
 
 
 class Probes(Scene):
     def test_kubelet_asks_the_sidecar_and_that_the_application(self):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Application)
-        server.asked, server.status = [], 200
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        port = server.server_address[1]
+        server = self.enterContext(SmallServer(Application, asked=[], status=200))
+        port = server.port
         # As `glia inject` writes the command.
         pod = copy.deepcopy(POD)
         pod["spec"]["containers"][0].update(

@@ -4,52 +4,44 @@ gRPC with tritonclient's own messages. Each says which model it was asked for, a
 import concurrent.futures
 import contextlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from small_server import Answering, SmallServer
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(Answering):
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.owner.paths.append(self.path)
+        body = self.asked()
+        self.server.paths.append(self.path)
         if self.path.startswith("/v2/models/"):
             return self._infer(body)
         asked = json.loads(body)
-        self.server.owner.bodies.append(asked)
+        self.server.bodies.append(asked)
         if self.path.endswith("/messages"):
             return self._message(asked)
         if self.path.endswith("/embeddings"):
-            return self._json({"object": "list", "model": asked["model"], "data": [
+            return self.answer({"object": "list", "model": asked["model"], "data": [
                 {"object": "embedding", "index": 0, "embedding": [0.5]}],
                 "usage": {"prompt_tokens": 1, "total_tokens": 1}})
         if not asked.get("stream"):
-            return self._json({**self._chat(asked, "chat.completion"), "choices": [
+            return self.answer({**self._chat(asked, "chat.completion"), "choices": [
                 {"index": 0, "finish_reason": "stop",
                  "message": {"role": "assistant", "content": "hello"}}]})
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
+        self.begin_events()
         for word in ("hel", "lo"):
             chunk = {**self._chat(asked, "chat.completion.chunk"), "choices": [
                 {"index": 0, "delta": {"content": word}}]}
-            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        self.wfile.write(b"data: [DONE]\n\n")
+            self.event(chunk)
+        self.event("[DONE]")
 
     def _message(self, asked):
         """Anthropic's, whole or in the events of its streams."""
-        message = {"id": self.server.owner.name, "type": "message", "role": "assistant",
+        message = {"id": self.server.name, "type": "message", "role": "assistant",
                    "model": asked["model"], "content": [], "stop_reason": None,
                    "stop_sequence": None, "usage": {"input_tokens": 7, "output_tokens": 1}}
         if not asked.get("stream"):
-            return self._json({**message, "stop_reason": "end_turn",
+            return self.answer({**message, "stop_reason": "end_turn",
                                "content": [{"type": "text", "text": "hello"}]})
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
+        self.begin_events()
         words = ({"type": "content_block_delta", "index": 0,
                   "delta": {"type": "text_delta", "text": word}} for word in ("hel", "lo"))
         for event in (
@@ -61,50 +53,30 @@ class _Handler(BaseHTTPRequestHandler):
                 {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None},
                  "usage": {"output_tokens": 2}},
                 {"type": "message_stop"}):
-            self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+            self.event(event, event["type"])
 
     def _chat(self, asked, kind):
         return {"id": "1", "object": kind, "created": 1, "model": asked["model"],
-                "system_fingerprint": self.server.owner.name}
+                "system_fingerprint": self.server.name}
 
     def _infer(self, body):
         size = int(self.headers.get("inference-header-content-length", len(body)))
         asked = json.loads(body[:size])
         segments = self.path.split("/")
         # What came of the tensors, in bytes, and who took it.
-        self._json({"model_name": segments[3],
+        self.answer({"model_name": segments[3],
                     "model_version": segments[5] if "versions" in segments else "",
-                    "id": self.server.owner.name,
+                    "id": self.server.name,
                     "outputs": [{"name": "bytes", "datatype": "INT64", "shape": [1],
                                  "data": [len(body) - size]}],
                     "parameters": {"rows": asked["inputs"][0]["shape"][0]}})
 
-    def _json(self, answer):
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
-
-
-class ModelServer(contextlib.AbstractContextManager):
+class ModelServer(SmallServer):
     """Over HTTP/1.1. Keeps the paths and the JSON that it was sent."""
 
     def __init__(self, name, address=("127.0.0.1", 0)):
-        self.name = name
-        self.paths, self.bodies = [], []
-        self._server = ThreadingHTTPServer(address, _Handler)
-        self._server.owner = self
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler, address, name=name, paths=[], bodies=[])
 
 
 class GrpcModelServer(contextlib.AbstractContextManager):

@@ -5,33 +5,23 @@ import json
 import socket
 import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from bootstrap import bootstrap, cluster, listener, to
 from harness import Program, Proxy, Scene, eventually, free_port, peer
+from small_server import Answering, SmallServer
 
 GLIA = "type.googleapis.com/glia.v1"
 
 
-class Engine(BaseHTTPRequestHandler):
+class Engine(Answering):
     """Answers when it may, with the usage that it was told."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
+        self.asked()
         with self.server.lock:
             self.server.working += 1
         self.server.go.wait()
-        body = json.dumps({"choices": [], "usage": self.server.usage}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        self.answer({"choices": [], "usage": self.server.usage})
 
 
 class Redis:
@@ -75,13 +65,9 @@ class Redis:
 
 class SharedBudgets(Scene):
     def setUp(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
-        self.server.daemon_threads = True
-        self.server.lock, self.server.go, self.server.working = threading.Lock(), threading.Event(), 0
-        self.server.usage = {"prompt_tokens": 2, "completion_tokens": 8, "total_tokens": 10}
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+        self.server = self.enterContext(SmallServer(
+            Engine, lock=threading.Lock(), go=threading.Event(), working=0,
+            usage={"prompt_tokens": 2, "completion_tokens": 8, "total_tokens": 10}))
         self.addCleanup(self.server.go.set)
         self.redis_port = free_port()
 
@@ -93,7 +79,7 @@ class SharedBudgets(Scene):
             "budgets": [{"name": "month", "tokens": 1000, "per": "2678400s", "each_tenant": True}]}}
         return self.enterContext(Proxy(
             self.directory, bootstrap([listener("in", [to("server")], filters=[budgets])],
-                                      [cluster("server", self.server.server_address[1])]),
+                                      [cluster("server", self.server.port)]),
             "--concurrency", "2", name=name))
 
     def ask(self, proxy, most=98, tenant="a"):

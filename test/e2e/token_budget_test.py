@@ -3,53 +3,38 @@
 import json
 import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 
 from bootstrap import bootstrap, cluster, listener, to
 from harness import Proxy, Scene, eventually
+from small_server import Answering, SmallServer
 
 GLIA = "type.googleapis.com/glia.v1"
 USED = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 
 
-class Engine(BaseHTTPRequestHandler):
+class Engine(Answering):
     """Streams two words, and the usage if it is asked for."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        asked = json.loads(self.asked())
         self.server.asked.append(asked)
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
+        self.begin_events()
         chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": asked["model"]}
         for word in ("hel", "lo"):
             self.event({**chunk, "choices": [{"index": 0, "delta": {"content": word}}]})
         if (asked.get("stream_options") or {}).get("include_usage"):
             self.event({**chunk, "choices": [], "usage": USED})
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def event(self, data):
-        self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
-        self.wfile.flush()
-
-    def log_message(self, *_):
-        pass
+        self.event("[DONE]")
 
 
 class Endless(Engine):
     """Streams until nobody listens any more, whatever it is asked for."""
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
+        asked = json.loads(self.asked())
+        self.begin_events()
         messages = self.path.endswith("/messages")
         if messages:
             self.named("message_start", message={
@@ -70,23 +55,18 @@ class Endless(Engine):
             self.server.asked.append("left")
 
     def named(self, name, **data):
-        self.wfile.write(f"event: {name}\n".encode())
-        self.event({"type": name, **data})
+        self.event({"type": name, **data}, name)
 
 
 class TokenBudgets(Scene):
     def setUp(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
-        self.server.asked = []
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+        self.server = self.enterContext(SmallServer(Engine, asked=[]))
         budgets = {"name": "glia.token_budgets", "typed_config": {
             "@type": f"{GLIA}.TokenBudgets", "budgets": [
                 {"name": "hour", "tokens": 1000, "per": "3600s", "each_tenant": True}]}}
         self.proxy = self.enterContext(Proxy(
             self.directory, bootstrap([listener("in", [to("server")], filters=[budgets])],
-                                      [cluster("server", self.server.server_address[1])]),
+                                      [cluster("server", self.server.port)]),
             "--concurrency", "2"))
 
     def chat(self, tenant, most, **more):
@@ -133,11 +113,7 @@ class StoppedStreams(Scene):
     """A server that does not stop is stopped, and the clients' libraries see an answer that ends."""
 
     def setUp(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
-        self.server.asked = []
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+        self.server = self.enterContext(SmallServer(Endless, asked=[]))
         budgets = {"name": "glia.token_budgets", "typed_config": {
             "@type": f"{GLIA}.TokenBudgets", "budgets": [
                 {"name": "hour", "tokens": 1000, "per": "3600s", "each_tenant": True,
@@ -146,7 +122,7 @@ class StoppedStreams(Scene):
                  "stop_streams": "AT_RESERVATION"}]}}
         self.proxy = self.enterContext(Proxy(
             self.directory, bootstrap([listener("in", [to("server")], filters=[budgets])],
-                                      [cluster("server", self.server.server_address[1])])))
+                                      [cluster("server", self.server.port)])))
 
     def chat(self, tenant, most):
         client = openai.OpenAI(base_url=self.proxy.url("/v1"), api_key="none", max_retries=0)
