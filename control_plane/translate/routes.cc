@@ -91,6 +91,18 @@ void add_no_match(const MeshService& service, uint16_t port, VirtualHost& host) 
              " matches this request"));
 }
 
+// For the names that no Service has.
+VirtualHost other_hosts(const std::string& sentence) {
+  VirtualHost host;
+  host.set_name(kUnknownHost);
+  host.add_domains("*");
+  auto* route = host.add_routes();
+  route->set_name(kUnknownHost);
+  route->mutable_match()->set_prefix("/");
+  answer(*route, 404, sentence);
+  return host;
+}
+
 VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
   std::string names;
   for (const MeshService& service : objects.services) {
@@ -103,18 +115,11 @@ VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
     }
   }
   if (names.size() > kMaxNamesInAnswer) names += ", ...";
-  VirtualHost host;
-  host.set_name(kUnknownHost);
-  host.add_domains("*");
-  auto* route = host.add_routes();
-  route->set_name(kUnknownHost);
-  route->mutable_match()->set_prefix("/");
-  answer(*route, 404,
-         cat("no Service has this host name; write NAME, NAME.NAMESPACE, NAME.NAMESPACE.svc or "
-             "NAME.NAMESPACE.svc.cluster.local, with :PORT unless the Service has one port or port "
-             "80. Services: ",
-             names.empty() ? "none" : names));
-  return host;
+  return other_hosts(
+      cat("no Service has this host name; write NAME, NAME.NAMESPACE, NAME.NAMESPACE.svc or "
+          "NAME.NAMESPACE.svc.cluster.local, with :PORT unless the Service has one port or port "
+          "80. Services: ",
+          names.empty() ? "none" : names));
 }
 
 }  // namespace
@@ -162,14 +167,9 @@ std::vector<std::string> alone_domains(const ObjectSet& objects, const Workload&
 }
 
 VirtualHost undiscovered_host() {
-  VirtualHost host;
-  host.set_name(kUnknownHost);
-  host.add_domains("*");
-  auto* route = host.add_routes();
-  route->set_name(kUnknownHost);
-  route->mutable_match()->set_prefix("/");
-  answer(*route, 404, "no Service has this host name");
-  pack(v1::DiscoverHost(), (*route->mutable_typed_per_filter_config())["glia.discover_host"]);
+  VirtualHost host = other_hosts("no Service has this host name");
+  pack(v1::DiscoverHost(),
+       (*host.mutable_routes(0)->mutable_typed_per_filter_config())["glia.discover_host"]);
   return host;
 }
 
