@@ -53,7 +53,7 @@ Task<void> one(Desk desk, EventLoop& loop, Tally& tally, uint64_t seed, int& run
   if (place.admitted()) {
     {
       const AtWork at_work(tally);
-      if (random.below(2) == 0) co_await sleep_for(loop, 10us);
+      if (random.below(2) == 0) co_await sleep_for(loop, 0us);  // Until the next turn.
     }
     if (random.below(2) == 0) place.end(AdmissionQueue::End::kDone);
   } else {
