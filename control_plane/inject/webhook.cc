@@ -1,6 +1,5 @@
 #include "control_plane/inject/webhook.h"
 
-#include <algorithm>
 #include <optional>
 
 #include "proxy/base/base64.h"
@@ -92,19 +91,17 @@ std::string webhook_configuration(const std::string& authority, const std::strin
 InjectWebhook::InjectWebhook(EventLoop& loop, Network& network,
                              const CertificateAuthority& authority, InjectWebhookOptions options)
     : loop_(loop),
-      network_(network),
       authority_(authority),
       options_(std::move(options)),
-      renewal_(loop, [this] { renew(); }) {
-  http_.limits.header_bytes = 16 * 1024;
-  http_.limits.streams = 16;
-  http_.limits.idle_time = 120s;
-}
+      renewal_(loop, [this] { renew(); }),
+      server_(loop, network, *this,
+              {.idle_time = 120s, .wrap = [this](std::unique_ptr<Stream> stream) {
+                 return tls_->wrap(loop_, std::move(stream), kHandshakeTime);
+               }}) {}
 
 Result<void> InjectWebhook::listen() {
   TRY_VOID(make_certificate());
-  TRY(acceptor_, network_.listen(options_.listen, {}, *this));
-  return {};
+  return server_.listen(options_.listen);
 }
 
 Result<void> InjectWebhook::make_certificate() {
@@ -128,19 +125,6 @@ void InjectWebhook::renew() {
   if (made) return;
   LOG(error, "cannot renew the certificate of the webhook: ", made.error().message());
   renewal_.start(kRetry);
-}
-
-void InjectWebhook::on_accept(std::unique_ptr<Stream> stream) {
-  if (connections_.size() >= kMostConnections) return;  // Destroying the stream closes it.
-  connections_.push_back(serve_http(loop_, tls_->wrap(loop_, std::move(stream), kHandshakeTime),
-                                    http_, *this, *this, stats_));
-}
-
-void InjectWebhook::on_finished(ServerConnection& connection) {
-  const auto place =
-      std::ranges::find(connections_, &connection, &std::unique_ptr<ServerConnection>::get);
-  loop_.reap(std::move(*place));
-  connections_.erase(place);
 }
 
 Task<void> InjectWebhook::serve(ServerStream& stream) {

@@ -9,10 +9,9 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "control_plane/inject/review.h"
-#include "proxy/http/server.h"
+#include "proxy/http/small_server.h"
 #include "proxy/net/tls.h"
 #include "proxy/net/x509.h"
 
@@ -27,39 +26,29 @@ struct InjectWebhookOptions {
 // YAML for `kubectl apply`. `authority`: PEM.
 std::string webhook_configuration(const std::string& authority, const std::string& service);
 
-class InjectWebhook final : private AcceptHandler,
-                            private ServerConnection::Owner,
-                            private Service {
+class InjectWebhook final : private Service {
  public:
-  static constexpr std::size_t kMostConnections = 64;  // API servers are few.
-  static constexpr Duration kLongestReviewTime = 5s;   // Of a request, its body included.
+  static constexpr Duration kLongestReviewTime = 5s;  // Of a request, its body included.
   static constexpr Duration kHandshakeTime = 5s;
   static constexpr Duration kCertificateLifetime = 24h;  // Renewed at half of it.
 
   // All outlive it. Used, and destroyed, on the loop's thread, from outside of its callbacks.
   InjectWebhook(EventLoop& loop, Network& network, const CertificateAuthority& authority,
                 InjectWebhookOptions options);
-  InjectWebhook(const InjectWebhook&) = delete;
   Result<void> listen();
-  const Address& address() const { return acceptor_->address(); }  // With the real port.
+  const Address& address() const { return server_.address(); }  // With the real port.
 
  private:
-  void on_accept(std::unique_ptr<Stream> stream) override;
-  void on_finished(ServerConnection& connection) override;
   Task<void> serve(ServerStream& stream) override;
   Result<void> make_certificate();
   void renew();
 
   EventLoop& loop_;
-  Network& network_;
   const CertificateAuthority& authority_;
   const InjectWebhookOptions options_;
   std::shared_ptr<const TlsContext> tls_;
   CallbackTimer renewal_;
-  ServerOptions http_;
-  HttpServerStats stats_;
-  std::unique_ptr<Acceptor> acceptor_;
-  std::vector<std::unique_ptr<ServerConnection>> connections_;
+  SmallServer server_;
 };
 
 }  // namespace glia

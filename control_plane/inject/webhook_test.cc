@@ -142,7 +142,7 @@ TEST_F(WebhookTest, ARequestThatDoesNotComeIsCutOff) {
 TEST_F(WebhookTest, WhoNeverShakesHandsHoldsNobodyUp) {
   Silent nobody;
   std::vector<std::unique_ptr<Stream>> silent;
-  for (std::size_t i = 0; i < InjectWebhook::kMostConnections + 5; ++i) {
+  for (std::size_t i = 0; i < SmallServer::kMostConnections + 5; ++i) {
     silent.push_back(world_.host("10.0.0.3").connect(*Address::ip("10.0.0.1", 443)));
     silent.back()->watch(nobody);
     silent.back()->pause_reading(true);

@@ -13,6 +13,8 @@ namespace glia {
 
 class AdminService final : public Service {
  public:
+  static constexpr Duration kIdleTime = 60s;  // Of a connection.
+
   // `view` outlives the service.
   explicit AdminService(AdminView& view) : view_(view) {}
   Task<void> serve(ServerStream& stream) override;

@@ -5,7 +5,8 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
-#include "proxy/server/admin_server.h"
+#include "proxy/http/small_server.h"
+#include "proxy/server/admin.h"
 #include "test/sim/party.h"
 #include "test/sim/sim.h"
 
@@ -100,7 +101,8 @@ struct Answer {
 class AdminTest : public testing::Test {
  protected:
   void listen(const std::string& ip) {
-    server_.emplace(world_.loop(), world_.host(ip), proxy_);
+    server_.emplace(world_.loop(), world_.host(ip), pages_,
+                    SmallServer::Options{.idle_time = AdminService::kIdleTime});
     ASSERT_TRUE(server_->listen(*Address::ip(ip, 15000)));
   }
   void SetUp() override { listen("127.0.0.1"); }
@@ -127,7 +129,8 @@ class AdminTest : public testing::Test {
 
   SimWorld world_{7};
   MadeUpProxy proxy_{world_.loop()};
-  std::optional<AdminServer> server_;
+  AdminService pages_{proxy_};
+  std::optional<SmallServer> server_;
 };
 
 TEST_F(AdminTest, SaysWhetherItIsReady) {
@@ -343,7 +346,7 @@ TEST_F(AdminTest, ForgetsACallerWhoLeavesWhileItAsksTheWorkers) {
 
 TEST_F(AdminTest, LimitsItsConnections) {
   std::vector<std::unique_ptr<Party>> clients;
-  for (std::size_t i = 0; i < AdminServer::kMostConnections + 5; ++i) {
+  for (std::size_t i = 0; i < SmallServer::kMostConnections + 5; ++i) {
     clients.push_back(
         std::make_unique<Party>(world_.host("127.0.0.1").connect(server_->address())));
     clients.back()->send("GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -351,7 +354,7 @@ TEST_F(AdminTest, LimitsItsConnections) {
   world_.run_for(2s);
   std::size_t answered = 0;
   for (const auto& client : clients) answered += client->received.empty() ? 0 : 1;
-  EXPECT_EQ(answered, AdminServer::kMostConnections);
+  EXPECT_EQ(answered, SmallServer::kMostConnections);
   clients.clear();
   world_.run_for(2s);
   EXPECT_EQ(get("/ready").status, 200);  // There is room again.

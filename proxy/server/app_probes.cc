@@ -21,6 +21,10 @@ struct Limit final : Alarm {
 // A connection that may not end inside its own callback.
 struct Held {
   ~Held() { loop.reap(std::move(connected)); }
+  void connect(Network& network, const Address& address) {
+    if (connected != nullptr) loop.reap(std::move(connected));
+    connected = std::make_unique<Connected>(loop, network.connect(address), ClientOptions());
+  }
   EventLoop& loop;
   std::unique_ptr<Connected> connected;
 };
@@ -64,47 +68,36 @@ Result<AppProbe> parse_app_probe(std::string_view text) {
 }
 
 AppProbes::AppProbes(EventLoop& loop, Network& network, std::vector<AppProbe> probes)
-    : loop_(loop), network_(network), probes_(std::move(probes)) {
-  options_.limits.header_bytes = 16 * 1024;
-  options_.limits.streams = 16;
-  options_.limits.idle_time = 5s;
-}
-
-Result<void> AppProbes::listen(const Address& address) {
-  TRY(acceptor_, network_.listen(address, {}, *this));
-  return {};
-}
-
-void AppProbes::on_accept(std::unique_ptr<Stream> stream) {
-  // Whoever holds many open must not keep out who really probes: a pod would be restarted for it.
-  if (connections_.size() >= kMostConnections) on_finished(*connections_.front());
-  connections_.push_back(serve_http(loop_, std::move(stream), options_, *this, *this, stats_));
-}
-
-void AppProbes::on_finished(ServerConnection& connection) {
-  const auto place =
-      std::ranges::find(connections_, &connection, &std::unique_ptr<ServerConnection>::get);
-  loop_.reap(std::move(*place));
-  connections_.erase(place);
-}
+    : loop_(loop),
+      network_(network),
+      probes_(std::move(probes)),
+      // Were kubelet kept out by others' connections, the pod would be restarted for it.
+      server_(loop, network, *this,
+              {.idle_time = 5s, .when_full = SmallServer::WhenFull::kEndOldest}) {}
 
 Task<AppProbes::Answer> AppProbes::ask(const AppProbe& probe, const Request& from) {
   const auto failed = [&](const Error& error) {
     return Answer{503, cat("the application does not answer on port ", probe.port, ": ",
                            error.message(), "\n")};
   };
-  Held held{loop_,
-            std::make_unique<Connected>(
-                loop_, network_.connect(*Address::ip("127.0.0.1", probe.port)), ClientOptions())};
+  Held held{loop_, nullptr};
+  std::optional<Error> error;
+  std::string authority;
+  for (const char* const loopback : {"127.0.0.1", "::1"}) {
+    const Address address = *Address::ip(loopback, probe.port);
+    authority = address.text();
+    held.connect(network_, address);
+    while (!held.connected->decided()) co_await wait_in(held.connected->changed());
+    if (!held.connected->error()) break;
+    if (!error) error = held.connected->error();
+  }
   Connected& connected = *held.connected;
-  while (!connected.decided()) co_await wait_in(connected.changed());
-  if (connected.error()) co_return failed(*connected.error());
+  if (connected.error()) co_return failed(*error);
   if (probe.path.empty()) co_return Answer{200, "connected\n"};
   const ArenaRef arena = ArenaRef::create();
   Request request(arena);
   request.method = "GET";
   request.scheme = "http";
-  const std::string authority = cat("127.0.0.1:", probe.port);
   request.authority = authority;
   request.path = probe.path;
   copy_fields(from, request);

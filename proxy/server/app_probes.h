@@ -6,13 +6,12 @@
 // the body pass.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "proxy/base/result.h"
-#include "proxy/http/server.h"
+#include "proxy/http/small_server.h"
 
 namespace glia {
 
@@ -24,36 +23,29 @@ struct AppProbe {
 };
 Result<AppProbe> parse_app_probe(std::string_view text);
 
-class AppProbes final : private AcceptHandler, private ServerConnection::Owner, private Service {
+class AppProbes final : private Service {
  public:
-  static constexpr uint16_t kPort = 15020;             // Capture leaves it out.
-  static constexpr std::size_t kMostConnections = 64;  // There is one kubelet.
-  static constexpr Duration kLongest = 30s;            // Kubelet gives up earlier.
-  static constexpr std::size_t kShown = 4 * 1024;      // bytes of the application's answer
+  static constexpr uint16_t kPort = 15020;         // Capture leaves it out.
+  static constexpr Duration kLongest = 30s;        // Kubelet gives up earlier.
+  static constexpr std::size_t kShown = 4 * 1024;  // bytes of the application's answer
 
   // `loop` and `network` outlive it. It is destroyed from outside of the loop's callbacks.
   AppProbes(EventLoop& loop, Network& network, std::vector<AppProbe> probes);
-  AppProbes(const AppProbes&) = delete;
-  Result<void> listen(const Address& address);
-  const Address& address() const { return acceptor_->address(); }  // With the real port.
+  Result<void> listen(const Address& address) { return server_.listen(address); }
+  const Address& address() const { return server_.address(); }  // With the real port.
 
  private:
   struct Answer {
     int status = 503;
     std::string text;
   };
-  void on_accept(std::unique_ptr<Stream> stream) override;
-  void on_finished(ServerConnection& connection) override;
   Task<void> serve(ServerStream& stream) override;
   Task<Answer> ask(const AppProbe& probe, const Request& from);
 
   EventLoop& loop_;
   Network& network_;
   const std::vector<AppProbe> probes_;
-  ServerOptions options_;
-  HttpServerStats stats_;
-  std::unique_ptr<Acceptor> acceptor_;
-  std::vector<std::unique_ptr<ServerConnection>> connections_;
+  SmallServer server_;
 };
 
 }  // namespace glia

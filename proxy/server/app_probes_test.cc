@@ -75,6 +75,11 @@ TEST_F(AppProbesTest, AConnectionIsAnswerEnoughForTcp) {
 }
 
 // Anybody may ask here, so nobody is vouched for.
+TEST_F(AppProbesTest, AnApplicationThatListensOnIpv6AloneIsFound) {
+  SimUpstream modern(world_, *Address::ip("::1", 9), Codec::kHttp1);
+  EXPECT_EQ(ask("/app-probe/none/liveness")->status, 200);
+}
+
 TEST_F(AppProbesTest, WhatASidecarSaysOfACallerDoesNotPass) {
   application_.replies(200);
   kubelet_.send({.path = "/app-probe/web/readiness",
@@ -94,7 +99,7 @@ TEST_F(AppProbesTest, WhatASidecarSaysOfACallerDoesNotPass) {
 // A pod whose probes are not answered is restarted.
 TEST_F(AppProbesTest, WhoHoldsConnectionsOpenKeepsNobodyOut) {
   std::vector<std::unique_ptr<SimClient>> many;
-  for (std::size_t i = 0; i < AppProbes::kMostConnections; ++i) {
+  for (std::size_t i = 0; i < SmallServer::kMostConnections; ++i) {
     many.push_back(std::make_unique<SimClient>(
         world_, "10.0.0.3", *Address::ip("127.0.0.1", AppProbes::kPort), Codec::kHttp1));
     many.back()->send({.path = "/app-probe/web/liveness"});

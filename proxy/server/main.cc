@@ -42,12 +42,17 @@ Result<std::unique_ptr<AppProbes>> answer_probes(const Options& options, EventLo
     TRY(AppProbe probe, parse_app_probe(text));
     known.push_back(std::move(probe));
   }
-  auto address = Address::parse(options.app_probes_address);
-  if (!address) return std::move(address).error().in("--app-probes-address");
   probes = std::make_unique<AppProbes>(loop, network, std::move(known));
-  if (auto listening = probes->listen(*address); !listening) {
-    return std::move(listening).error().in("--app-probes-address");
-  }
+  const auto listen = [&probes](const Result<Address>& address) -> Result<void> {
+    if (!address) return Error(address.error());
+    return probes->listen(*address);
+  };
+  const bool everywhere = options.app_probes_address.empty();
+  auto listening = listen(everywhere ? Address::ip("0.0.0.0", AppProbes::kPort)
+                                     : Address::parse(options.app_probes_address));
+  if (!listening) return std::move(listening).error().in("--app-probes-address");
+  // Where there is no IPv6, nobody asks over it.
+  if (everywhere) (void)listen(Address::ip("::", AppProbes::kPort));
   LOG(info, "answers probes of the application on ", probes->address().text());
   return probes;
 }

@@ -116,7 +116,7 @@ void declare(CLI::App& app, Options& options, Written& written) {
       ->group("Process")
       ->type_name("");
   add("Process", "--app-probes-address", options.app_probes_address,
-      "HOST:PORT where that can be asked (default 0.0.0.0:15020)");
+      "HOST:PORT where that can be asked (default: port 15020 of all addresses)");
   app.add_flag("--enable-core-dump", options.core_dumps,
                "a core dump may be written, and debuggers of the same user may look; it holds the "
                "private key")

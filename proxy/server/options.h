@@ -50,7 +50,7 @@ struct Options {
   std::string admin_address_path;  // "" writes nothing.
   // Probes of the application that kubelet asks us for (app_probes.h), and where.
   std::vector<std::string> app_probes;
-  std::string app_probes_address = "0.0.0.0:15020";
+  std::string app_probes_address;  // "": port 15020 of all addresses.
   bool core_dumps = false;  // They would hold the private key.
 
   std::vector<std::string> warnings;    // To be logged once logging works.

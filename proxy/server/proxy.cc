@@ -21,7 +21,8 @@ Proxy::Proxy(const Options& options, EventLoop& loop, Network& network)
       loop_(loop),
       network_(network),
       server_(loop, options.concurrency, options.drain_time),
-      admin_(loop, network, *this),
+      admin_pages_(*this),
+      admin_(loop, network, admin_pages_, {.idle_time = AdminService::kIdleTime}),
       late_drain_(loop, [this] { server_.drain(options_.drain_time); }) {}
 
 Proxy::~Proxy() = default;

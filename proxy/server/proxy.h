@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "proxy/server/admin_server.h"
+#include "proxy/http/small_server.h"
+#include "proxy/server/admin.h"
 #include "proxy/server/admin_view.h"
 #include "proxy/server/options.h"
 #include "proxy/server/overload.h"
@@ -67,7 +68,8 @@ class Proxy final : private AdminView {
   std::unique_ptr<AdsClient> ads_;
   Server server_;
   std::unique_ptr<Reporter> reporter_;  // Null: nobody is told.
-  AdminServer admin_;
+  AdminService admin_pages_;
+  SmallServer admin_;
   std::unique_ptr<Overload> overload_;  // Null: nothing limits our memory.
   Result<void> first_publish_;
   CallbackTimer late_drain_;  // A graceful drain closes the listeners when it fires.
