@@ -1,6 +1,7 @@
 #include "proxy/base/pool.h"
 
 #include <cstdlib>
+#include <new>
 #include <utility>
 
 #include "proxy/base/check.h"
@@ -10,6 +11,8 @@ namespace {
 
 void* allocate_or_die(std::size_t bytes) {
   void* block = std::malloc(bytes);
+  // As `new` does it: the program may have said how it ends.
+  if (const auto handler = std::get_new_handler(); block == nullptr && handler) handler();
   CHECK(block != nullptr);
   return block;
 }

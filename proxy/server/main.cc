@@ -1,9 +1,12 @@
 // glia-proxy: the sidecar.
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
@@ -22,6 +25,18 @@ namespace {
 int fail(std::string_view sentence) {
   std::fprintf(stderr, "glia-proxy: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
   return 1;
+}
+
+// Where memory is limited as usual, by a cgroup, no allocation fails: Overload refuses requests well before
+// the limit. One fails where the address space is limited (ulimit -v), and no request can be carried on
+// from everywhere inside it, so the next sidecar is the better one.
+[[noreturn]] void out_of_memory() {
+  constexpr std::string_view kSentence =
+      "glia-proxy: the system gives no more memory (is the address space limited, ulimit -v? "
+      "limit memory by a cgroup or overload_manager instead); ends\n";
+  // Nothing here may allocate.
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kSentence.data(), kSentence.size());
+  std::_Exit(1);
 }
 
 // As many descriptors as we may have: a proxy needs two a request.
@@ -59,6 +74,7 @@ Result<std::unique_ptr<AppProbes>> answer_probes(const Options& options, EventLo
 
 int serve(const Options& options) {
   ::signal(SIGPIPE, SIG_IGN);
+  std::set_new_handler(out_of_memory);
   if (!options.core_dumps) hide_memory();
   raise_descriptor_limit();
   auto backend = std::make_unique<LibeventBackend>();
