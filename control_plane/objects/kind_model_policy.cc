@@ -11,11 +11,14 @@ using Balancing = Policy::Balancing;
 using Hedge = Policy::Hedge;
 
 Type<Policy::Target> target() {
-  ObjectType<Policy::Target> type("the Service whose requests are meant");
-  type.optional("group", &Policy::Target::group, core_group(), "\"\", the group of Service.",
-                "\"\"")
-      .optional("kind", &Policy::Target::kind, service_kind_name(), "", "Service")
-      .required("name", &Policy::Target::name, service_name(), "Of the same namespace.");
+  ObjectType<Policy::Target> type("the Service or InferencePool whose requests are meant");
+  type.optional("group", &Policy::Target::group, backend_group(),
+                "\"\", the group of Service, or that of InferencePool.", "\"\"")
+      .optional("kind", &Policy::Target::kind, backend_kind_name(), "", "Service")
+      .required("name", &Policy::Target::name, backend_name(), "Of the same namespace.")
+      .check([](Policy::Target& target, const YamlNode&, Reader& reader) {
+        check_backend_kind(target.group, target.kind, target.name, target.at, reader);
+      });
   return type;
 }
 
@@ -115,11 +118,10 @@ Kind model_policy_kind() {
                                         draft.objects.model_policies.push_back(std::move(policy));
                                       });
   kind.documentation =
-      "How callers choose among the model servers of a Service, and which requests they send "
-      "twice. "
-      "Nothing of it is needed ([choosing an endpoint](choosing-an-endpoint.md) explains it). "
-      "`hedge` is that of the Service that the caller names, `balancing` that of the Service that "
-      "a "
+      "How callers choose among the model servers of a Service or an InferencePool, and which "
+      "requests they send twice. Nothing of it is needed "
+      "([choosing an endpoint](choosing-an-endpoint.md) explains it). `hedge` is that of the "
+      "Service that the caller names, `balancing` that of the Service or InferencePool that a "
       "route sends it to.";
   kind.example = R"(apiVersion: glia.dev/v1
 kind: ModelPolicy

@@ -74,9 +74,9 @@ void tell_model_server(const Workload& workload, Cluster& cluster) {
 }
 
 void choose_by_load(const ObjectSet& objects, const MeshService& service, Cluster& cluster) {
-  const bool any = std::ranges::any_of(service.members, [&](std::size_t member) {
-    return objects.workloads[member].spec.model_server.has_value();
-  });
+  const bool any = service.is_pool() || std::ranges::any_of(service.members, [&](std::size_t m) {
+                     return objects.workloads[m].spec.model_server.has_value();
+                   });
   const ModelPolicy* const policy = objects.model_policy(service);
   const bool told = policy != nullptr && policy->spec.balancing.has_value();
   if (!any && !told) return;
@@ -94,7 +94,7 @@ void read_model_requests(
   const bool any = std::ranges::any_of(objects.workloads, [](const Workload& workload) {
     return workload.spec.model_server.has_value();
   });
-  if (!any) return;
+  if (!any && objects.inference_pools.empty()) return;
   glia::v1::ModelRequests reading;
   reading.set_always(true);
   reading.set_prefix_hashes(true);
