@@ -532,10 +532,28 @@ struct TrafficPolicy {
   Spec spec;
 };
 
+// Weights by reports (gRFC A58). Nothing: as the sidecar has it.
+struct ServerWeights {
+  std::optional<Duration> blackout, expiry, update;
+  std::optional<double> error_penalty;
+  std::vector<std::string> metrics;
+  Place at;
+};
+
 // How one of a Service's model servers is chosen. Nothing: as the sidecar has it (glia.v1.ModelBalancing).
 struct ServerChoice {
-  enum class Picker : uint8_t { kComposed, kLeastLoadedOfTwo, kHotCold };
+  enum class Picker : uint8_t {
+    kComposed,
+    kLeastLoadedOfTwo,
+    kHotCold,
+    kPrefixAffinity,
+    kAdapterAffinity,
+    kSessionAffinity,
+    kWeightedByReports
+  };
+  using Weights = ServerWeights;
   Picker picker = Picker::kComposed;
+  std::optional<Weights> weights;
   std::optional<Duration> half_life, oob_interval;
   std::optional<uint32_t> hot_percent, probes, affinity, prefix_blocks;
   std::string session_header;  // "": the usual one.
