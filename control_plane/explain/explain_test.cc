@@ -108,7 +108,7 @@ TEST(Explain, NamesAnInferencePoolAndWhatItsClusterIsMadeOf) {
     if (made.resource != "cluster pool:two-2.0.default") continue;
     EXPECT_EQ(made.objects,
               (std::vector<std::string>{"InferencePool default/two-2.0 (mesh.yaml:57)",
-                                        "Workload default/model-2 (mesh.yaml:13)",
+                                        "Workload default/model-2 (mesh.yaml:15)",
                                         "ModelPolicy default/two (mesh.yaml:62)"}));
   }
 }

@@ -50,6 +50,8 @@ struct InferencePool {
   Spec spec;
 };
 
+// What it is to the rest.
+MeshService service_of(const InferencePool& pool);
 // Puts the Service that each pool is to the rest in its place among `objects.services`.
 void add_pools(ObjectSet& objects);
 

@@ -42,6 +42,8 @@ void check_ports(Pool::Spec& spec, const YamlNode&, Reader& reader) {
   }
 }
 
+}  // namespace
+
 MeshService service_of(const Pool& pool) {
   MeshService service;
   service.metadata = pool.metadata;
@@ -57,8 +59,6 @@ MeshService service_of(const Pool& pool) {
   }
   return service;
 }
-
-}  // namespace
 
 void add_pools(ObjectSet& objects) {
   if (objects.inference_pools.empty()) return;

@@ -1,32 +1,16 @@
 """InferencePools as backends of a route: simulated model servers behind sidecars of one mesh."""
 
-import contextlib
 import json
-import subprocess
 import unittest
 
 import meshes
-from harness import BIN, Scene, eventually, fetch, tally
+from harness import Scene, eventually, fetch, tally
 from meshes import ADMIN_PORT, ControlPlane, MeshFile, Sidecar, free_network, mesh, workload
+from pool_servers import PoolServers
 
 POOL_GROUP = "inference.networking.k8s.io"
 CHAT = json.dumps({"model": "llama", "messages": [{"role": "user", "content": "why"}],
                    "max_tokens": 2}).encode()
-
-
-class Servers(contextlib.AbstractContextManager):
-    """test/pool/main.cc: simulated engines, which end when their standard input does."""
-
-    def __init__(self, count):
-        self.process = subprocess.Popen([BIN / "test" / "pool" / "pool", str(count), "speed=20"],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        told = json.loads(self.process.stdout.readline())
-        self.ports = [int(server.rpartition(":")[2]) for server in told["servers"]]
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait(10)
 
 
 def pool(name, **labels):
@@ -48,7 +32,7 @@ class InferencePools(Scene):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        servers = cls.enterClassContext(Servers(3))
+        servers = cls.enterClassContext(PoolServers(3))
         network = free_network()
         names = ("caller", "large-1", "large-2", "small-1")
         cls.at = {name: f"{network}.{host}" for host, name in enumerate(names, 1)}
