@@ -429,6 +429,20 @@ TEST_F(HeartbeatTest, TheServerOfAStreamThatMayBeginEarlyIsNotAskedForACompresse
   EXPECT_EQ(seen[1].header("accept-encoding"), "");
 }
 
+TEST_F(HeartbeatTest, AnAnswerThatBeginsEarlyTellsTheLoadInItsHead) {
+  t.cluster().server_load = std::make_shared<const ServerLoad>();
+  start();
+  begin(stream(kChat));
+  const auto early = begin(stream(kChat));
+  t.advance(2s);
+  EXPECT_EQ(early->status, 200);
+  const std::string told = early->header("endpoint-load-metrics");
+  EXPECT_NE(told.find("glia.in_flight=2"), told.npos) << told;
+  EXPECT_NE(told.find("num_requests_waiting=1"), told.npos) << told;
+  t.advance(20s);
+  EXPECT_TRUE(early->finished);
+}
+
 TEST_F(HeartbeatTest, NobodyElseIsAnsweredEarly) {
   t.upstream(kServer).replies(200, "{}", 2s);
   start();

@@ -16,6 +16,7 @@
 #include "proxy/mesh/cluster.h"
 #include "proxy/mesh/rewrite.h"
 #include "proxy/mesh/weighted.h"
+#include "proxy/model/fields.h"
 #include "proxy/telemetry/tally.h"
 
 namespace glia {
@@ -101,7 +102,9 @@ class UpstreamBody final : public Body {
       if (piece.state == State::kData) reader->push(piece.data.view(), exchange_.loop().now());
       if (piece.state == State::kEnd && !ended_) reader->finish();
     }
-    if (piece.state == State::kData || piece.state == State::kEnd) on_first();
+    const AnswerReader* const reader = exchange_.sight().answer.get();
+    const bool begun = piece.state == State::kData && (reader == nullptr || reader->begun());
+    if (begun || piece.state == State::kEnd) on_first();
     if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
     if (piece.state == State::kEnd && !std::exchange(ended_, true)) on_end();
     return piece;
@@ -405,6 +408,10 @@ Task<Reply> first_good(Exchange& exchange, const WeightedCluster& chosen, Tried&
   const std::string identity = report.identity;
   report.hedge = "lost";
   Request& request = *copy;
+  // For a sidecar, which believes it of callers that it knows, and of nobody in clear text.
+  if (sent.lease->endpoint().cluster().config().tls != nullptr) {
+    request.headers.add_kept(kCopyField, "1");
+  }
   Sending again{.request = request, .copy = std::move(copy)};
   Task<Reply> second = attempt(exchange, chosen, elsewhere, again);
   const TimePoint again_at = exchange.loop().now();
@@ -498,6 +505,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   const WeightedCluster* chosen = &choose(*exchange.route(), exchange);
   exchange.upstream().cluster = chosen->cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
+  exchange.request().headers.remove(kCopyField);
   const auto& name = chosen->model_name ? chosen->model_name : exchange.route()->model_name;
   if (name) CO_TRY_VOID(rename_model(exchange, *name));
   for (const HeaderMutation& mutation : exchange.route()->request_headers) {
