@@ -122,7 +122,9 @@ Task<Reply> TokenBudgetFilter::handle(Exchange& exchange, Next next) {
   if (config == nullptr || model == nullptr) co_return co_await next(exchange);
   const std::string tenant = tenant_of(exchange, config->tenants);
   TokensAsked asked = tokens_asked(*model, exchange.request(), config->usual_output_tokens);
-  if (input_is_paid(exchange)) asked.input = 0;
+  const auto input =
+      input_is_paid(exchange) ? MeteredBody::Input::kPaid : MeteredBody::Input::kPays;
+  if (input == MeteredBody::Input::kPaid) asked.input = 0;
   std::vector<TokenAccount> accounts = accounts_of(*config, *model, tenant);
   if (accounts.empty() || asked.all() == 0) co_return co_await next(exchange);
   auto charge = std::make_unique<TokenCharge>(ledger_, redis(exchange), std::move(accounts), asked,
@@ -140,8 +142,6 @@ Task<Reply> TokenBudgetFilter::handle(Exchange& exchange, Next next) {
   }
   tell_standing(exchange, *charge, reply->headers);
   if (reply->body != nullptr) {
-    const auto input =
-        input_is_paid(exchange) ? MeteredBody::Input::kPaid : MeteredBody::Input::kPays;
     reply->body = std::make_unique<MeteredBody>(exchange, std::move(reply->body), std::move(charge),
                                                 reply->headers, usage, input);
   }
