@@ -14,10 +14,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // The clusters of a service are named "outbound:80:classify.default", and those of the versions of a
-// canary "stable:80:..." and "candidate:80:...".
+// canary "stable:80:..." and "candidate:80:..."; that of an InferencePool "pool:llama.default".
 bool is_of(const std::string& cluster, const std::string& service) {
   const std::size_t kind = cluster.find(':') + 1;
   const std::string word = cluster.substr(0, kind);
+  if (word == MeshService::kPoolMark) {
+    const std::string own = cluster.substr(kind);
+    return own == service || own.substr(0, own.rfind('.')) == service;
+  }
   const std::size_t name = cluster.find(':', kind);
   if (word != "outbound:" && word != "stable:" && word != "candidate:") return false;
   if (name == cluster.npos) return false;

@@ -24,9 +24,7 @@ struct Row {
   std::vector<Share> shares;
 };
 
-std::string workloads_behind(const ObjectSet& objects, const std::string& ns,
-                             const std::string& name) {
-  const MeshService* service = objects.service(ns, name);
+std::string workloads_behind(const ObjectSet& objects, const MeshService* service) {
   if (service == nullptr) return "no such service";
   std::string names;
   for (const std::size_t member : service->members) {
@@ -41,10 +39,12 @@ std::vector<Share> shares_of(const ObjectSet& objects, const Rule& rule) {
   for (const RouteBackend& backend : rule.backend_refs) total += backend.weight;
   std::vector<Share> shares;
   for (const RouteBackend& backend : rule.backend_refs) {
-    shares.push_back({cat(backend.name, ":", backend.port, " (",
-                          workloads_behind(objects, backend.ns, backend.name), ")"),
-                      backend.weight,
-                      total == 0 ? 0 : 100.0 * backend.weight / static_cast<double>(total)});
+    const MeshService* const service = objects.backend(backend.kind, backend.ns, backend.name);
+    const bool pool = backend.kind == InferencePool::kKind;
+    shares.push_back(
+        {cat(pool ? MeshService::kPoolMark : "", backend.name, pool ? "" : cat(":", backend.port),
+             " (", workloads_behind(objects, service), ")"),
+         backend.weight, total == 0 ? 0 : 100.0 * backend.weight / static_cast<double>(total)});
   }
   return shares;
 }
@@ -96,6 +96,7 @@ void add_rules(const ObjectSet& objects, const Route& route, const MeshService& 
 std::vector<Row> rows_of(const ObjectSet& objects, const std::string& only) {
   std::vector<Row> rows;
   for (const MeshService& service : objects.services) {
+    if (service.is_pool()) continue;
     if (!only.empty() && service.metadata.name != only && service.metadata.key() != only) continue;
     for (const MeshService::Port& port : service.spec.ports) {
       const std::string host = cat(service.metadata.name, ".", service.metadata.ns, ":", port.port);
@@ -107,13 +108,12 @@ std::vector<Row> rows_of(const ObjectSet& objects, const std::string& only) {
         add_rules(objects, objects.grpc_routes[at], service, port, host, rows);
       }
       if (rows.size() > before) continue;
-      rows.push_back(
-          {host,
-           "*",
-           "default",
-           {{cat(service.metadata.name, ":", port.port, " (",
-                 workloads_behind(objects, service.metadata.ns, service.metadata.name), ")"),
-             1, 100}}});
+      rows.push_back({host,
+                      "*",
+                      "default",
+                      {{cat(service.metadata.name, ":", port.port, " (",
+                            workloads_behind(objects, &service), ")"),
+                        1, 100}}});
     }
   }
   return rows;

@@ -415,6 +415,34 @@ TEST_F(HeartbeatTest, AStreamThatWaitsGetsCommentsAndThenItsAnswer) {
   EXPECT_EQ(count("admitted_total"), "2");
 }
 
+// What has begun as events in clear cannot go on compressed.
+TEST_F(HeartbeatTest, TheServerOfAStreamThatMayBeginEarlyIsNotAskedForACompressedOne) {
+  start();
+  ClientRequest request = stream(kChat);
+  request.headers = {{"accept-encoding", "gzip, br"}};
+  begin(request);
+  begin(request);
+  t.advance(20s);
+  ASSERT_EQ(reached(), 2u);
+  const auto& seen = t.upstream(kServer).seen();
+  EXPECT_EQ(seen[0].header("accept-encoding"), "gzip, br");  // It did not wait.
+  EXPECT_EQ(seen[1].header("accept-encoding"), "");
+}
+
+TEST_F(HeartbeatTest, AnAnswerThatBeginsEarlyTellsTheLoadInItsHead) {
+  t.cluster().server_load = std::make_shared<const ServerLoad>();
+  start();
+  begin(stream(kChat));
+  const auto early = begin(stream(kChat));
+  t.advance(2s);
+  EXPECT_EQ(early->status, 200);
+  const std::string told = early->header("endpoint-load-metrics");
+  EXPECT_NE(told.find("glia.in_flight=2"), told.npos) << told;
+  EXPECT_NE(told.find("num_requests_waiting=1"), told.npos) << told;
+  t.advance(20s);
+  EXPECT_TRUE(early->finished);
+}
+
 TEST_F(HeartbeatTest, NobodyElseIsAnsweredEarly) {
   t.upstream(kServer).replies(200, "{}", 2s);
   start();

@@ -8,6 +8,7 @@
 #include "proxy/flow/exchange.h"
 #include "proxy/flow/model_refusal.h"
 #include "proxy/model/answer_reader.h"
+#include "proxy/model/fields.h"
 
 namespace glia {
 namespace {
@@ -120,7 +121,10 @@ Task<Reply> TokenBudgetFilter::handle(Exchange& exchange, Next next) {
   const ModelRequest* const model = exchange.model();
   if (config == nullptr || model == nullptr) co_return co_await next(exchange);
   const std::string tenant = tenant_of(exchange, config->tenants);
-  const TokensAsked asked = tokens_asked(*model, exchange.request(), config->usual_output_tokens);
+  TokensAsked asked = tokens_asked(*model, exchange.request(), config->usual_output_tokens);
+  const auto input =
+      input_is_paid(exchange) ? MeteredBody::Input::kPaid : MeteredBody::Input::kPays;
+  if (input == MeteredBody::Input::kPaid) asked.input = 0;
   std::vector<TokenAccount> accounts = accounts_of(*config, *model, tenant);
   if (accounts.empty() || asked.all() == 0) co_return co_await next(exchange);
   auto charge = std::make_unique<TokenCharge>(ledger_, redis(exchange), std::move(accounts), asked,
@@ -139,9 +143,17 @@ Task<Reply> TokenBudgetFilter::handle(Exchange& exchange, Next next) {
   tell_standing(exchange, *charge, reply->headers);
   if (reply->body != nullptr) {
     reply->body = std::make_unique<MeteredBody>(exchange, std::move(reply->body), std::move(charge),
-                                                reply->headers, usage);
+                                                reply->headers, usage, input);
   }
   co_return reply;
+}
+
+// Of a request that a sidecar has sent twice the first copy pays for the prompt, whichever is answered:
+// one that is cancelled has used it. Believed of callers with a certificate of the mesh; else anybody could
+// say so.
+bool TokenBudgetFilter::input_is_paid(const Exchange& exchange) const {
+  return config_->redis != nullptr && !exchange.peer_identity().empty() &&
+         exchange.request().headers.has(kCopyField);
 }
 
 // Null: the process' own book is all there is.

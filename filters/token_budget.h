@@ -24,6 +24,7 @@ class TokenBudgetFilter final : public Filter {
 
  private:
   RedisLedger* redis(Exchange& exchange);
+  bool input_is_paid(const Exchange& exchange) const;
 
   const std::string name_;  // Routes bring their own settings under it.
   const std::shared_ptr<const TokenBudgetsConfig> config_;

@@ -152,11 +152,13 @@ bool has_events(const Headers& headers) {
 }  // namespace
 
 MeteredBody::MeteredBody(Exchange& exchange, std::unique_ptr<Body> body,
-                         std::unique_ptr<TokenCharge> charge, const Headers& headers, Usage usage)
+                         std::unique_ptr<TokenCharge> charge, const Headers& headers, Usage usage,
+                         Input input)
     : exchange_(exchange),
       body_(std::move(body)),
       charge_(std::move(charge)),
       usage_(usage),
+      input_(input),
       stops_(charge_->stops() && has_events(headers)),
       holds_(usage == Usage::kHide || stops_),
       reader_(*exchange.model(), headers, holds_ ? this : nullptr) {
@@ -279,6 +281,7 @@ void MeteredBody::pass(uint64_t end) {
 }
 
 uint64_t MeteredBody::input() const {
+  if (input_ == Input::kPaid) return 0;
   return reader_.answer().input_tokens.value_or(charge_->asked().input);
 }
 

@@ -85,11 +85,12 @@ class TokenCharge final : private RedisLedger::Asker {
 class MeteredBody final : public Body, private AnswerWatcher {
  public:
   enum class Usage : uint8_t { kPass, kHide };
+  enum class Input : uint8_t { kPays, kPaid };         // kPaid: by another copy of the request.
   static constexpr std::size_t kMostHeld = 64 * 1024;  // bytes; a longer event passes as it comes
 
   // `exchange` outlives it.
   MeteredBody(Exchange& exchange, std::unique_ptr<Body> body, std::unique_ptr<TokenCharge> charge,
-              const Headers& headers, Usage usage);
+              const Headers& headers, Usage usage, Input input = Input::kPays);
   // Also when the client leaves: what it has got, it has used.
   ~MeteredBody() override { charge_->settle(used()); }
 
@@ -118,6 +119,7 @@ class MeteredBody final : public Body, private AnswerWatcher {
   std::unique_ptr<Body> body_;  // Null once the stream was ended before its server ended it.
   std::unique_ptr<TokenCharge> charge_;
   const Usage usage_;
+  const Input input_;
   const bool stops_, holds_;
   AnswerReader reader_;
   std::optional<StreamEnd> end_;              // Where the dialect has such an end.

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "proxy/admission/admission_desk.h"
 #include "proxy/base/text.h"
 #include "test/harness/live_peer.h"
 #include "test/harness/mesh_world.h"
@@ -108,6 +109,22 @@ TEST_F(TokenStopTest, AStreamThatOutgrowsItsReservationEndsInTheWordsOfOpenAi) {
   EXPECT_NE(t.metrics().find("glia_token_budget_stopped_total{application=\"llm\",budget="
                              "\"minute\"} 1"),
             std::string::npos);
+}
+
+// Whichever line ends the server writes: a connection is kept alive only by what arrives.
+TEST_F(TokenStopTest, CommentsBetweenEventsAreNotHeldBack) {
+  start(Stop::kAtReservation);
+  const auto got = send(ask(kChat));
+  std::string all;
+  for (const std::string_view end : {"\n", "\r\n"}) {
+    const std::string comment = cat(": ping", end, end);
+    say(comment);
+    EXPECT_EQ(got->body, all += comment);
+    // In two pieces, cut where a line ends.
+    say(cat(": ping", end));
+    say(std::string(end));
+    EXPECT_EQ(got->body, all += comment);
+  }
 }
 
 TEST_F(TokenStopTest, ChoicesThatHaveEndedKeepTheirReason) {
@@ -255,6 +272,32 @@ TEST_F(TokenStopTest, AClientThatLeavesBeforeTheAnswerHasUsedItsInput) {
   t.client().drop();
   t.advance(10ms);
   EXPECT_EQ(left(), 600u - kInput);
+}
+
+// The queue behind the budgets has sent a head of 200 and comments by the time that it refuses.
+TEST_F(TokenStopTest, AStreamThatIsRefusedBehindHeartbeatsCostsNothing) {
+  const AdmissionConfig queue{.application = "llm",
+                              .concurrency = 1,
+                              .wait = 2s,
+                              .heartbeat = 1s,
+                              .desk = std::make_shared<const AdmissionDesk>()};
+  config_.budgets = {{.name = "minute", .tokens = 600, .per = 24h}};
+  t.manager().filters = {
+      {.name = "glia.token_budgets",
+       .settings = std::make_shared<const TokenBudgetsConfig>(config_)},
+      {.name = "glia.admission", .settings = std::make_shared<const AdmissionConfig>(queue)}};
+  t.start();
+  send(ask(kChat, R"(,"max_tokens":100)"));  // Is at work, for ever.
+  SimClient another(world_, "10.0.2.9", t.address(), Codec::kHttp1);
+  const auto refused = another.send(ask(kChat, R"(,"max_tokens":200)"));
+  t.advance(10ms);
+  EXPECT_EQ(left(), 600u - kInput - 100 - kInput - 200);
+  t.advance(3s);
+  EXPECT_TRUE(refused->finished);
+  EXPECT_EQ(refused->status, 200);
+  EXPECT_TRUE(refused->body.starts_with(": queued\n\n")) << refused->body;
+  EXPECT_NE(refused->body.find("its turn did not come"), std::string::npos) << refused->body;
+  EXPECT_EQ(left(), 600u - kInput - 100);
 }
 
 }  // namespace

@@ -38,8 +38,12 @@ std::string origin_of(const std::vector<Route>& routes, std::string_view name) {
 }
 
 // A cluster is named "outbound:80:classify.default" (of a version of a Canary: "stable:..." or
-// "candidate:..."), a virtual host "classify.default:80".
+// "candidate:..."; of an InferencePool: "pool:llama.default"), a virtual host "classify.default:80".
 const MeshService* service_of_cluster(const ObjectSet& objects, std::string_view cluster) {
+  if (cluster.starts_with(MeshService::kPoolMark)) {
+    const std::size_t dot = cluster.rfind('.');  // A pool's name may have dots, a namespace's not.
+    return objects.service(cluster.substr(dot + 1), cluster.substr(0, dot));
+  }
   const std::size_t kind = cluster.find(':') + 1;
   const std::string_view word = cluster.substr(0, kind);
   if (word != "outbound:" && word != "stable:" && word != "candidate:") return nullptr;

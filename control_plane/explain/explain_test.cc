@@ -73,6 +73,46 @@ ObjectSet objects(std::string yaml = kMesh) {
   return std::move(report.objects);
 }
 
+// Of model-2, which no host name leads to but the route of `model-v1`.
+constexpr char kPool[] = R"(---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: two-2.0}
+spec: {selector: {matchLabels: {version: v2}}, targetPorts: [{number: 8080}]}
+---
+apiVersion: glia.dev/v1
+kind: ModelPolicy
+metadata: {name: two}
+spec: {targetRef: {group: inference.networking.k8s.io, kind: InferencePool, name: two-2.0}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: pools}
+spec:
+  parentRefs: [{name: model-v1}]
+  rules: [{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: two-2.0}]}]
+)";
+
+TEST(Explain, NamesAnInferencePoolAndWhatItsClusterIsMadeOf) {
+  const ObjectSet set = objects(cat(kMesh, kPool));
+  Question question;
+  question.from = "web";
+  ASSERT_TRUE(question.read_url("http://model-v1/v1/chat/completions"));
+  const std::string text = explain(set, question)->text();
+  EXPECT_NE(text.find("pool:two-2.0.default, InferencePool default/two-2.0 (mesh.yaml:57)"),
+            text.npos)
+      << text;
+  EXPECT_NE(text.find("127.0.1.3:8080 default/model-2: "), text.npos) << text;
+  for (const MadeOf& made : made_of(set, *set.workload("web"))) {
+    EXPECT_EQ(made.resource.find("host pool:"), made.resource.npos);
+    if (made.resource != "cluster pool:two-2.0.default") continue;
+    EXPECT_EQ(made.objects,
+              (std::vector<std::string>{"InferencePool default/two-2.0 (mesh.yaml:57)",
+                                        "Workload default/model-2 (mesh.yaml:15)",
+                                        "ModelPolicy default/two (mesh.yaml:62)"}));
+  }
+}
+
 std::string asked(const std::string& url, const std::string& method = "",
                   std::vector<std::pair<std::string, std::string>> headers = {},
                   const std::string& from = "web") {

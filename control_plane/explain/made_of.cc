@@ -60,12 +60,18 @@ MadeOf cluster(const ObjectSet& objects, const MeshService& service,
   MadeOf made{cat("cluster ", outbound_cluster(service, port.port)), {origin(service)}};
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
-    if (MeshService::target(port, workload)) made.objects.push_back(origin(workload));
+    const auto here = [&](const MeshService::Port& behind) {
+      return MeshService::target(behind, workload) != nullptr;
+    };
+    if (std::ranges::any_of(service.behind(port), here)) made.objects.push_back(origin(workload));
   }
   for (const std::size_t place : service.slices) {
     made.objects.push_back(origin(objects.slices[place]));
   }
   add_policy(objects, service, port.port, made);
+  if (const ModelPolicy* policy = objects.model_policy(service)) {
+    made.objects.push_back(origin(*policy));
+  }
   return made;
 }
 
@@ -113,8 +119,10 @@ std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) 
   all.push_back({"listener outbound", {origin(workload), origin(objects.mesh)}});
   const std::size_t own = all.size();
   for (const MeshService& service : objects.services) {
-    for (const MeshService::Port& port : service.spec.ports) {
-      all.push_back(host(objects, service, port.port, workload.metadata.ns));
+    for (const MeshService::Port& port : service.entries()) {
+      if (!service.is_pool()) {
+        all.push_back(host(objects, service, port.port, workload.metadata.ns));
+      }
       all.push_back(cluster(objects, service, port));
       add_versions(objects, service, port, all);
     }

@@ -16,6 +16,10 @@ Result<SnapshotRef> sidecar_view(const ObjectSet& objects, const Workload& workl
 // "HTTPRoute default/classify (mesh.yaml:12)"
 template <class T>
 std::string origin(const T& object) {
+  if constexpr (requires { object.own_name(); }) {
+    return cat(object.kind(), " ", object.metadata.ns, "/", object.own_name(), " (",
+               object.metadata.file, ":", object.metadata.at.line, ")");
+  }
   return cat(T::kKind, " ", object.metadata.key(), " (", object.metadata.file, ":",
              object.metadata.at.line, ")");
 }

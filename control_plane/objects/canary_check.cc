@@ -28,7 +28,8 @@ class CanaryChecks {
   MeshService* service_of(const Canary& canary, const std::string& name, Place at,
                           std::string_view what) {
     std::string mistake;
-    MeshService* found = find_service(objects_, unread_, canary.metadata.ns, name, what, mistake);
+    MeshService* found = find_service(objects_, unread_, MeshService::kKind, canary.metadata.ns,
+                                      name, what, mistake);
     if (!mistake.empty()) error(canary, at, mistake);
     return found;
   }

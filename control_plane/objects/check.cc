@@ -45,9 +45,14 @@ class Checks {
 
  private:
   template <class T>
+  static std::string name_of(const T& object) {
+    return cat(T::kKind, " ", object.metadata.display());
+  }
+  static std::string name_of(const MeshService& service) { return service.display(); }
+  template <class T>
   void say(const T& object, Problem::Severity severity, Place at, std::string_view sentence) {
-    problems_.push_back({object.metadata.file, at.line, at.column,
-                         cat(T::kKind, " ", object.metadata.display(), ": ", sentence), severity});
+    problems_.push_back(
+        {object.metadata.file, at.line, at.column, cat(name_of(object), ": ", sentence), severity});
   }
   template <class T>
   void error(const T& object, Place at, std::string_view sentence) {
@@ -92,6 +97,29 @@ class Checks {
                   ": none has the labels ", text_of(service.spec.selector)));
     }
     for (std::size_t i = 0; i < service.spec.ports.size(); ++i) check_target(service, i);
+    if (service.is_pool()) check_pool(service);
+  }
+
+  void check_pool(const MeshService& pool) {
+    for (std::size_t i = 0; i < pool.spec.ports.size(); ++i) {
+      for (const std::size_t member : pool.members) {
+        const Workload& workload = objects_.workloads[member];
+        const Workload::Port* const target = MeshService::target(pool.spec.ports[i], workload);
+        if (target == nullptr || target->protocol != Workload::Protocol::kTcp) continue;
+        error(pool, pool.spec.ports[i].at,
+              cat("spec.targetPorts[", i, "].number is ", target->port,
+                  ", which is of protocol TCP "
+                  "at Workload ",
+                  workload.metadata.display(), "; requests to models are HTTP or gRPC"));
+        break;
+      }
+    }
+    const auto place = place_of(objects_.inference_pools, pool.metadata.ns, pool.own_name());
+    const auto& picker = objects_.inference_pools[*place].spec.endpoint_picker_ref;
+    if (!picker) return;
+    warning(pool, picker->at,
+            cat("spec.endpointPickerRef: ", picker->name,
+                " is not asked; each caller's sidecar chooses by itself (see ModelPolicy)"));
   }
 
   void check_target(const MeshService& service, std::size_t index) {
@@ -108,8 +136,9 @@ class Checks {
     for (const Workload::Port& p : without[0]->spec.ports) {
       names += cat(names.empty() ? "" : ", ", p.name, " (", p.port, ")");
     }
+    const std::string_view field = service.is_pool() ? "].number is " : "].targetPort is ";
     const std::string sentence =
-        cat("spec.ports[", index, "].targetPort is ",
+        cat(service.is_pool() ? "spec.targetPorts[" : "spec.ports[", index, field,
             by_name ? port.target_port->name : cat(number), ", which Workload ",
             without[0]->metadata.display(), " does not have; its ports are ", names);
     if (without.size() == service.members.size())
@@ -132,10 +161,11 @@ class Checks {
 
   // The Service that an object is for; null, with an error if it should be there.
   template <class T>
-  MeshService* service_of(const T& object, const std::string& name, Place at,
-                          std::string_view what) {
+  MeshService* service_of(const T& object, const std::string& name, Place at, std::string_view what,
+                          std::string_view kind = MeshService::kKind) {
     std::string mistake;
-    MeshService* found = find_service(objects_, unread_, object.metadata.ns, name, what, mistake);
+    MeshService* found =
+        find_service(objects_, unread_, kind, object.metadata.ns, name, what, mistake);
     if (!mistake.empty()) error(object, at, mistake);
     return found;
   }
@@ -216,8 +246,14 @@ class Checks {
   void check_model_policy(std::size_t place) {
     const ModelPolicy& policy = objects_.model_policies[place];
     const ModelPolicy::Target& target = policy.spec.target_ref;
-    MeshService* service = service_of(policy, target.name, target.at, "spec.targetRef.name");
+    MeshService* service =
+        service_of(policy, target.name, target.at, "spec.targetRef.name", target.kind);
     if (service == nullptr) return;
+    if (service->is_pool() && policy.spec.hedge) {
+      return error(policy, policy.spec.hedge->at,
+                   "spec.hedge has no meaning for an InferencePool, which nobody calls by a name; "
+                   "write it into a ModelPolicy of the Service that callers name");
+    }
     if (service->model_policy) {
       return error(policy, target.at,
                    cat("spec.targetRef is the same as that of ModelPolicy ",
@@ -336,16 +372,24 @@ std::vector<SocketUse> sockets_of(const Workload& workload) {
   return all;
 }
 
-MeshService* find_service(ObjectSet& objects, const Unread& unread, const std::string& ns,
-                          const std::string& name, std::string_view what, std::string& mistake) {
-  if (const auto place = place_of(objects.services, ns, name)) return &objects.services[*place];
-  if (unread.has(MeshService::kKind, ns, name)) return nullptr;
+std::vector<std::string_view> backend_names(const ObjectSet& objects, std::string_view kind,
+                                            std::string_view ns) {
   std::vector<std::string_view> names;
   for (const MeshService& service : objects.services) {
-    if (service.metadata.ns == ns) names.push_back(service.metadata.name);
+    if (service.metadata.ns == ns && service.kind() == kind) names.push_back(service.own_name());
   }
-  const auto meant = closest_of(name, names);
-  mistake = cat(what, " is ", name, ", but there is no such Service in namespace ", ns,
+  return names;
+}
+
+MeshService* find_service(ObjectSet& objects, const Unread& unread, std::string_view kind,
+                          const std::string& ns, const std::string& name, std::string_view what,
+                          std::string& mistake) {
+  if (const MeshService* const found = objects.backend(kind, ns, name)) {
+    return &objects.services[static_cast<std::size_t>(found - objects.services.data())];
+  }
+  if (unread.has(kind, ns, name)) return nullptr;
+  const auto meant = closest_of(name, backend_names(objects, kind, ns));
+  mistake = cat(what, " is ", name, ", but there is no such ", kind, " in namespace ", ns,
                 meant ? cat("; did you mean ", *meant, "?") : "");
   return nullptr;
 }

@@ -18,10 +18,14 @@ struct Unread {
   bool has(std::string_view kind, std::string_view ns, std::string_view name) const;
 };
 
-// The Service called `name`. Null if it is not there; `mistake` then says so of the field `what`, unless
-// it may be among the `unread`.
-MeshService* find_service(ObjectSet& objects, const Unread& unread, const std::string& ns,
-                          const std::string& name, std::string_view what, std::string& mistake);
+// The Service or InferencePool (`kind`) called `name`. Null if it is not there; `mistake` then says so of
+// the field `what`, unless it may be among the `unread`.
+MeshService* find_service(ObjectSet& objects, const Unread& unread, std::string_view kind,
+                          const std::string& ns, const std::string& name, std::string_view what,
+                          std::string& mistake);
+// What there is of a kind in a namespace, for who misspelt one.
+std::vector<std::string_view> backend_names(const ObjectSet& objects, std::string_view kind,
+                                            std::string_view ns);
 
 // What a workload and its sidecar listen on.
 struct SocketUse {

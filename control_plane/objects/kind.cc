@@ -34,12 +34,11 @@ ObjectType<Metadata> metadata(TextCheck name_check) {
 }
 
 const std::vector<Kind>& kinds() {
-  static const std::vector<Kind> all = {mesh_kind(),           workload_kind(),
-                                        service_kind(),        http_route_kind(),
-                                        grpc_route_kind(),     traffic_policy_kind(),
-                                        model_policy_kind(),   authorization_policy_kind(),
-                                        endpoint_slice_kind(), reference_grant_kind(),
-                                        canary_kind()};
+  static const std::vector<Kind> all = {
+      mesh_kind(),           workload_kind(),        service_kind(),
+      http_route_kind(),     grpc_route_kind(),      inference_pool_kind(),
+      traffic_policy_kind(), model_policy_kind(),    authorization_policy_kind(),
+      endpoint_slice_kind(), reference_grant_kind(), canary_kind()};
   return all;
 }
 

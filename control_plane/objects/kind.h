@@ -36,6 +36,7 @@ const std::vector<Kind>& kinds();
 Kind mesh_kind();
 Kind workload_kind();
 Kind service_kind();
+Kind inference_pool_kind();
 Kind http_route_kind();
 Kind grpc_route_kind();
 Kind endpoint_slice_kind();

@@ -1,4 +1,4 @@
-// ReferenceGrant: which namespaces may name Services of this one as backends (Gateway API).
+// ReferenceGrant: which namespaces may name Services and InferencePools of this one as backends (Gateway API).
 #include "control_plane/objects/kind.h"
 #include "control_plane/objects/route_filter.h"
 
@@ -16,11 +16,16 @@ Kind reference_grant_kind() {
                 "")
       .required("namespace", &Grant::From::ns, label_name("a name in lower case"),
                 "Where the routes are.");
-  ObjectType<Grant::To> to("Services");
-  to.required("group", &Grant::To::group, core_group(), "\"\", the group of Service.")
-      .required("kind", &Grant::To::kind, one_of({"Service"}, {"Secret", "ConfigMap"}), "")
-      .optional("name", &Grant::To::name, service_name(),
-                "Without, every Service of the namespace.", "any");
+  ObjectType<Grant::To> to("Services or InferencePools");
+  to.required("group", &Grant::To::group, backend_group(),
+              "\"\", the group of Service, or that of InferencePool.")
+      .required("kind", &Grant::To::kind,
+                one_of({MeshService::kKind, InferencePool::kKind}, {"Secret", "ConfigMap"}), "")
+      .optional("name", &Grant::To::name, backend_name(),
+                "Without, every one of that kind in the namespace.", "any")
+      .check([](Grant::To& value, const YamlNode&, Reader& reader) {
+        check_backend_kind(value.group, value.kind, value.name, value.at, reader);
+      });
   ObjectType<Grant::Spec> spec("spec of a ReferenceGrant");
   spec.required("from", &Grant::Spec::from, list(Type<Grant::From>(from), 1, kMaxItems),
                 "Who may refer.")
@@ -32,7 +37,8 @@ Kind reference_grant_kind() {
       {"gateway.networking.k8s.io/v1beta1"});
   kind.documentation =
       "Allows routes of other namespaces to name Services of its own namespace as backends or "
-      "mirrors. A route that does so without one is refused. `apiVersion: "
+      "mirrors, or its InferencePools as backends. A route that does so without one is refused. "
+      "`apiVersion: "
       "gateway.networking.k8s.io/v1beta1` is read as well.";
   kind.example = R"(apiVersion: gateway.networking.k8s.io/v1
 kind: ReferenceGrant

@@ -11,15 +11,46 @@ using Balancing = Policy::Balancing;
 using Hedge = Policy::Hedge;
 
 Type<Policy::Target> target() {
-  ObjectType<Policy::Target> type("the Service whose requests are meant");
-  type.optional("group", &Policy::Target::group, core_group(), "\"\", the group of Service.",
-                "\"\"")
-      .optional("kind", &Policy::Target::kind, service_kind_name(), "", "Service")
-      .required("name", &Policy::Target::name, service_name(), "Of the same namespace.");
+  ObjectType<Policy::Target> type("the Service or InferencePool whose requests are meant");
+  type.optional("group", &Policy::Target::group, backend_group(),
+                "\"\", the group of Service, or that of InferencePool.", "\"\"")
+      .optional("kind", &Policy::Target::kind, backend_kind_name(), "", "Service")
+      .required("name", &Policy::Target::name, backend_name(), "Of the same namespace.")
+      .check([](Policy::Target& target, const YamlNode&, Reader& reader) {
+        check_backend_kind(target.group, target.kind, target.name, target.at, reader);
+      });
+  return type;
+}
+
+Type<Balancing::Weights> weights() {
+  using Weights = Balancing::Weights;
+  constexpr std::size_t kMostMetrics = 16;
+  constexpr int64_t kMostPenalty = 1000;
+  ObjectType<Weights> type("weights by reports");
+  type.optional("blackout", &Weights::blackout, duration(),
+                "A server's reports count only so long after its first.", "10s")
+      .optional("expiry", &Weights::expiry, duration(), "Older reports do not count.", "180s")
+      .optional("update", &Weights::update, duration(),
+                "So often weights are made anew, from 100ms.", "1s")
+      .optional("errorPenalty", &Weights::error_penalty, number("a factor", 0, kMostPenalty),
+                "Errors per request, times this, count as utilization.", "1")
+      .optional("metrics", &Weights::metrics,
+                list(text("a name in a report", "^[!-~]{1,128}$"), 0, kMostMetrics),
+                "What is taken for utilization, the highest of them: `named_metrics.NAME`, or a "
+                "field of a report.",
+                "application_utilization, else cpu_utilization")
+      .check([](Weights& value, const YamlNode&, Reader& reader) {
+        if (!value.update || *value.update >= 100ms) return;
+        reader.error_in("update", value.at, "must be at least 100ms");
+      });
   return type;
 }
 
 void check_balancing(Balancing& balancing, const YamlNode&, Reader& reader) {
+  if (balancing.weights && balancing.picker != Balancing::Picker::kWeightedByReports) {
+    reader.error_in("weights", balancing.weights->at,
+                    "belongs to picker WeightedByReports; write that, or remove it");
+  }
   if (balancing.half_life && *balancing.half_life < 1ms) {
     reader.error_in("halfLife", balancing.at, "must be at least 1ms");
   }
@@ -32,14 +63,24 @@ void check_balancing(Balancing& balancing, const YamlNode&, Reader& reader) {
 Type<Balancing> balancing() {
   using Picker = Balancing::Picker;
   ObjectType<Balancing> type("how a server is chosen");
-  type.optional("picker", &Balancing::picker,
-                enumeration<Picker>({{"Composed", Picker::kComposed},
-                                     {"LeastLoadedOfTwo", Picker::kLeastLoadedOfTwo},
-                                     {"HotCold", Picker::kHotCold}}),
-                "`Composed`: load, speed, failures, KV cache, adapter, and what a server has seen "
-                "of the prompt before. `LeastLoadedOfTwo`: the emptier of two drawn by chance. "
-                "`HotCold`: Prequal's rule, the fastest of those that are not hot.",
-                "Composed")
+  type.optional(
+          "picker", &Balancing::picker,
+          enumeration<Picker>({{"Composed", Picker::kComposed},
+                               {"LeastLoadedOfTwo", Picker::kLeastLoadedOfTwo},
+                               {"HotCold", Picker::kHotCold},
+                               {"PrefixAffinity", Picker::kPrefixAffinity},
+                               {"AdapterAffinity", Picker::kAdapterAffinity},
+                               {"SessionAffinity", Picker::kSessionAffinity},
+                               {"WeightedByReports", Picker::kWeightedByReports}}),
+          "`Composed`: load, speed, failures, KV cache, adapter, session, and what a server "
+          "has seen of the prompt before. `PrefixAffinity`, `AdapterAffinity`, "
+          "`SessionAffinity`: the same with only this one of the last three. "
+          "`LeastLoadedOfTwo`: the emptier of two drawn by chance, by requests, those that "
+          "wait, tokens of prompts that are not read yet, and KV cache. `HotCold`: Prequal's "
+          "rule, the fastest of those that are not hot. `WeightedByReports`: turns by requests "
+          "a second per use, as servers report them (gRFC A58).",
+          "Composed")
+      .optional("weights", &Balancing::weights, weights(), "Of `WeightedByReports`.")
       .optional("halfLife", &Balancing::half_life, duration(), "A report of this age counts half.",
                 "1s")
       .optional("hotPercent", &Balancing::hot_percent, integer<uint32_t>("a number", 0, 100),
@@ -115,11 +156,10 @@ Kind model_policy_kind() {
                                         draft.objects.model_policies.push_back(std::move(policy));
                                       });
   kind.documentation =
-      "How callers choose among the model servers of a Service, and which requests they send "
-      "twice. "
-      "Nothing of it is needed ([choosing an endpoint](choosing-an-endpoint.md) explains it). "
-      "`hedge` is that of the Service that the caller names, `balancing` that of the Service that "
-      "a "
+      "How callers choose among the model servers of a Service or an InferencePool, and which "
+      "requests they send twice. Nothing of it is needed "
+      "([choosing an endpoint](choosing-an-endpoint.md) explains it). `hedge` is that of the "
+      "Service that the caller names, `balancing` that of the Service or InferencePool that a "
       "route sends it to.";
   kind.example = R"(apiVersion: glia.dev/v1
 kind: ModelPolicy

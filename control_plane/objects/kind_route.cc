@@ -30,21 +30,28 @@ Type<RouteParent> parent_ref() {
 }
 
 Type<RouteBackend> backend_ref() {
-  ObjectType<RouteBackend> type("a Service that answers");
-  type.optional("group", &RouteBackend::group, core_group(), "\"\", the group of Service.", "\"\"")
-      .optional("kind", &RouteBackend::kind, service_kind_name(), "", "Service")
-      .required("name", &RouteBackend::name, service_name(), "")
+  ObjectType<RouteBackend> type("a Service or an InferencePool that answers");
+  type.optional("group", &RouteBackend::group, backend_group(),
+                "\"\", the group of Service, or that of InferencePool.", "\"\"")
+      .optional("kind", &RouteBackend::kind, backend_kind_name(), "", "Service")
+      .required("name", &RouteBackend::name, backend_name(), "")
       .optional("namespace", &RouteBackend::ns, label_name("a name in lower case"),
                 "Another one needs a ReferenceGrant there, unless the Service is a parent of the "
                 "route.",
                 "that of the route")
-      .required("port", &RouteBackend::port, port_number(), "A port of the Service.")
+      .optional(
+          "port", &RouteBackend::port, port_number(),
+          "A port of the Service, which needs it. An InferencePool knows its own ports; it is "
+          "not looked at then.")
       .optional("weight", &RouteBackend::weight, integer<uint32_t>("a weight", 0, kMaxWeight),
                 "Its share is weight / sum of the weights of the rule.", "1")
       .optional("filters", &RouteBackend::filters, route_filters(FilterSet::kBackend),
                 "For its share of the requests.")
       .check([](RouteBackend& backend, const YamlNode&, Reader& reader) {
         check_filters(backend.filters, reader);
+        check_backend_kind(backend.group, backend.kind, backend.name, backend.at, reader);
+        if (backend.port != 0 || backend.kind != MeshService::kKind) return;
+        reader.error_in("port", backend.at, "is missing");
       });
   return type;
 }

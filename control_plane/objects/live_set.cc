@@ -138,6 +138,11 @@ std::optional<Touched> LiveSet::replace(const Reading& before, const Reading& af
       take(object, all[*place]);
     }
   });
+  for (const InferencePool& pool : draft.objects.inference_pools) {
+    const MeshService now = service_of(pool);
+    const auto place = service_place(now.metadata.ns, now.metadata.name);
+    if (place) take(now, objects_.services[*place]);
+  }
   if (!draft.meshes.empty()) objects_.mesh = draft.meshes[0];
   objects_.sources = objects_.sources - before.digest + after.digest;
   objects_.version = objects_.sources.text();

@@ -67,6 +67,12 @@ const MeshService* ObjectSet::service(std::string_view ns, std::string_view name
   return find(services, ns, name);
 }
 
+const MeshService* ObjectSet::backend(std::string_view kind, std::string_view ns,
+                                      std::string_view name) const {
+  if (kind == MeshService::kKind) return service(ns, name);
+  return service(ns, cat(MeshService::kPoolMark, name));
+}
+
 const TrafficPolicy* ObjectSet::traffic_policy(const MeshService& service, uint16_t port) const {
   const TrafficPolicy* general = nullptr;
   for (const std::size_t place : service.traffic_policies) {

@@ -15,6 +15,7 @@
 
 #include "control_plane/objects/canary.h"
 #include "control_plane/objects/digest.h"
+#include "control_plane/objects/inference_pool.h"
 #include "control_plane/objects/objects.h"
 
 namespace glia {
@@ -34,7 +35,8 @@ struct Problem {
 struct ObjectSet {
   Mesh mesh;
   std::vector<Workload> workloads;
-  std::vector<MeshService> services;
+  std::vector<MeshService> services;  // And one of each InferencePool.
+  std::vector<InferencePool> inference_pools;
   std::vector<HttpRoute> http_routes;
   std::vector<GrpcRoute> grpc_routes;
   std::vector<TrafficPolicy> traffic_policies;
@@ -51,6 +53,9 @@ struct ObjectSet {
   // Null if there is none. `key` is "namespace/name", or "name" in the namespace `default`.
   const Workload* workload(std::string_view key) const;
   const MeshService* service(std::string_view ns, std::string_view name) const;
+  // A Service or an InferencePool, as a route names it by `kind` and name.
+  const MeshService* backend(std::string_view kind, std::string_view ns,
+                             std::string_view name) const;
   // The policy for this port of the Service: one that names it, else one that names none, else null.
   const TrafficPolicy* traffic_policy(const MeshService& service, uint16_t port) const;
   // Null if the Service has none.
@@ -70,6 +75,7 @@ template <class Take>
 void each_list(Take take) {
   take(&ObjectSet::workloads);
   take(&ObjectSet::services);
+  take(&ObjectSet::inference_pools);
   take(&ObjectSet::http_routes);
   take(&ObjectSet::grpc_routes);
   take(&ObjectSet::traffic_policies);

@@ -1,5 +1,6 @@
 #include "control_plane/objects/objects.h"
 
+#include "control_plane/objects/inference_pool.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -53,6 +54,25 @@ const MeshService::Port* MeshService::port(uint16_t number) const {
     if (port.port == number) return &port;
   }
   return nullptr;
+}
+
+std::string_view MeshService::kind() const { return is_pool() ? InferencePool::kKind : kKind; }
+
+std::string_view MeshService::own_name() const {
+  return std::string_view(metadata.name).substr(is_pool() ? kPoolMark.size() : 0);
+}
+
+std::string MeshService::display() const {
+  const bool usual = metadata.ns == "default";
+  return cat(kind(), " ", usual ? "" : metadata.ns, usual ? "" : "/", own_name());
+}
+
+std::span<const MeshService::Port> MeshService::entries() const {
+  return std::span(spec.ports).first(is_pool() ? 1 : spec.ports.size());
+}
+
+std::span<const MeshService::Port> MeshService::behind(const Port& entry) const {
+  return is_pool() ? std::span(spec.ports) : std::span(&entry, 1);
 }
 
 const Workload::Port* MeshService::target(const Port& port, const Workload& workload) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -189,7 +190,8 @@ struct ServiceTarget {
   uint16_t number = 0;
 };
 
-// v1. Which workloads answer under one name.
+// v1. Which workloads answer under one name, or, of an InferencePool (inference_pool.h), which answer what
+// routes send to it: then nobody calls it by a name.
 // Not "Service", which is what serves requests in proxy/http; one program may hold both.
 struct MeshService {
   static constexpr const char* kKind = "Service";
@@ -211,6 +213,13 @@ struct MeshService {
   // Its workloads can be called one by one, by address and by name.
   static constexpr const char* kHeadless = "None";
   bool headless() const { return spec.cluster_ip == kHeadless; }
+  // Before the name of an InferencePool: no Service's has a colon.
+  static constexpr std::string_view kPoolMark = "pool:";
+  bool is_pool() const { return metadata.name.starts_with(kPoolMark); }
+  // As its own YAML has them: "Service" or "InferencePool", and the name.
+  std::string_view kind() const;
+  std::string_view own_name() const;
+  std::string display() const;  // "Service classify", "InferencePool models/llama"
   Metadata metadata;
   Spec spec;
   // Places in ObjectSet::workloads of those that the selector selects, in http_routes and grpc_routes
@@ -221,6 +230,11 @@ struct MeshService {
   std::optional<std::size_t> model_policy;  // In ObjectSet::model_policies; not in YAML.
 
   const Port* port(uint16_t number) const;  // Null if there is none.
+  // Those that lead somewhere of their own: all, but of a pool, whose ports are one another's equals, the
+  // first.
+  std::span<const Port> entries() const;
+  // What is behind such a one: itself, or all ports of the pool.
+  std::span<const Port> behind(const Port& entry) const;
   // The port of `workload` behind `port`; null if it has no such port.
   static const Workload::Port* target(const Port& port, const Workload& workload);
 };
@@ -363,10 +377,10 @@ struct RouteFilter {
 
 struct RouteBackend {
   std::string group;
-  std::string kind = "Service";
-  std::string ns;  // Filled in with the namespace of the route.
+  std::string kind = "Service";  // Or InferencePool, of its group.
+  std::string ns;                // Filled in with the namespace of the route.
   std::string name;
-  uint16_t port = 0;
+  uint16_t port = 0;  // Of a Service; a pool knows its own.
   uint32_t weight = 1;
   std::vector<RouteFilter> filters;  // Only the two header modifiers.
   Place at;
@@ -464,8 +478,8 @@ struct ReferenceGrant {
     Place at;
   };
   struct To {
-    std::string group, kind;  // Only "" and Service.
-    std::string name;         // "": every Service of the namespace.
+    std::string group, kind;  // "" and Service, or those of InferencePool.
+    std::string name;         // "": every one of the kind in the namespace.
     Place at;
   };
   struct Spec {
@@ -518,10 +532,28 @@ struct TrafficPolicy {
   Spec spec;
 };
 
+// Weights by reports (gRFC A58). Nothing: as the sidecar has it.
+struct ServerWeights {
+  std::optional<Duration> blackout, expiry, update;
+  std::optional<double> error_penalty;
+  std::vector<std::string> metrics;
+  Place at;
+};
+
 // How one of a Service's model servers is chosen. Nothing: as the sidecar has it (glia.v1.ModelBalancing).
 struct ServerChoice {
-  enum class Picker : uint8_t { kComposed, kLeastLoadedOfTwo, kHotCold };
+  enum class Picker : uint8_t {
+    kComposed,
+    kLeastLoadedOfTwo,
+    kHotCold,
+    kPrefixAffinity,
+    kAdapterAffinity,
+    kSessionAffinity,
+    kWeightedByReports
+  };
+  using Weights = ServerWeights;
   Picker picker = Picker::kComposed;
+  std::optional<Weights> weights;
   std::optional<Duration> half_life, oob_interval;
   std::optional<uint32_t> hot_percent, probes, affinity, prefix_blocks;
   std::string session_header;  // "": the usual one.
@@ -537,14 +569,15 @@ struct HedgeRule {
   Place at;
 };
 
-// glia.dev/v1. How a Service's model servers are chosen among, and which requests are sent twice.
+// glia.dev/v1. How model servers of a Service or an InferencePool are chosen among, and which requests are
+// sent twice.
 struct ModelPolicy {
   static constexpr const char* kKind = "ModelPolicy";
   using Balancing = ServerChoice;
   using Hedge = HedgeRule;
   struct Target {
-    std::string group;  // Only "".
-    std::string kind = "Service";
+    std::string group;
+    std::string kind = "Service";  // Or InferencePool, of its group.
     std::string name;
     Place at;
   };

@@ -15,10 +15,9 @@ namespace glia {
 namespace {
 
 // Kinds of the ecosystem and of later versions; a better answer than "did you mean Mesh?".
-constexpr std::string_view kKindsNotYet[] = {
-    "Gateway",  "GatewayClass",          "TCPRoute",   "TLSRoute",
-    "UDPRoute", "InferencePool",         "Deployment", "Pod",
-    "List",     "RequestAuthentication", "ModelPolicy"};
+constexpr std::string_view kKindsNotYet[] = {"Gateway",  "GatewayClass", "TCPRoute",
+                                             "TLSRoute", "UDPRoute",     "Deployment",
+                                             "Pod",      "List",         "RequestAuthentication"};
 
 const std::string* scalar(const YamlNode* node) {
   return node && node->kind == YamlNode::Kind::kScalar ? &node->text : nullptr;
@@ -163,6 +162,7 @@ class Combination {
     set.version = set.sources.text();
     settle_mesh();
     each_list([&](auto list) { settle(set.*list); });
+    add_pools(set);
     check_objects(set, unread_, references, report_.problems);
     return finish();
   }

@@ -8,11 +8,13 @@ namespace glia {
 
 namespace {
 
-bool granted(const ReferenceGrant& grant, const Referrer& from, std::string_view name) {
+bool granted(const ReferenceGrant& grant, const Referrer& from, const Referent& to) {
   const auto here = [&](const ReferenceGrant::From& f) {
     return f.kind == from.kind && f.ns == from.metadata.ns;
   };
-  const auto there = [&](const ReferenceGrant::To& t) { return t.name.empty() || t.name == name; };
+  const auto there = [&](const ReferenceGrant::To& t) {
+    return t.kind == to.kind && (t.name.empty() || t.name == to.name);
+  };
   return std::ranges::any_of(grant.spec.from, here) && std::ranges::any_of(grant.spec.to, there);
 }
 
@@ -38,9 +40,9 @@ class Resolution {
     condition_.holds = false;
     condition_.message +=
         cat(condition_.message.empty() ? "" : "; ", where, ": ",
-            found == Reference::kRefNotPermitted ? "no ReferenceGrant allows Service "
-                                                 : "there is no Service ",
-            target.ns, "/", target.name, " with port ", target.port);
+            found == Reference::kRefNotPermitted ? "no ReferenceGrant allows " : "there is no ",
+            target.kind, " ", target.ns, "/", target.name);
+    if (target.kind == MeshService::kKind) condition_.message += cat(" with port ", target.port);
   }
   Condition take() { return std::move(condition_); }
 
@@ -93,22 +95,24 @@ void add_statuses(const ObjectSet& objects, const std::vector<Route>& routes,
 
 }  // namespace
 
-bool may_refer(const ObjectSet& objects, const Referrer& from, std::string_view ns,
-               std::string_view name) {
-  if (from.metadata.ns == ns) return true;
-  const auto is_parent = [&](const RouteParent& p) { return p.ns == ns && p.name == name; };
+bool may_refer(const ObjectSet& objects, const Referrer& from, const Referent& to) {
+  if (from.metadata.ns == to.ns) return true;
+  const auto is_parent = [&](const RouteParent& p) {
+    return p.kind == to.kind && p.ns == to.ns && p.name == to.name;
+  };
   return std::ranges::any_of(from.parents, is_parent) ||
          std::ranges::any_of(objects.grants, [&](const ReferenceGrant& grant) {
-           return grant.metadata.ns == ns && granted(grant, from, name);
+           return grant.metadata.ns == to.ns && granted(grant, from, to);
          });
 }
 
 // Whoever may not refer to a Service does not learn whether it is there.
-Reference resolve(const ObjectSet& objects, const Referrer& from, std::string_view ns,
-                  std::string_view name, uint16_t port) {
-  if (!may_refer(objects, from, ns, name)) return Reference::kRefNotPermitted;
-  const MeshService* service = objects.service(ns, name);
-  return service && service->port(port) ? Reference::kResolved : Reference::kBackendNotFound;
+Reference resolve(const ObjectSet& objects, const Referrer& from, const Referent& to) {
+  if (!may_refer(objects, from, to)) return Reference::kRefNotPermitted;
+  const MeshService* service = to.in(objects);
+  const bool there =
+      service != nullptr && (service->is_pool() || service->port(to.port) != nullptr);
+  return there ? Reference::kResolved : Reference::kBackendNotFound;
 }
 
 std::vector<RouteStatus> route_statuses(const ObjectSet& objects) {

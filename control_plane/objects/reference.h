@@ -1,4 +1,4 @@
-// Which Services a route may name, whether they are there, and what the Gateway API calls the
+// Which Services and InferencePools a route may name, whether they are there, and what the Gateway API calls the
 // result: the conditions of a route's status.
 #pragma once
 
@@ -22,17 +22,27 @@ struct Referrer {
   }
 };
 
-// May it name this Service as a backend? In its own namespace, where a ReferenceGrant says so, and
+// Whom it names: a Service's port, or an InferencePool. A view, as well.
+struct Referent {
+  std::string_view kind, ns, name;
+  uint16_t port = 0;  // Of a Service.
+
+  template <class Target>
+  static Referent of(const Target& target) {
+    return {target.kind, target.ns, target.name, target.port};
+  }
+  const MeshService* in(const ObjectSet& objects) const { return objects.backend(kind, ns, name); }
+};
+
+// May it name this one as a backend? In its own namespace, where a ReferenceGrant says so, and
 // as one of its parents: then it only sends where the request was to go anyway.
-bool may_refer(const ObjectSet& objects, const Referrer& from, std::string_view ns,
-               std::string_view name);
+bool may_refer(const ObjectSet& objects, const Referrer& from, const Referent& to);
 
 enum class Reference : uint8_t { kResolved, kBackendNotFound, kRefNotPermitted };
-Reference resolve(const ObjectSet& objects, const Referrer& from, std::string_view ns,
-                  std::string_view name, uint16_t port);
+Reference resolve(const ObjectSet& objects, const Referrer& from, const Referent& to);
 template <class Target>
 Reference resolve(const ObjectSet& objects, const Referrer& from, const Target& target) {
-  return resolve(objects, from, target.ns, target.name, target.port);
+  return resolve(objects, from, Referent::of(target));
 }
 
 // Gateway API, RouteStatus: what became of a route at one of its parents.

@@ -5,6 +5,7 @@
 #include <ranges>
 #include <tuple>
 
+#include "control_plane/objects/check.h"
 #include "control_plane/objects/reference.h"
 #include "proxy/base/text.h"
 
@@ -112,15 +113,11 @@ class RouteChecks {
   // The Service, or null with an error for the route if that is its mistake.
   template <class Route, class Reference>
   const MeshService* resolve(const Route& route, const Reference& to, const std::string& path) {
-    const MeshService* service = objects_.service(to.ns, to.name);
-    if (service || unread_.has(MeshService::kKind, to.ns, to.name)) return service;
-    std::vector<std::string_view> names;
-    for (const MeshService& s : objects_.services) {
-      if (s.metadata.ns == to.ns) names.push_back(s.metadata.name);
-    }
-    const auto meant = closest_of(to.name, names);
+    const MeshService* service = objects_.backend(to.kind, to.ns, to.name);
+    if (service || unread_.has(to.kind, to.ns, to.name)) return service;
+    const auto meant = closest_of(to.name, backend_names(objects_, to.kind, to.ns));
     unresolved(route, to,
-               cat(path, ".name is ", to.name, ", but there is no such Service in namespace ",
+               cat(path, ".name is ", to.name, ", but there is no such ", to.kind, " in namespace ",
                    to.ns, meant ? cat("; did you mean ", *meant, "?") : ""));
     return nullptr;
   }
@@ -130,12 +127,12 @@ class RouteChecks {
   void check_backend(const Route& route, const Reference& backend, const std::string& path) {
     const MeshService* service = resolve(route, backend, path);
     if (!service) return;
-    check_port(route, *service, backend.port, backend, path);
-    if (may_refer(objects_, Referrer::of(route), backend.ns, backend.name)) return;
+    if (!service->is_pool()) check_port(route, *service, backend.port, backend, path);
+    if (may_refer(objects_, Referrer::of(route), Referent::of(backend))) return;
     if (unread_.any()) return;
     unresolved(route, backend,
                cat(path, ".namespace is ", backend.ns, ", where no ReferenceGrant lets a ",
-                   Route::kKind, " of namespace ", route.metadata.ns, " name Service ",
+                   Route::kKind, " of namespace ", route.metadata.ns, " name ", backend.kind, " ",
                    backend.name, "; add one to namespace ", backend.ns));
   }
 

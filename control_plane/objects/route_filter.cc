@@ -242,6 +242,35 @@ Type<std::string> core_group() {
   });
 }
 
+Type<std::string> backend_group() {
+  return text(cat("the empty text or ", InferencePool::kGroup),
+              "^(inference\\.networking\\.k8s\\.io)?$", [](std::string_view group) -> Wrong {
+                if (group.empty() || group == InferencePool::kGroup) return {};
+                return cat("must be \"\", the group of Service, or ", InferencePool::kGroup);
+              });
+}
+
+Type<std::string> backend_kind_name() {
+  return one_of({MeshService::kKind, InferencePool::kKind}, {"Gateway"});
+}
+
+Type<std::string> backend_name() {
+  return text("a name in lower case", "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+              check_subdomain_name);
+}
+
+void check_backend_kind(std::string_view group, std::string_view kind, std::string_view name,
+                        Place at, Reader& reader) {
+  const bool service = kind == MeshService::kKind;
+  const std::string_view needed = service ? "" : InferencePool::kGroup;
+  if (group != needed) {
+    reader.error_in("group", at,
+                    cat("must be \"", needed, "\", the group of ", kind, ", not \"", group, '"'));
+  }
+  const Wrong wrong = service && !name.empty() ? check_service_name(name) : std::nullopt;
+  if (wrong) reader.error_in("name", at, cat(*wrong, ", not \"", name, '"'));
+}
+
 Type<std::vector<RouteFilter>> route_filters(FilterSet set) {
   return list(filter(set), 0, kMaxFilters);
 }

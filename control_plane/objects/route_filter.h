@@ -27,4 +27,12 @@ Type<std::string> service_kind_name();
 Type<std::string> service_name();
 Type<std::string> core_group();
 
+// The same where an InferencePool may stand as well: its group, its kind, either's name; and whether they
+// belong together, which needs all three; a name that may be left out can be "".
+Type<std::string> backend_group();
+Type<std::string> backend_kind_name();
+Type<std::string> backend_name();
+void check_backend_kind(std::string_view group, std::string_view kind, std::string_view name,
+                        Place at, Reader& reader);
+
 }  // namespace glia

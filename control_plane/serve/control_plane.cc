@@ -168,7 +168,8 @@ v1::Status ControlPlane::status() const {
   status.set_config_version(objects.version);
   count(status, Mesh::kKind, 1);
   count(status, Workload::kKind, objects.workloads.size());
-  count(status, MeshService::kKind, objects.services.size());
+  count(status, MeshService::kKind, objects.services.size() - objects.inference_pools.size());
+  count(status, InferencePool::kKind, objects.inference_pools.size());
   count(status, HttpRoute::kKind, objects.http_routes.size());
   count(status, GrpcRoute::kKind, objects.grpc_routes.size());
   count(status, TrafficPolicy::kKind, objects.traffic_policies.size());

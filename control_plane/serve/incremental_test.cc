@@ -11,7 +11,7 @@
 namespace glia {
 namespace {
 
-constexpr int kServices = 12, kFiles = 9, kEdits = 500;
+constexpr int kServices = 12, kPools = 3, kFiles = 9, kEdits = 500;
 
 // A mesh that changes at random: most of what a person could do to it, mistakes among it.
 class ChangingMesh {
@@ -36,6 +36,7 @@ class ChangingMesh {
     for (int i = 0; i < 3; ++i) add("Client", cat("y", i));
     add("Canary", "c0");  // By labels, of s0.
     add("Canary", "c5");  // By Services, of s5.
+    for (int i = 0; i < kPools; ++i) add("InferencePool", cat("i", i));
   }
 
   std::vector<SourceText> files() const {
@@ -146,6 +147,11 @@ class ChangingMesh {
                  "}\n");
     }
     if (o.kind == "Canary") return canary(o, number);
+    if (o.kind == "InferencePool") {
+      return cat(head(o, "inference.networking.k8s.io/v1"), name,
+                 "spec: {selector: {matchLabels: {app: a", k[0] % 4,
+                 "}}, targetPorts: [{number: ", 8000 + k[0] % 4, "}]}\n");
+    }
     if (o.kind == "EndpointSlice") {
       std::string endpoints = "[";
       for (unsigned i = 0; i < k[0] % 3; ++i) {
@@ -162,7 +168,12 @@ class ChangingMesh {
                  k[0] % 5 == 0 ? target(k[0]) : cat("s", number),
                  "}]\n  rules: [{backendRefs: [{name: ", target(k[1]),
                  ", port: ", k[1] % 25 == 0 ? 81 : 80, ", weight: ", k[2] % 100,
-                 "}, {name: ", target(k[3]), ", port: 80, weight: 0}]}]\n");
+                 "}, {name: ", target(k[3]), ", port: 80, weight: 0}",
+                 k[3] % 3 == 0 ? cat(", {group: inference.networking.k8s.io, kind: InferencePool, "
+                                     "name: i",
+                                     k[3] % 5 % kPools, ", weight: 5}")
+                               : "",
+                 "]}]\n");
     }
     if (o.kind == "TrafficPolicy") {
       return cat(head(o, "glia.dev/v1"), name, "spec: {targetRef: {kind: Service, name: ",

@@ -38,9 +38,11 @@ void each_endpoint(const ObjectSet& objects, const MeshService& service,
 std::set<std::string> identities_of(const ObjectSet& objects, const MeshService& service,
                                     const MeshService::Port& port) {
   std::set<std::string> identities;
-  for (const std::size_t member : service.members) {
-    const Workload& workload = objects.workloads[member];
-    if (MeshService::target(port, workload)) identities.insert(objects.spiffe_id(workload));
+  for (const MeshService::Port& behind : service.behind(port)) {
+    for (const std::size_t member : service.members) {
+      const Workload& workload = objects.workloads[member];
+      if (MeshService::target(behind, workload)) identities.insert(objects.spiffe_id(workload));
+    }
   }
   each_endpoint(objects, service, port, [&](const EndpointSlice::Endpoint& e, uint16_t number) {
     const Workload* workload = objects.workload_at(e.addresses[0], number);
@@ -140,8 +142,9 @@ Cluster service_cluster(const ObjectSet& objects, const MeshService& service,
   }
   if (security == HopSecurity::kMutualTls && in_mesh) {
     secure(identities_of(objects, service, port),
-           cat(service.metadata.name, ".", service.metadata.ns, ".svc.cluster.local"), tcp,
-           cluster);
+           cat(service.own_name(), ".", service.metadata.ns,
+               service.is_pool() ? ".pool" : ".svc.cluster.local"),
+           tcp, cluster);
   }
   return cluster;
 }
@@ -174,9 +177,11 @@ Assignment service_endpoints(const ObjectSet& objects, const MeshService& servic
   zones[""];
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
-    const Workload::Port* target = MeshService::target(port, workload);
-    if (!target) continue;
-    *zones[""].add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
+    for (const MeshService::Port& behind : service.behind(port)) {
+      const Workload::Port* target = MeshService::target(behind, workload);
+      if (!target) continue;
+      *zones[""].add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
+    }
   }
   using State = EndpointSlice::Endpoint::State;
   const auto add_all = [&](State state) {
@@ -228,10 +233,14 @@ std::set<std::string> relayed_clusters(const ObjectSet& objects,
 }
 
 std::string outbound_cluster(const MeshService& service, uint16_t port) {
+  if (service.is_pool()) return cat(service.metadata.name, ".", service.metadata.ns);
   return cat("outbound:", port, ":", service.metadata.name, ".", service.metadata.ns);
 }
 
 std::string missing_cluster(const RouteBackend& backend) {
+  if (backend.kind == InferencePool::kKind) {
+    return cat("missing:", MeshService::kPoolMark, backend.name, ".", backend.ns);
+  }
   return cat("missing:", backend.port, ":", backend.name, ".", backend.ns);
 }
 
@@ -321,7 +330,7 @@ void add_versions(const ObjectSet& objects, const MeshService& target,
 
 void add_service(const ObjectSet& objects, const MeshService& service, HopSecurity security,
                  Resources& resources) {
-  for (const MeshService::Port& port : service.spec.ports) {
+  for (const MeshService::Port& port : service.entries()) {
     resources.clusters.push_back(service_cluster(objects, service, port, security));
     resources.endpoints.push_back(service_endpoints(objects, service, port));
     add_versions(objects, service, port, security, resources);

@@ -12,10 +12,10 @@
 
 namespace glia {
 
-// "outbound:<port>:<service>.<namespace>"
+// "outbound:<port>:<service>.<namespace>"; of an InferencePool "pool:<pool>.<namespace>"
 std::string outbound_cluster(const MeshService& service, uint16_t port);
-// "missing:<port>:<service>.<namespace>": what a route names in place of a backend that does not
-// exist. There is no such cluster, and the route says what is then answered.
+// "missing:<port>:<service>.<namespace>" or "missing:pool:<pool>.<namespace>": what a route names in
+// place of a backend that does not exist. There is no such cluster, and the route says what is then answered.
 std::string missing_cluster(const RouteBackend& backend);
 
 // What a Service's appProtocol says of bytes that sidecars only relay; kTls: the application's own.

@@ -63,11 +63,11 @@ struct Names {
   const ObjectSet& objects;
   Referrer from;
 
-  // A backend's cluster; none if there is no such port of a Service, or not for this route.
+  // A backend's cluster; none if there is no such port of a Service, or pool, or not for this route.
   template <class Target>
   std::optional<std::string> cluster(const Target& backend) const {
     if (resolve(objects, from, backend) != Reference::kResolved) return {};
-    return outbound_cluster(*objects.service(backend.ns, backend.name), backend.port);
+    return outbound_cluster(*Referent::of(backend).in(objects), backend.port);
   }
 };
 

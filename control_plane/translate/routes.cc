@@ -106,6 +106,7 @@ VirtualHost other_hosts(const std::string& sentence) {
 VirtualHost unknown_host(const ObjectSet& objects, const std::string& ns) {
   std::string names;
   for (const MeshService& service : objects.services) {
+    if (service.is_pool()) continue;
     const std::string name = service.metadata.ns == ns
                                  ? service.metadata.name
                                  : cat(service.metadata.name, ".", service.metadata.ns);
@@ -175,6 +176,7 @@ VirtualHost undiscovered_host() {
 
 void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
                envoy::config::route::v3::RouteConfiguration& table) {
+  if (service.is_pool()) return;
   for (const MeshService::Port& port : service.spec.ports) {
     if (is_tcp(objects, service, port)) continue;  // Nobody asks for it by a host name.
     VirtualHost& host = *table.add_virtual_hosts();

@@ -20,7 +20,7 @@ std::vector<std::string> alone_domains(const ObjectSet& objects, const Workload&
 // In place of kUnknownHost, for a sidecar that asks for what it does not hold.
 envoy::config::route::v3::VirtualHost undiscovered_host();
 
-// Appends the hosts of a Service, as a workload of namespace `ns` sees them: bare names are Services of
+// Appends the hosts of a Service (an InferencePool has none), as a workload of namespace `ns` sees them: bare names are Services of
 // its own namespace.
 void add_hosts(const ObjectSet& objects, const MeshService& service, const std::string& ns,
                envoy::config::route::v3::RouteConfiguration& table);

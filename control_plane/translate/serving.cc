@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control_plane/translate/pack.h"
+#include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "glia/v1/model.pb.h"
 #include "glia/v1/serving.pb.h"
@@ -12,6 +13,8 @@ namespace glia {
 namespace {
 
 using Cluster = envoy::config::cluster::v3::Cluster;
+using Weighted = envoy::extensions::load_balancing_policies::client_side_weighted_round_robin::v3::
+    ClientSideWeightedRoundRobin;
 
 constexpr std::pair<std::string_view, glia::v1::ModelServer::Engine> kEngines[] = {
     {"vllm", glia::v1::ModelServer::VLLM},
@@ -25,8 +28,9 @@ constexpr std::pair<std::string_view, glia::v1::ModelServer::Engine> kEngines[] 
 
 glia::v1::ModelBalancing balancing_of(const ModelPolicy::Balancing& balancing) {
   constexpr glia::v1::ModelBalancing::Picker kPickers[] = {
-      glia::v1::ModelBalancing::COMPOSED, glia::v1::ModelBalancing::LEAST_LOADED_OF_TWO,
-      glia::v1::ModelBalancing::HOT_COLD};
+      glia::v1::ModelBalancing::COMPOSED,         glia::v1::ModelBalancing::LEAST_LOADED_OF_TWO,
+      glia::v1::ModelBalancing::HOT_COLD,         glia::v1::ModelBalancing::PREFIX_AFFINITY,
+      glia::v1::ModelBalancing::ADAPTER_AFFINITY, glia::v1::ModelBalancing::SESSION_AFFINITY};
   glia::v1::ModelBalancing message;
   message.set_picker(kPickers[static_cast<std::size_t>(balancing.picker)]);
   if (balancing.half_life) set_duration(*balancing.half_life, *message.mutable_half_life());
@@ -43,6 +47,28 @@ glia::v1::ModelBalancing balancing_of(const ModelPolicy::Balancing& balancing) {
   }
   if (balancing.oob_interval) {
     set_duration(*balancing.oob_interval, *message.mutable_oob_interval());
+  }
+  return message;
+}
+
+// Envoy and gRPC know it, too.
+Weighted weighted_of(const ModelPolicy::Balancing& balancing) {
+  Weighted message;
+  if (balancing.oob_interval) {
+    message.mutable_enable_oob_load_report()->set_value(true);
+    set_duration(*balancing.oob_interval, *message.mutable_oob_reporting_period());
+  }
+  if (!balancing.weights) return message;
+  const ModelPolicy::Balancing::Weights& weights = *balancing.weights;
+  if (weights.blackout) set_duration(*weights.blackout, *message.mutable_blackout_period());
+  if (weights.expiry) set_duration(*weights.expiry, *message.mutable_weight_expiration_period());
+  if (weights.update) set_duration(*weights.update, *message.mutable_weight_update_period());
+  if (weights.error_penalty) {
+    message.mutable_error_utilization_penalty()->set_value(
+        static_cast<float>(*weights.error_penalty));
+  }
+  for (const std::string& metric : weights.metrics) {
+    message.add_metric_names_for_computing_utilization(metric);
   }
   return message;
 }
@@ -74,14 +100,20 @@ void tell_model_server(const Workload& workload, Cluster& cluster) {
 }
 
 void choose_by_load(const ObjectSet& objects, const MeshService& service, Cluster& cluster) {
-  const bool any = std::ranges::any_of(service.members, [&](std::size_t member) {
-    return objects.workloads[member].spec.model_server.has_value();
-  });
+  const bool any = service.is_pool() || std::ranges::any_of(service.members, [&](std::size_t m) {
+                     return objects.workloads[m].spec.model_server.has_value();
+                   });
   const ModelPolicy* const policy = objects.model_policy(service);
   const bool told = policy != nullptr && policy->spec.balancing.has_value();
   if (!any && !told) return;
-  add_policy("glia.model",
-             told ? balancing_of(*policy->spec.balancing) : glia::v1::ModelBalancing(), cluster);
+  using Picker = ModelPolicy::Balancing::Picker;
+  if (told && policy->spec.balancing->picker == Picker::kWeightedByReports) {
+    add_policy("envoy.load_balancing_policies.client_side_weighted_round_robin",
+               weighted_of(*policy->spec.balancing), cluster);
+  } else {
+    add_policy("glia.model",
+               told ? balancing_of(*policy->spec.balancing) : glia::v1::ModelBalancing(), cluster);
+  }
   add_policy("envoy.load_balancing_policies.least_request",
              envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest(),
              cluster);
@@ -94,7 +126,7 @@ void read_model_requests(
   const bool any = std::ranges::any_of(objects.workloads, [](const Workload& workload) {
     return workload.spec.model_server.has_value();
   });
-  if (!any) return;
+  if (!any && objects.inference_pools.empty()) return;
   glia::v1::ModelRequests reading;
   reading.set_always(true);
   reading.set_prefix_hashes(true);

@@ -10,12 +10,12 @@ namespace glia {
 
 // `cluster` leads to the application of `workload`.
 void tell_model_server(const Workload& workload, envoy::config::cluster::v3::Cluster& cluster);
-// If a workload behind the service is a model server. A real Envoy takes least_request, which stands
+// If a workload behind the service is a model server, or it is an InferencePool. A real Envoy takes least_request, which stands
 // behind ours in the list.
 void choose_by_load(const ObjectSet& objects, const MeshService& service,
                     envoy::config::cluster::v3::Cluster& cluster);
 
-// If there is a model server in the mesh: callers read requests to models for what tells which server
+// If there is a model server or an InferencePool in the mesh: callers read requests to models for what tells which server
 // knows them. A real Envoy leaves the filter out.
 void read_model_requests(
     const ObjectSet& objects,

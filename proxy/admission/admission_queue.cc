@@ -64,6 +64,11 @@ Duration AdmissionQueue::work_at_most(uint64_t cost) const {
   return from_seconds((seconds_ + kMargin * off_) / units_ * static_cast<double>(cost));
 }
 
+// An urgent one is let in while it is likelier than not that it ends in time.
+Duration AdmissionQueue::work_in_band(int band, uint64_t cost) const {
+  return band == 0 ? work(cost) : work_at_most(cost);
+}
+
 // So many are worked on at once.
 Duration AdmissionQueue::wait_behind(uint64_t cost) const {
   return work(cost) / std::max<uint32_t>(1, at_work_);
@@ -105,7 +110,7 @@ void AdmissionQueue::ask(Ticket& ticket, const AdmissionAsk& ask, TimePoint now)
   facts.waiting = waiting_;
   facts.of_tenant = line != nullptr ? line->waiting : 0;
   facts.wait = wait_behind(cost_ahead(band, line, ticket.cost_));
-  facts.work = work_at_most(ticket.cost_);
+  facts.work = work_in_band(band, ticket.cost_);
   if (ask.deadline) facts.left = std::max(Duration::zero(), *ask.deadline - now);
   facts.come_again = std::clamp<Duration>(facts.wait, 1s, kLongestComeAgain);
   std::optional<AdmissionWhy> why = no_hope(facts, ask.deadline.has_value());
@@ -227,7 +232,7 @@ void AdmissionQueue::give_up(Ticket& ticket, AdmissionWhy why, TimePoint now) {
   facts.waiting = waiting_;
   facts.of_tenant = ticket.line_->waiting;
   facts.wait = now - ticket.asked_;
-  facts.work = work_at_most(ticket.cost_);
+  facts.work = work_in_band(ticket.line_->band, ticket.cost_);
   if (ticket.deadline_) facts.left = std::max(Duration::zero(), *ticket.deadline_ - now);
   leave_line(ticket);
   ticket.state_ = State::kRefused;
@@ -237,7 +242,8 @@ void AdmissionQueue::give_up(Ticket& ticket, AdmissionWhy why, TimePoint now) {
 void AdmissionQueue::go_on(TimePoint now) {
   while (waiting_ > 0 && room()) {
     Ticket& ticket = ticket_in_turn();
-    if (ticket.deadline_ && now + work_at_most(ticket.cost_) > *ticket.deadline_) {
+    const Duration needs = work_in_band(ticket.line_->band, ticket.cost_);
+    if (ticket.deadline_ && now + needs > *ticket.deadline_) {
       give_up(ticket, AdmissionWhy::kDeadline, now);
       continue;
     }
@@ -262,7 +268,10 @@ void AdmissionQueue::end(Ticket& ticket, End how, TimePoint now) {
   if (how == End::kDone) {
     const Duration took = now - ticket.begun_;
     learn(to_seconds(took), static_cast<double>(ticket.cost_));
-    learned_.ended(took, at_work_);
+    // Of those that were let in: who writes what nobody could do teaches nothing.
+    learned_.ended(
+        took, at_work_,
+        ticket.deadline_ ? std::optional(*ticket.deadline_ - ticket.asked_) : std::nullopt);
   }
   --at_work_;
   cost_at_work_ -= ticket.cost_;

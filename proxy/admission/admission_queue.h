@@ -159,6 +159,7 @@ class AdmissionQueue {
   bool room() const;
   Duration work(uint64_t cost) const;
   Duration work_at_most(uint64_t cost) const;
+  Duration work_in_band(int band, uint64_t cost) const;
   void learn(double seconds, double cost);
   Duration wait_behind(uint64_t cost) const;
   uint64_t cost_ahead(int band, const Line* line, uint64_t cost) const;

@@ -15,7 +15,11 @@ void LearnedLimit::most(uint32_t most) {
   limit_ = std::min<double>(limit_, most);
 }
 
-void LearnedLimit::ended(Duration took, uint32_t in_flight) {
+void LearnedLimit::ended(Duration took, uint32_t in_flight, std::optional<Duration> patience) {
+  if (patience) {
+    const double seconds = to_seconds(*patience);
+    patience_ += patience_ > 0 ? (seconds - patience_) / kPatienceMemory : seconds;
+  }
   if (stale_ > 0) {
     --stale_;
     return;
@@ -52,7 +56,9 @@ void LearnedLimit::look_over(double mean) {
 }
 
 void LearnedLimit::follow(double mean) {
-  const double change = mean > 0 ? std::clamp(kRoom * *shortest_ / mean, kFall, kRoom) : kRoom;
+  const double grows =
+      patience_ > 0 && mean > 0 ? std::clamp(kPatience * patience_ / mean, 1.0, kRoom) : kRoom;
+  const double change = mean > 0 ? std::clamp(grows * *shortest_ / mean, kFall, grows) : grows;
   double next = limit_ * change;
   // Small limits must be able to move at all.
   if (std::abs(next - limit_) < 1) {

@@ -8,6 +8,9 @@
 // show it: there Envoy's and Netflix' gradients climb to their ceiling (docs/admission.md has the
 // figures of the comparison).
 //
+// Nor does it grow to where work takes nearly as long as callers wait: they would have nothing of it, and who
+// is urgent could not wait for a turn.
+//
 // Pure: it is told times, and reads no clock.
 #pragma once
 
@@ -28,14 +31,18 @@ class LearnedLimit {
   static constexpr double kRoom = 1.2,
                           kFall = 0.7;  // A window changes the limit by at most so much.
 
+  // Of the time that callers wait, so much may be work, or the limit grows no more.
+  static constexpr double kPatience = 0.8;
+  static constexpr double kPatienceMemory = 128;  // requests
   // A window with a shorter mean takes the shortest along by a so many-th of the way.
   static constexpr double kShorter = 8;
 
   explicit LearnedLimit(uint32_t most) : most_(most) {}
   void most(uint32_t most);
   uint32_t value() const;
-  // A request was worked on for `took`; `in_flight` were at work until now, itself included.
-  void ended(Duration took, uint32_t in_flight);
+  // A request was worked on for `took`; `in_flight` were at work until now, itself included. Its caller
+  // would have waited for `patience` in all, if that is known.
+  void ended(Duration took, uint32_t in_flight, std::optional<Duration> patience = {});
 
  private:
   void look_over(double mean);
@@ -45,6 +52,7 @@ class LearnedLimit {
   double limit_ = kFirst;
   std::optional<double> shortest_;  // seconds; the mean of a window in which none waited inside
   double found_at_ = kFirst;        // The limit then.
+  double patience_ = 0;             // seconds, the mean of late; 0: nobody says.
   uint32_t windows_ = 0;            // Since then.
   uint32_t looking_ = 0;            // Windows that are left with the lowered limit.
   double looked_ = 0;               // Sum of their means.

@@ -120,6 +120,24 @@ TEST(LearnedLimit, LearnsNothingWhileRequestsDoNotComeUpToIt) {
   EXPECT_EQ(limit.value(), LearnedLimit::kFirst);
 }
 
+// Work takes a tenth of a second for each that is at work: more at once brings nobody anything.
+TEST(LearnedLimit, DoesNotGrowToWhereWorkTakesAsLongAsCallersWait) {
+  const auto after = [](std::optional<Duration> patience) {
+    LearnedLimit limit(1000);
+    uint32_t most = 0;
+    for (int i = 0; i < 20'000; ++i) {
+      limit.ended(100ms * limit.value(), limit.value(), patience);
+      most = std::max(most, limit.value());
+    }
+    return most;
+  };
+  EXPECT_GE(after({}), 18u);
+  EXPECT_EQ(after(2s), 16u);
+  // Nobody could be answered in that time: nothing is learned of how much is possible.
+  EXPECT_EQ(after(1ms), 16u);
+  EXPECT_GE(after(10s), 18u);
+}
+
 TEST(LearnedLimit, StaysBelowTheMost) {
   LearnedLimit limit(20);
   for (int i = 0; i < 10'000; ++i) limit.ended(1s, limit.value());

@@ -119,7 +119,16 @@ RedisLedger::RedisLedger(EventLoop& loop, Network& network,
 
 RedisLedger::~RedisLedger() {
   if (state_ == State::kOpen) write_some();
+  for (Words& words : kept_) counts_->leave(share(), std::move(words));
+  // What waits for the first connection; those that would take have nobody left who waits.
+  for (Question& question : questions_) {
+    if (!question.words.empty() && question.undo.empty()) {
+      counts_->leave(share(), std::move(question.words));
+    }
+  }
 }
+
+std::string RedisLedger::share() const { return cat(config_->address, " ", prefix_); }
 
 RedisLedger::Words RedisLedger::words_for(std::span<const TokenAccount> accounts, int64_t more,
                                           bool at_the_door) const {
@@ -241,6 +250,9 @@ void RedisLedger::take_greeting(const RespValue& reply) {
   }
   // Before what waits: it is older.
   std::deque<Question> waiting = std::exchange(questions_, {});
+  for (Words& words : counts_->take_untold(share())) {
+    questions_.push_back({.words = std::move(words), .until = loop_.now() + config_->timeout});
+  }
   for (Words& words : std::exchange(kept_, {})) {
     questions_.push_back({.words = std::move(words), .until = loop_.now() + config_->timeout});
   }

@@ -48,7 +48,8 @@ class RedisLedger final : private Stream::Watcher, private Flushable, private Ti
   RedisLedger(EventLoop& loop, Network& network, std::shared_ptr<const RedisConfig> config,
               std::string share, std::shared_ptr<const TokenLedger> counts);
   RedisLedger(const RedisLedger&) = delete;
-  // What has not been written yet is tried once more.
+  // What has not been written yet is tried once more; what was kept goes to `counts`, and from there to
+  // the next way to the same share.
   ~RedisLedger();
   const RedisConfig& config() const { return *config_; }
 
@@ -71,6 +72,7 @@ class RedisLedger final : private Stream::Watcher, private Flushable, private Ti
   class Sleeper;
 
   Words words_for(std::span<const TokenAccount> accounts, int64_t more, bool at_the_door) const;
+  std::string share() const;  // With the Redis that holds it.
   bool ask(Question question);
   void keep(Words words);
   void send(Question& question);

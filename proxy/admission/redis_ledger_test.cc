@@ -193,6 +193,33 @@ TEST_F(RedisLedgerTest, ChargesWaitForRedisToComeBack) {
   EXPECT_NE(peer_.heard().find("$3\r\n-70\r\n$1\r\n0\r\n"), std::string::npos);
 }
 
+// Its filter is replaced while Redis is away.
+TEST_F(RedisLedgerTest, ChargesOutliveTheWayThatKeptThem) {
+  open();
+  peer_.closes();
+  world_.run_for(5ms);
+  const TokenAccount account{"minute\na\n", &budget_};
+  ledger_->charge({&account, 1}, -70, nullptr);
+  tasks_.clear();
+  start();
+  take(1);
+  peer_.heard();
+  peer_.say(kLoaded);
+  world_.run_for(5ms);
+  const std::string heard = peer_.heard();
+  const std::size_t kept = heard.find("$3\r\n-70\r\n$1\r\n0\r\n");
+  EXPECT_NE(kept, std::string::npos);
+  EXPECT_LT(kept, heard.find("$1\r\n1\r\n$1\r\n1\r\n"));  // Older than what waits.
+  EXPECT_TRUE(counts_->take_untold("10.0.0.9:6379 glia:{llm}:").empty());
+}
+
+TEST_F(RedisLedgerTest, NoMoreIsLeftThanMayBe) {
+  for (std::size_t i = 0; i <= TokenLedger::kMostUntold; ++i) counts_->leave("a", {"EVALSHA"});
+  EXPECT_TRUE(counts_->take_untold("b").empty());
+  EXPECT_EQ(counts_->take_untold("a").size(), TokenLedger::kMostUntold);
+  EXPECT_TRUE(counts_->take_untold("a").empty());
+}
+
 TEST_F(RedisLedgerTest, NoMoreQuestionsWaitThanMay) {
   open();
   const TokenAccount account{"minute\na\n", &budget_};

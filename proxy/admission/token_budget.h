@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <map>
 #include <memory>
@@ -123,6 +124,31 @@ struct TokenCounts {
 
 class TokenLedger {
  public:
+  // Charges that Redis has not heard of: words of the script, for the share that they are about.
+  struct Untold {
+    std::string share;
+    std::vector<std::string> words;
+  };
+  static constexpr std::size_t kMostUntold = 1'000;  // Beyond, the newest are lost.
+
+  // A way to Redis ends, while that is away; the next one goes on with them.
+  void leave(std::string share, std::vector<std::string> words) const {
+    untold_.with([&](std::deque<Untold>& all) {
+      if (all.size() < kMostUntold) all.push_back({std::move(share), std::move(words)});
+    });
+  }
+  // Those of this share, which are nobody's then.
+  std::vector<std::vector<std::string>> take_untold(std::string_view share) const {
+    std::vector<std::vector<std::string>> taken;
+    untold_.with([&](std::deque<Untold>& all) {
+      for (Untold& one : all) {
+        if (one.share == share) taken.push_back(std::move(one.words));
+      }
+      std::erase_if(all, [&](const Untold& one) { return one.share == share; });
+    });
+    return taken;
+  }
+
   template <class Use>  // use(TokenBook&)
   auto with(Use use) const {
     return book_.with(use);
@@ -138,6 +164,7 @@ class TokenLedger {
 
  private:
   SharedCount without_redis_, redis_failures_;
+  SharedOne<std::deque<Untold>> untold_;
   SharedOne<TokenBook> book_;
   Teller teller_;
   SharedOne<std::map<std::string, TokenCounts, std::less<>>> counts_;

@@ -283,6 +283,55 @@ TEST(HedgedCalls, OfGrpcAreSentTwice) {
   EXPECT_GE(t.upstream("10.0.1.1").seen().size(), 1u);
 }
 
+// Of a call whose first copy fails by its grpc-status while the second is under way: the second's status
+// is not the first's.
+TEST(HedgedCalls, EachCopyIsCountedByItsOwnStatus) {
+  SimWorld world(3);
+  MeshWorld t(world, Codec::kHttp2, Codec::kHttp2);
+  SimUpstream& failing = t.upstream("10.0.1.1");
+  failing.replies(200, "", 200ms);
+  SimUpstream& good = t.upstream("10.0.1.2");
+  good.replies(200, "", 500ms);
+  for (SimUpstream* const upstream : {&failing, &good}) {
+    upstream->reply_header("content-type", "application/grpc");
+    upstream->reply_header("grpc-status", upstream == &good ? "0" : "14");
+  }
+  t.cluster().balancing.policy = Balancing::Policy::kRoundRobin;
+  t.route().hedging = Hedging{.delay = 100ms, .requests = Hedging::Requests::kAll};
+  t.start();
+  const ClientRequest call = {.method = "POST",
+                              .path = "/a.B/C",
+                              .headers = {{"content-type", "application/grpc"}},
+                              .body = std::string("\0\0\0\0\0", 5)};
+  while (failing.seen().empty() || good.seen().size() < failing.seen().size()) {
+    EXPECT_EQ(t.send(call).header("grpc-status"), "0");
+  }
+  t.advance(1s);
+  const Cluster& cluster = *t.worker().clusters().find("service");
+  const auto& endpoints = cluster.endpoints();
+  const auto& stats = endpoints.at(failing.address())->stats();
+  EXPECT_EQ(stats.requests_ok, 0u);
+  EXPECT_EQ(stats.requests_failed, failing.seen().size());
+  EXPECT_EQ(endpoints.at(good.address())->stats().requests_failed, 0u);
+}
+
+TEST_P(Hedged, ARetryAvoidsBothThatFailed) {
+  slow().replies(503, "slow", 300ms);
+  quick().replies(502, "quick");
+  t.upstream("10.0.1.3").replies(200, "third");
+  t.cluster().balancing.policy = Balancing::Policy::kRandom;
+  t.route().forward->retry = RetryPolicy{.on = RetryPolicy::k5xx, .retries = 1};
+  t.route().hedging->delay = 1ms;
+  t.start();
+  for (int i = 0; i < 30; ++i) {
+    // Of a bad one that answers before it is sent twice, the retry may meet the other bad one.
+    const std::size_t met = slow().seen().size();
+    const Answer answer = t.send(kChat);
+    if (slow().seen().size() > met) EXPECT_EQ(answer.body, "third");
+  }
+  EXPECT_GT(slow().seen().size(), 5u);
+}
+
 TEST_P(Hedged, TheTimeOfTheRouteEndsBothCopies) {
   quick().replies(200, "slow, too", 5s);
   t.route().forward->timeout = 1s;

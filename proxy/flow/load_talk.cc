@@ -29,6 +29,11 @@ OrcaReport own_report(Exchange& exchange, const Lease& lease) {
   return orca_of(lease.server_load()->report(exchange.loop().now()));
 }
 
+void tell(Exchange& exchange, const OrcaReport& report, Response& response) {
+  const std::string text = cat("TEXT ", write_orca_text(report));
+  response.headers.add_kept(kOrcaField, exchange.arena()->copy(text), /*unique=*/true);
+}
+
 }  // namespace
 
 PickHints hints_of(const Exchange& exchange, const ClusterConfig& config) {
@@ -91,8 +96,17 @@ void talk_load(Exchange& exchange, const Lease& lease, Response& response) {
   }
   if (lease.server_load() == nullptr) return;
   response.headers.remove_if(is_report);
-  const std::string text = cat("TEXT ", write_orca_text(own_report(exchange, lease)));
-  response.headers.add_kept(kOrcaField, exchange.arena()->copy(text), /*unique=*/true);
+  tell(exchange, own_report(exchange, lease), response);
+}
+
+void tell_load_early(Exchange& exchange, Response& response) {
+  const Route* const route = exchange.route();
+  if (route == nullptr || !route->forward) return;
+  const Cluster* const cluster =
+      exchange.site().clusters().find(route->forward->clusters.front().cluster);
+  if (cluster == nullptr || cluster->config().server_load == nullptr) return;
+  const ServerReport report = cluster->config().server_load->report(exchange.loop().now());
+  tell(exchange, orca_of(report), response);
 }
 
 std::optional<Headers> trailers_with_load(Exchange& exchange, const Lease& lease,

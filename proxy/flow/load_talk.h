@@ -17,6 +17,8 @@ PickHints hints_of(const Exchange& exchange, const ClusterConfig& config);
 void count_tokens(Exchange& exchange, Request& request, Lease& lease, const Tried& tried);
 // The head of an answer has come.
 void talk_load(Exchange& exchange, const Lease& lease, Response& response);
+// The head of an answer is ours, and is sent before the server has said anything.
+void tell_load_early(Exchange& exchange, Response& response);
 // The first of its body has, or its end: the prompt was read. `latency` is from the start of the
 // attempt, `work` is Tried::work of the lease. Many engines send the head of a stream at once.
 void answer_begins(Exchange& exchange, Lease& lease, int status, Duration latency, float work);

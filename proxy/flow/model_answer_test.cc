@@ -82,6 +82,33 @@ INSTANTIATE_TEST_SUITE_P(Protocols, ModelAnswers, testing::Values(Codec::kHttp1,
                            return info.param == Codec::kHttp1 ? "Http1" : "Http2";
                          });
 
+// What keeps a connection alive while a request is queued is not the first token: neither for the figures,
+// nor for the choice among servers.
+TEST_P(ModelAnswers, BeginWithTheirFirstEventAndNotWithAComment) {
+  mesh.cluster().balancing.policy = Balancing::Policy::kModel;
+  begin();
+  const auto& endpoints = mesh.worker().clusters().find("service")->endpoints();
+  EndpointLoad& load = endpoints.begin()->second->load();
+  EXPECT_GT(load.reading(), 0);
+  says().say(": queued\n\n");
+  mesh.advance(2s);
+  says().say(": queued\n\n");
+  EXPECT_GT(load.reading(), 0);
+  EXPECT_FALSE(load.latency());
+  mesh.advance(1s);
+  EXPECT_FALSE(load.latency());
+  says().say(token("x"));
+  mesh.advance(10ms);
+  EXPECT_EQ(load.reading(), 0);
+  ASSERT_TRUE(load.latency());
+  EXPECT_GE(*load.latency(), 3s);
+  says().say("data: [DONE]\n\n");
+  says().end();
+  mesh.advance(10ms);
+  EXPECT_TRUE(shows(cat("time_to_first_token_seconds_bucket", kLabels, ",le=\"2.5\"} 0\n")));
+  EXPECT_TRUE(shows(cat("time_to_first_token_seconds_bucket", kLabels, ",le=\"5\"} 1\n")));
+}
+
 TEST_P(ModelAnswers, AreCountedByWhatTheirStreamsSay) {
   LiveCall& call = begin({{"x-llm-d-inference-fairness-id", "team-a"}});
   mesh.advance(300ms);

@@ -2,6 +2,7 @@
 
 #include "proxy/base/text.h"
 #include "proxy/flow/exchange.h"
+#include "proxy/flow/load_talk.h"
 #include "proxy/flow/rescue.h"
 
 namespace glia {
@@ -54,6 +55,7 @@ Response QueuedStream::head(Exchange& exchange, std::unique_ptr<QueuedStream> bo
   response.headers.add_kept("content-type", "text/event-stream; charset=utf-8");
   response.headers.add_kept("cache-control", "no-cache");
   response.headers.add("server", exchange.manager().server_name);
+  tell_load_early(exchange, response);
   response.body = std::move(body);
   return response;
 }

@@ -16,6 +16,7 @@
 #include "proxy/mesh/cluster.h"
 #include "proxy/mesh/rewrite.h"
 #include "proxy/mesh/weighted.h"
+#include "proxy/model/fields.h"
 #include "proxy/telemetry/tally.h"
 
 namespace glia {
@@ -69,6 +70,7 @@ class UpstreamBody final : public Body {
         status_(status),
         work_(work) {
     exchange.upstream().answering = call_.get();
+    heed_grpc_status();
     const auto& policy = exchange.route()->forward->retry;
     if (!policy || policy->per_try_idle_timeout == 0s) return;
     idle_limit_ = policy->per_try_idle_timeout;
@@ -77,12 +79,10 @@ class UpstreamBody final : public Body {
   static void* operator new(std::size_t bytes) { return pool_allocate(bytes); }
   static void operator delete(void* at, std::size_t bytes) { pool_free(at, bytes); }
   ~UpstreamBody() override {
-    UpstreamReport& upstream = exchange_.upstream();
-    if (upstream.answering == call_.get()) upstream.answering = nullptr;
-    // As in Envoy, a gRPC status counts as the HTTP status that says the same.
-    if (const auto status = parse_grpc_status(upstream.grpc_status);
-        status && exchange_.is_grpc()) {
-      if (status_ == 200) status_ = http_status_of_grpc(*status);
+    // Of two copies, what the exchange knows is of the one whose answer came last.
+    if (UpstreamReport& upstream = exchange_.upstream(); upstream.answering == call_.get()) {
+      upstream.answering = nullptr;
+      heed_grpc_status();
     }
     Cluster& cluster = lease_.endpoint().cluster();
     cluster.stats().time.record(exchange_.loop().now() - began_);
@@ -102,7 +102,9 @@ class UpstreamBody final : public Body {
       if (piece.state == State::kData) reader->push(piece.data.view(), exchange_.loop().now());
       if (piece.state == State::kEnd && !ended_) reader->finish();
     }
-    if (piece.state == State::kData || piece.state == State::kEnd) on_first();
+    const AnswerReader* const reader = exchange_.sight().answer.get();
+    const bool begun = piece.state == State::kData && (reader == nullptr || reader->begun());
+    if (begun || piece.state == State::kEnd) on_first();
     if (piece.state == State::kError) exchange_.upstream().reset_code = call_->reset_code();
     if (piece.state == State::kEnd && !std::exchange(ended_, true)) on_end();
     return piece;
@@ -121,6 +123,12 @@ class UpstreamBody final : public Body {
   Error error() const override { return call_->error(); }
 
  private:
+  // As in Envoy, a gRPC status counts as the HTTP status that says the same.
+  void heed_grpc_status() {
+    if (status_ != 200 || !exchange_.is_grpc()) return;
+    const auto status = parse_grpc_status(exchange_.upstream().grpc_status);
+    if (status) status_ = http_status_of_grpc(*status);
+  }
   void on_first() {
     if (std::exchange(answering_, true)) return;
     answer_begins(exchange_, lease_, status_, exchange_.loop().now() - began_, work_);
@@ -389,7 +397,8 @@ Task<Reply> attempt(Exchange& exchange, const WeightedCluster& chosen, Tried& tr
 
 // The first copy has been under way for so long that `copy` goes elsewhere: the first good answer of the
 // two, else the last, and the other is cancelled. `sent` is `first`'s, which began then.
-Task<Reply> first_good(Exchange& exchange, const WeightedCluster& chosen, const Tried& tried,
+// Where neither was good, both are added to `tried`.
+Task<Reply> first_good(Exchange& exchange, const WeightedCluster& chosen, Tried& tried,
                        const Sending& sent, Task<Reply>& first, TimePoint began,
                        std::unique_ptr<Request> copy) {
   Tried elsewhere = {.failed = tried.failed, .only_others = true};
@@ -399,6 +408,10 @@ Task<Reply> first_good(Exchange& exchange, const WeightedCluster& chosen, const 
   const std::string identity = report.identity;
   report.hedge = "lost";
   Request& request = *copy;
+  // For a sidecar, which believes it of callers that it knows, and of nobody in clear text.
+  if (sent.lease->endpoint().cluster().config().tls != nullptr) {
+    request.headers.add_kept(kCopyField, "1");
+  }
   Sending again{.request = request, .copy = std::move(copy)};
   Task<Reply> second = attempt(exchange, chosen, elsewhere, again);
   const TimePoint again_at = exchange.loop().now();
@@ -416,6 +429,10 @@ Task<Reply> first_good(Exchange& exchange, const WeightedCluster& chosen, const 
     } else {
       of_first = !of_first;
     }
+  }
+  if (!Hedge::good(reply)) {
+    tried.failed = std::move(elsewhere.failed);
+    tried.failed.push_back(report.address);
   }
   const bool won = !of_first && Hedge::good(reply);
   const TimePoint now = exchange.loop().now();
@@ -488,6 +505,7 @@ Task<Reply> forward(Exchange& exchange, const ForwardAction& action) {
   const WeightedCluster* chosen = &choose(*exchange.route(), exchange);
   exchange.upstream().cluster = chosen->cluster;
   CO_TRY_VOID(rewrite(action, *exchange.route(), exchange));
+  exchange.request().headers.remove(kCopyField);
   const auto& name = chosen->model_name ? chosen->model_name : exchange.route()->model_name;
   if (name) CO_TRY_VOID(rename_model(exchange, *name));
   for (const HeaderMutation& mutation : exchange.route()->request_headers) {

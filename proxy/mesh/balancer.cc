@@ -71,7 +71,10 @@ class LeastRequest final : public Balancer {
 
 std::unique_ptr<Balancer> model_balancer(const ModelBalancing& config) {
   switch (config.picker) {
-    case ModelBalancing::Picker::kComposed: return std::make_unique<ModelBalancer>(config);
+    case ModelBalancing::Picker::kComposed:
+    case ModelBalancing::Picker::kPrefixAffinity:
+    case ModelBalancing::Picker::kAdapterAffinity:
+    case ModelBalancing::Picker::kSessionAffinity: return std::make_unique<ModelBalancer>(config);
     case ModelBalancing::Picker::kLeastLoadedOfTwo: return std::make_unique<LeastLoaded>(config);
     case ModelBalancing::Picker::kHotCold: return std::make_unique<HotCold>(config);
   }

@@ -46,7 +46,15 @@ struct CircuitLimits {
 // glia.v1.ModelBalancing: choosing by what model servers say of themselves
 // (docs/choosing-an-endpoint.md).
 struct ModelBalancing {
-  enum class Picker : uint8_t { kComposed, kLeastLoadedOfTwo, kHotCold };
+  enum class Picker : uint8_t {
+    kComposed,
+    kLeastLoadedOfTwo,
+    kHotCold,
+    // kComposed, with one of what it goes by besides load, and not the others.
+    kPrefixAffinity,
+    kAdapterAffinity,
+    kSessionAffinity
+  };
   Picker picker = Picker::kComposed;
   // A report of this age counts half.
   Duration half_life = 1s;

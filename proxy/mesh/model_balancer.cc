@@ -35,15 +35,23 @@ std::string belief_text(const Endpoint& endpoint, TimePoint now, Duration half_l
   const ServerReport& report = load.last();
   if (report.waiting) text += cat(", ", text_of(*report.waiting), " waiting");
   if (report.kv_use) text += cat(", KV cache ", text_of(*report.kv_use * 100), " % used");
+  if (const float reading = load.reading() + load.others_reading(); reading >= 1) {
+    text += cat(", ", text_of(std::round(reading)), " tokens to read");
+  }
   return text;
 }
 
 }  // namespace
 
-float LeastLoaded::score(const Beliefs::One& one, TimePoint now) const {
+// Those that wait are counted twice. Tokens of prompts that it has to read before any answer begins count
+// as in the composed price: a mean prompt's as kMeanPrompt requests, or as half as many as the mean
+// endpoint has if that is more.
+float LeastLoaded::score(const Beliefs::One& one, float mean_load, TimePoint now) const {
   const EndpointLoad& load = one.endpoint->load();
   const float waiting = load.last().waiting.value_or(0) * one.confidence;
-  return (one.load + 1 + waiting) *
+  const float worth = std::max(kMeanPrompt, mean_load / 2);
+  const float reading = one.reading * worth / std::max(mean_tokens_, ModelBalancer::kMeanTokens);
+  return (one.load + 1 + waiting + reading) *
          Beliefs::kv_factor(load, now, Beliefs::rate_of(config_.half_life)) /
          static_cast<float>(one.endpoint->config().weight);
 }
@@ -51,13 +59,20 @@ float LeastLoaded::score(const Beliefs::One& one, TimePoint now) const {
 Endpoint& LeastLoaded::pick(std::span<Endpoint* const> usable, const PickContext& context) {
   const Beliefs beliefs(usable, Beliefs::kMost, context.random, context.now, config_.half_life);
   const auto all = beliefs.all();
+  const float tokens = context.hints.tokens;
+  if (tokens > 0) {
+    prompts_ = std::min(prompts_ + 1, ModelBalancer::kTokenMemory);
+    mean_tokens_ += (tokens - mean_tokens_) / prompts_;
+  }
   const Beliefs::One* best = &all[context.random.below(all.size())];
   const Beliefs::One* other = &all[context.random.below(all.size())];
-  const float best_score = score(*best, context.now), other_score = score(*other, context.now);
+  const float best_score = score(*best, beliefs.mean_load(), context.now);
+  const float other_score = score(*other, beliefs.mean_load(), context.now);
   best->endpoint->load().score = best_score;
   other->endpoint->load().score = other_score;
   if (other_score < best_score) best = other;
   ++best->endpoint->load().picked;
+  best->endpoint->load().expected = tokens;
   return *best->endpoint;
 }
 
@@ -69,7 +84,7 @@ Endpoint& ModelBalancer::pick(std::span<Endpoint* const> usable, const PickConte
   const TimePoint now = context.now;
   const Beliefs beliefs(usable, Beliefs::kMost, context.random, now, config_.half_life);
   const auto all = beliefs.all();
-  const PickHints& hints = context.hints;
+  const PickHints hints = heeded(context.hints);
   Prices prices;
   const float rate = Beliefs::rate_of(config_.half_life);
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -101,6 +116,17 @@ Endpoint& ModelBalancer::pick(std::span<Endpoint* const> usable, const PickConte
   chosen.load().expected = new_tokens_[best];
   if (config_.affinity > 0) remember(chosen, hints);
   return chosen;
+}
+
+PickHints ModelBalancer::heeded(PickHints hints) const {
+  using enum ModelBalancing::Picker;
+  const auto only = [&](ModelBalancing::Picker picker) {
+    return config_.picker == kComposed || config_.picker == picker;
+  };
+  if (!only(kPrefixAffinity)) hints.prefix = {};
+  if (!only(kAdapterAffinity)) hints.adapter = hints.model = {};
+  if (!only(kSessionAffinity)) hints.session = {};
+  return hints;
 }
 
 void ModelBalancer::add_tokens(const Beliefs& beliefs, const PickHints& hints, float worth,
@@ -218,9 +244,6 @@ std::string ModelBalancer::why(const Endpoint& endpoint, TimePoint now) const {
   if (const auto latency = load.latency()) text += cat(", latency ", to_ms(*latency), " ms");
   if (const double failures = load.failures(now); failures > 0.01) {
     text += cat(", ", text_of(failures), " failures of late");
-  }
-  if (const float reading = load.reading() + load.others_reading(); reading >= 1) {
-    text += cat(", ", text_of(std::round(reading)), " tokens to read");
   }
   if (load.prefix_place != 0) {
     text += cat(", ", index_.blocks(load.prefix_place - 1), " prompt blocks known");

@@ -8,8 +8,8 @@
 
 namespace glia {
 
-// Of two drawn at random, the one with fewer requests, where those that wait count twice and a full KV
-// cache makes each count more.
+// Of two drawn at random, the one with fewer requests, where those that wait count twice, tokens of prompts
+// that are not read yet as more of them, and a full KV cache makes each count more.
 class LeastLoaded final : public Balancer {
  public:
   explicit LeastLoaded(ModelBalancing config) : config_(std::move(config)) {}
@@ -17,9 +17,13 @@ class LeastLoaded final : public Balancer {
   bool uses_reports() const override { return true; }
   std::string why(const Endpoint& endpoint, TimePoint now) const override;
 
+  // Requests that the tokens of a mean prompt count as, if they are not read yet.
+  static constexpr float kMeanPrompt = 4;
+
  private:
-  float score(const Beliefs::One& one, TimePoint now) const;
+  float score(const Beliefs::One& one, float mean_load, TimePoint now) const;
   const ModelBalancing config_;
+  float mean_tokens_ = 0, prompts_ = 0;
 };
 
 // The composed default. Each endpoint has a price in requests:
@@ -55,6 +59,8 @@ class ModelBalancer final : public Balancer {
 
  private:
   using Prices = std::array<float, Beliefs::kMost>;
+  // Of a picker that goes by one of them alone, the others are not looked at.
+  PickHints heeded(PickHints hints) const;
   void add_adapters(const Beliefs& beliefs, std::string_view adapter, TimePoint now,
                     Prices& prices) const;
   // Fills new_tokens_ and adds what they and those before them cost.

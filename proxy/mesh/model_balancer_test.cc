@@ -252,6 +252,46 @@ TEST(LeastLoadedTest, PrefersTheEmptierOfTwoAndCountsThoseThatWaitTwice) {
   EXPECT_NEAR(shares[1], 750, 60);
 }
 
+TEST(LeastLoadedTest, CountsTokensThatAreStillToBeRead) {
+  PickWorld t(2, model_config());
+  LeastLoaded balancer({});
+  // As many requests, but one has a long prompt before it.
+  ServerReport report;
+  report.in_flight = 2;
+  t.report(1, report);
+  report.reading = 30'000;
+  t.report(0, report);
+  const std::vector<int> shares = t.shares(balancer, 1000, {.tokens = 500});
+  EXPECT_NEAR(shares[0], 250, 60);
+  EXPECT_NEAR(shares[1], 750, 60);
+  // What this one would add is counted by whoever sends it.
+  EXPECT_FLOAT_EQ(t.endpoint(1).load().expected, 500);
+}
+
+// A picker for one of them does not go by the others.
+TEST(ModelBalancerTest, GoesByTheOneAffinityThatItIsFor) {
+  using enum ModelBalancing::Picker;
+  const std::vector<uint64_t> prompt = {11, 22, 33, 44}, other = {55, 66};
+  const auto comes_back = [&](ModelBalancing::Picker picker, const PickHints& hints) {
+    PickWorld t(8, model_config());
+    ModelBalancer balancer({.picker = picker});
+    const std::size_t first = t.pick(balancer, hints);
+    int same = 0;
+    for (int i = 0; i < 20; ++i) same += t.pick(balancer, hints) == first;
+    return same > 15;
+  };
+  const PickHints by_prompt = {.prefix = prompt}, by_adapter = {.adapter = "a"},
+                  by_session = {.session = "s"};
+  for (const auto& [picker, prefix, adapter, session] : {std::tuple(kComposed, true, true, true),
+                                                         {kPrefixAffinity, true, false, false},
+                                                         {kAdapterAffinity, false, true, false},
+                                                         {kSessionAffinity, false, false, true}}) {
+    EXPECT_EQ(comes_back(picker, by_prompt), prefix) << static_cast<int>(picker);
+    EXPECT_EQ(comes_back(picker, by_adapter), adapter) << static_cast<int>(picker);
+    EXPECT_EQ(comes_back(picker, by_session), session) << static_cast<int>(picker);
+  }
+}
+
 TEST(HotColdTest, TakesTheFastestOfTheColdAndTheEmptiestOfTheHot) {
   PickWorld t(5, model_config());
   ModelBalancing config;

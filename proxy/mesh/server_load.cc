@@ -65,6 +65,10 @@ ServerReport ServerLoad::report(TimePoint now) const {
     report.waiting = static_cast<float>(std::max(0.0, *sample.waiting + since)) + waiting;
   }
   if (seen->slots > 0) report.slots = static_cast<float>(seen->slots);
+  // Of an engine without a KV cache, its places.
+  if (!sample.kv_use && seen->slots > 0) {
+    report.utilization = std::max<double>(0, static_cast<double>(in_flight)) / seen->slots;
+  }
   report.block_size = sample.block_size;
   report.block_count = sample.block_count;
   report.most_adapters = sample.most_adapters;

@@ -63,5 +63,16 @@ TEST(WeightedByReportsTest, GivesTheMeanToWhoDoesNotReportOrNotAnyMore) {
   for (const int share : t.shares(balancer, 300)) EXPECT_EQ(share, 100);
 }
 
+// MLServer and TensorFlow Serving have no KV cache: how many of their places are taken is their use.
+TEST(WeightedByReportsTest, AServerWithoutAKvCacheTellsHowManyOfItsPlacesAreTaken) {
+  const ServerLoad load;
+  const TimePoint now{1s};
+  for (int i = 0; i < 3; ++i) load.begin();
+  load.seen({.rps = 20, .slots = 4, .at = now});
+  EXPECT_DOUBLE_EQ(load.report(now).utilization, 0.75);
+  load.seen({.sample = {.kv_use = 0.5}, .rps = 20, .slots = 4, .at = now});
+  EXPECT_DOUBLE_EQ(load.report(now).utilization, 0.5);
+}
+
 }  // namespace
 }  // namespace glia

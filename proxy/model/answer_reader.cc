@@ -220,6 +220,7 @@ void AnswerReader::choose_form(const Headers& headers) {
 
 void AnswerReader::push(std::string_view bytes, TimePoint now) {
   now_ = now;
+  begun_ = begun_ || form_ != Form::kEvents;
   switch (form_) {
     case Form::kNone: break;
     case Form::kJson: push_json(bytes); break;
@@ -272,6 +273,7 @@ void AnswerReader::end_document() {
 // --- Server-sent events --------------------------------------------------------------------------
 
 void AnswerReader::event_data(std::string_view piece) {
+  begun_ = true;
   if (document_.word) return;
   if (!json_) {
     piece = piece.substr(std::min(piece.find_first_not_of(" \t\n"), piece.size()));

@@ -100,6 +100,8 @@ class AnswerReader final : private JsonTaker, private WireTaker, private EventTa
   // The body is over, as far as it came.
   void finish();
   const ModelAnswer& answer() const { return answer_; }
+  // Something of the answer itself has come: of events, not only comments that keep a connection alive.
+  bool begun() const { return begun_; }
 
  private:
   enum class Form : uint8_t { kNone, kJson, kEvents, kGrpc };
@@ -145,6 +147,7 @@ class AnswerReader final : private JsonTaker, private WireTaker, private EventTa
   ModelAnswer answer_;
   Form form_ = Form::kNone;
   TimePoint now_;
+  bool begun_ = false;
 
   std::optional<JsonScanner> json_;
   std::optional<uint64_t> json_left_;  // Of OIP's JSON; behind it stand raw tensors.

@@ -26,6 +26,10 @@ inline constexpr std::string_view kRows = "x-glia-model-rows";
 // those that it is thought to know. The latter takes it out again.
 inline constexpr std::string_view kNewTokensField = "x-glia-new-tokens";
 
+// From a caller's sidecar to the server's: this is the second copy of a request (flow/hedge.h), whose
+// first is under way to another server. The latter takes it out again.
+inline constexpr std::string_view kCopyField = "x-glia-copy";
+
 // How much of a request somebody asks for.
 enum class ModelNeed : uint8_t {
   kNothing,

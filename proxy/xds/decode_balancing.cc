@@ -52,6 +52,9 @@ void decode_model_balancing(const Reader& policy, Balancing& balancing) {
   const std::string picker = policy.choice("picker");
   model.picker = picker == "HOT_COLD"              ? kHotCold
                  : picker == "LEAST_LOADED_OF_TWO" ? kLeastLoadedOfTwo
+                 : picker == "PREFIX_AFFINITY"     ? kPrefixAffinity
+                 : picker == "ADAPTER_AFFINITY"    ? kAdapterAffinity
+                 : picker == "SESSION_AFFINITY"    ? kSessionAffinity
                                                    : kComposed;
   model.half_life =
       bounded(policy, "half_life", model.half_life, kShortestHalfLife, kLongestHalfLife);

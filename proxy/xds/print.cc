@@ -129,8 +129,8 @@ void print_settings(Lines& out, int depth, std::string_view name,
        unless("at most", admission.most_concurrency, usual.most_concurrency),
        unless("cost at once", admission.cost_at_once, usual.cost_at_once),
        unless("queue", admission.queue, usual.queue), unless("wait", admission.wait, usual.wait),
-       unless("heartbeat", admission.heartbeat, usual.heartbeat),
-       " cost ", named(kCosts, admission.cost),
+       unless("heartbeat", admission.heartbeat, usual.heartbeat), " cost ",
+       named(kCosts, admission.cost),
        unless("usual output tokens", admission.usual_output_tokens, usual.usual_output_tokens),
        admission.tenants == AdmissionConfig::Tenants::kCallers ? " tenants are callers" : "");
 }
@@ -447,7 +447,9 @@ std::string text_of(const ReportWeights& weights) {
 }
 
 std::string text_of(const ModelBalancing& model) {
-  constexpr std::string_view kPickers[] = {"composed", "least_loaded_of_two", "hot_cold"};
+  constexpr std::string_view kPickers[] = {"composed",         "least_loaded_of_two",
+                                           "hot_cold",         "prefix_affinity",
+                                           "adapter_affinity", "session_affinity"};
   const ModelBalancing usual;
   return cat(" ", named(kPickers, model.picker),
              unless("half life", model.half_life, usual.half_life),

@@ -44,7 +44,8 @@ class Answers:
 
     def __init__(self, requests, path, speed):
         lines = pathlib.Path(path).read_text().splitlines()
-        self.load_cpu_s = float(lines.pop().split()[1])
+        last = lines.pop().split()
+        self.load_cpu_s, self.span_s, self.prepared_s = map(float, last[1::2])
         self.requests, self.status, self.first, self.total, self.good = requests, [], [], [], []
         self.first_error, self.slices = "", {}
         for line in lines:
@@ -138,6 +139,8 @@ class Player:
             busy, pool_before = busy_seconds(), pool.cpu_seconds()
             peak = self.load(row, at_once, address, work, at_once=150)
             took, own = time.monotonic() - begun, callers.cpu_seconds() - before
+            # Without what the load generator needs to make its prompts and to write.
+            span, load_cpu = peak.span_s, peak.load_cpu_s - peak.prepared_s
             pool_cpu = pool.cpu_seconds() - pool_before
             known = own + peak.load_cpu_s + pool_cpu
             block.others = max(0.0, (busy_seconds() - busy - known) / (took * os.cpu_count()))
@@ -147,11 +150,14 @@ class Player:
         block.requests = 2 * len(requests)
         block.errors = peak.errors() + through.errors() + straight.errors()
         block.first_error = peak.first_error or through.first_error or straight.first_error
-        block.value("us", took / len(requests) * 1e6)
+        block.value("us", span / len(requests) * 1e6)
         block.value("cpu", own / len(requests) * 1e6)
         block.value("added", (statistics.mean(through.first) - statistics.mean(straight.first)) * 1e3)
-        block.notes = {"load_cpu_us": peak.load_cpu_s / len(requests) * 1e6,
+        # Below 1, this CPU was not the limit, or other work had the rest of it.
+        block.notes = {"load_cpu_us": load_cpu / len(requests) * 1e6,
                        "pool_cpu_us": pool_cpu / len(requests) * 1e6,
+                       "sidecar_busy": own / span,
+                       "load_and_pool_busy": (load_cpu + pool_cpu) / span,
                        "straight_ms": statistics.mean(straight.first) * 1e3}
         return block
 

@@ -136,6 +136,8 @@ class Clients {
   }
 
   const std::vector<Outcome>& outcomes() const { return outcomes_; }
+  // From the first request to the end of the last answer: without what it takes to make the prompts.
+  Duration span() const { return ended_at_ - began_; }
 
  private:
   TimePoint due(const Asked& asked) const {
@@ -229,6 +231,7 @@ class Clients {
       if (tail.size() > 256) tail.erase(0, tail.size() - 256);
     }
     outcome.total_us = passed();
+    ended_at_ = loop_.clock().now();
     outcome.sentence = outcome.status != 200                ? "an answer with that status"
                        : tail.ends_with("data: [DONE]\n\n") ? "ok"
                                                             : "the stream ended early";
@@ -247,7 +250,7 @@ class Clients {
   std::map<std::size_t, Task<void>> tasks_;
   std::vector<std::size_t> over_;
   std::size_t next_ = 0;
-  TimePoint began_;
+  TimePoint began_, ended_at_;
   Pacer pacer_;
   CallbackTimer ended_, patience_;
 };
@@ -280,13 +283,14 @@ double own_cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-void write_result(const char* path, const std::vector<Outcome>& outcomes) {
+void write_result(const char* path, const Clients& clients, double prepared) {
   std::ofstream file(path);
-  for (const Outcome& outcome : outcomes) {
+  for (const Outcome& outcome : clients.outcomes()) {
     file << outcome.status << ' ' << outcome.first_us << ' ' << outcome.total_us << ' '
          << outcome.sentence << '\n';
   }
-  file << "cpu " << own_cpu_seconds() << '\n';
+  file << "cpu " << own_cpu_seconds() << " span " << to_seconds(clients.span()) << " prepared "
+       << prepared << '\n';
 }
 
 void raise_descriptor_limit() {
@@ -309,9 +313,10 @@ Result<void> run(int argc, char** argv) {
   EventLoop loop(std::make_unique<LibeventBackend>());
   SocketNetwork network(loop);
   Clients clients(loop, network, std::move(addresses), std::move(plan), *at_once);
+  const double prepared = own_cpu_seconds();
   clients.begin();
   loop.run();
-  write_result(argv[2], clients.outcomes());
+  write_result(argv[2], clients, prepared);
   return {};
 }
 

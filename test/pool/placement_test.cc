@@ -245,6 +245,40 @@ TEST(PlacementTest, KeepsShortPromptsFromBehindLongOnes) {
   }
 }
 
+// P2C with the tokens that servers have still to read among its signals, and without: prompts and answers
+// with heavy tails.
+TEST(PlacementTest, TokensToReadKeepTwoChoicesFromQueuesBehindLongPrompts) {
+  const auto seen = [](const std::vector<Prompt>& prompts, bool tokens) {
+    LeastLoaded balancer({.picker = ModelBalancing::Picker::kLeastLoadedOfTwo});
+    return Placement([&](Placement& t, const PickHints& hints) {
+             PickHints told = hints;
+             if (!tokens) told.tokens = 0;
+             return t.world().pick(balancer, told);
+           })
+        .run(prompts);
+  };
+  for (const double use : {0.7, 0.85, 0.95}) {
+    double with = 0, without = 0;
+    for (uint64_t seed = 1; seed <= 3; ++seed) {
+      Random random(seed);
+      std::vector<Prompt> prompts(4000);
+      double sum = 0;
+      for (Prompt& prompt : prompts) {
+        prompt.unique = static_cast<uint64_t>(bounded_pareto(random, 1.1, 64, 16'000));
+        prompt.output = static_cast<uint32_t>(bounded_pareto(random, 1.3, 8, 1'000));
+        sum += static_cast<double>(prompt.unique);
+      }
+      arrive(prompts, use * kServers * 16'000 * 4000 / sum, random);
+      const Seen ours = seen(prompts, true), requests = seen(prompts, false);
+      say("P2C, tokens", ours);
+      say("P2C", requests);
+      with += ours.p99 / 3, without += requests.p99 / 3;
+    }
+    std::printf("p99 at %.0f %%: %.2f s with tokens, %.2f s without\n", use * 100, with, without);
+    EXPECT_LT(with, 0.9 * without) << "at use " << use;
+  }
+}
+
 // Prequal with its probes: prompts of the same size that share nothing, for servers of which one is four
 // times as slow. What is in flight at each server is known to P2C here without any delay, from all callers
 // together, which no sidecar knows.
