@@ -173,7 +173,8 @@ Task<Result<void>> Exchange::find_host() {
     }
     // Another request may have brought it while this one's body was awaited.
     if (site_.state() == state_) {
-      CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), limit));
+      const Duration left = until - loop().now();
+      CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), left));
     }
     if (site_.state() == state_) continue;
     followed_.push_back(std::exchange(state_, site_.state()));

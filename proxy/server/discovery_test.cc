@@ -102,6 +102,24 @@ TEST_F(DiscoveryTest, DrawingsThatDoNotHaveItDoNotKeepARequestForEver) {
       << answer->body;
 }
 
+// Whom the main thread takes to be served already, by another table of routes, it refuses nothing; and of
+// two that wait for one host neither asks again, as the other does.
+TEST_F(DiscoveryTest, WhoIsNeverRefusedDoesNotWaitLongerThanItsRouteSays) {
+  SimClient other(world_, "10.0.0.3", t.address(), Codec::kHttp1);
+  const auto one = send("elsewhere"), two = other.send({.authority = "elsewhere"});
+  t.advance(1s);
+  t.publish();  // Without it.
+  t.advance(3900ms);
+  EXPECT_FALSE(one->finished);
+  t.advance(500ms);
+  for (const auto& answer : {one, two}) {
+    EXPECT_EQ(answer->status, 503);
+    EXPECT_TRUE(answer->body.starts_with("the way to elsewhere was not complete after 5000 ms"))
+        << answer->body;
+  }
+  EXPECT_EQ(t.worker().discovery().waiting(), 0u);
+}
+
 TEST_F(DiscoveryTest, OnlySoManyRequestsWait) {
   std::vector<std::unique_ptr<SimClient>> clients;
   std::vector<std::shared_ptr<const Answer>> answers;
