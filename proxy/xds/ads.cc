@@ -37,6 +37,19 @@ std::string fingerprint_of(const PushedResources& push, bool delta) {
   return cat(delta ? "" : push.version, " ", hash);
 }
 
+// What `push` says of each resource, without what it says of those that are held anyway. It borrows from
+// `push`.
+Push part_of(ResourceKind kind, const PushedResources& push, bool delta) {
+  Push part{.kind = kind, .version = push.version, .resources = {}};
+  if (delta) part.delta.emplace().removed = push.removed;
+  for (const PushedResource& resource : push.resources) {
+    if (resource.heartbeat) continue;
+    part.resources.push_back(resource.bytes);
+    if (delta) part.delta->versions.push_back(resource.version);
+  }
+  return part;
+}
+
 }  // namespace
 
 AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open, uint64_t seed,
@@ -64,8 +77,23 @@ void AdsClient::discover(HostDemand::Refused refused) {
       std::move(refused));
 }
 
+// As changes, in either variant: so each resource has the version with which it came. In state of the
+// world the first request says none all the same: the numbers of a server that forgot everything may
+// begin anew.
+Result<void> AdsClient::restore(const std::vector<PushedResources>& kept) {
+  std::vector<Push> parts;
+  for (const PushedResources& push : kept) {
+    parts.push_back(part_of(*kind_of(push.type_url), push, /*delta=*/true));
+  }
+  TRY_VOID(configuration_.restore(parts));
+  for (const PushedResources& push : kept) note_ends(*kind_of(push.type_url), push);
+  unconfirmed_ = true;
+  return {};
+}
+
 void AdsClient::start() {
   first_fetch_.start(options_.initial_fetch);
+  check_settled();
   reconnect_.start(Duration::zero());
 }
 
@@ -214,13 +242,7 @@ void AdsClient::on_message(std::string_view bytes) {
 }
 
 Result<void> AdsClient::apply(ResourceKind kind, const PushedResources& push) {
-  Push part{.kind = kind, .version = push.version, .resources = {}};
-  if (delta()) part.delta.emplace().removed = push.removed;
-  for (const PushedResource& resource : push.resources) {
-    if (resource.heartbeat) continue;
-    part.resources.push_back(resource.bytes);
-    if (delta()) part.delta->versions.push_back(resource.version);
-  }
+  const Push part = part_of(kind, push, delta());
   // Heartbeats alone are not a state of the world without anything.
   if (part.resources.empty() && !push.resources.empty() && !delta()) return {};
   return configuration_.push({part});
@@ -243,6 +265,9 @@ void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   }
   if (hosts_ != nullptr) hosts_->look();
   check_settled();
+  unconfirmed_ = false;
+  const bool only_heard = delta() && push.resources.empty() && push.removed.empty();
+  if (!only_heard) changed_();
 }
 
 void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
@@ -259,6 +284,13 @@ void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
   const ResourceMap& held = configuration_.draft().of(kind);
   std::erase_if(topic.ends, [&held](const auto& entry) { return !held.contains(entry.first); });
   look_at_ends();
+}
+
+std::optional<Duration> AdsClient::time_left(ResourceKind kind, const std::string& name) const {
+  const Topic& topic = this->topic(kind);
+  const auto end = topic.ends.find(name);
+  if (end == topic.ends.end()) return {};
+  return std::max(end->second - loop_.now(), Duration::zero());
 }
 
 void AdsClient::look_at_ends() {
@@ -292,6 +324,7 @@ void AdsClient::expire() {
   }
   look_at_ends();
   refresh();
+  changed_();
 }
 
 void AdsClient::refuse(ResourceKind kind, const std::string& version, std::string sentence,
