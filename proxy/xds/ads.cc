@@ -37,6 +37,12 @@ std::string fingerprint_of(const PushedResources& push, bool delta) {
   return cat(delta ? "" : push.version, " ", hash);
 }
 
+// It says only that resources live on.
+bool is_heartbeat(const PushedResources& push) {
+  return !push.resources.empty() && push.removed.empty() &&
+         std::ranges::all_of(push.resources, &PushedResource::heartbeat);
+}
+
 // What `push` says of each resource, without what it says of those that are held anyway. It borrows from
 // `push`.
 Push part_of(ResourceKind kind, const PushedResources& push, bool delta) {
@@ -205,6 +211,9 @@ void AdsClient::send(Message message) {
         decoded.ok()) {
       Message& node = message.add_message("node");
       node = *std::move(decoded);
+      // Envoy's page "Well Known Client Features".
+      node.add_text("client_features", "xds.config.supports-resource-ttl");
+      node.add_text("client_features", "xds.config.resource-in-sotw");
       if (hosts_ != nullptr) node.add_text("client_features", std::string(HostDemand::kType));
     }
   }
@@ -230,6 +239,11 @@ void AdsClient::on_message(std::string_view bytes) {
   }
   Topic& topic = this->topic(*kind);
   topic.nonce = push->nonce;
+  if (is_heartbeat(*push)) {  // Neither a state of the world nor a word on what was refused.
+    note_ends(*kind, *push);
+    request(*kind);
+    return changed_();
+  }
   const std::string fingerprint = fingerprint_of(*push, delta());
   // The same again: not worth reading, the sentence is the same.
   if (!topic.refused.empty() && fingerprint == topic.refused) {
@@ -242,10 +256,7 @@ void AdsClient::on_message(std::string_view bytes) {
 }
 
 Result<void> AdsClient::apply(ResourceKind kind, const PushedResources& push) {
-  const Push part = part_of(kind, push, delta());
-  // Heartbeats alone are not a state of the world without anything.
-  if (part.resources.empty() && !push.resources.empty() && !delta()) return {};
-  return configuration_.push({part});
+  return configuration_.push({part_of(kind, push, delta())});
 }
 
 void AdsClient::accept(ResourceKind kind, const PushedResources& push) {

@@ -172,6 +172,17 @@ TEST_F(AdsDelta, AHeartbeatGivesAResourceMoreTime) {
   EXPECT_TRUE(has("short")) << "the newest push has no time to live";
 }
 
+TEST_F(AdsDelta, AHeartbeatIsNoWordOnWhatWasRefused) {
+  settle();
+  changes(ResourceKind::kCluster, "5", {{"bad", "c1", cluster("bad", "lb_policy: MAGLEV")}});
+  take();
+  changes(ResourceKind::kCluster, "6", {{"reco", "c1", "", 10}});
+  EXPECT_EQ(take(), (Lines{"cds n6"}));
+  EXPECT_TRUE(configuration->refusal(ResourceKind::kCluster));
+  world.run_for(11s);
+  EXPECT_FALSE(has("reco"));
+}
+
 TEST_F(AdsDelta, TimeGoesOnWithoutAControlPlane) {
   settle();
   changes(ResourceKind::kListener, "5", {{"brief", "l1", listener("brief", 8081, "main"), 30}});
