@@ -459,6 +459,7 @@ TEST_F(AdsSessionTest, HeartbeatsAreNamesWithoutContents) {
   ASSERT_EQ(response.resources_size(), 1);
   ASSERT_TRUE(response.resources(0).UnpackTo(&one));
   EXPECT_EQ(one.name(), "a");
+  EXPECT_EQ(one.version(), "a1");
   EXPECT_FALSE(one.has_resource());
   EXPECT_EQ(send(XdsType::kCluster, {}, response.nonce()), Heard::kAsked);
   // Names that a proxy had sent before it heard are sent again with its answer.

@@ -279,11 +279,10 @@ namespace {
 
 namespace xds = envoy::service::discovery::v3;
 
-void fill(const std::string& name, const PackedRef& resource, const AdsPush& push,
-          xds::Resource& one) {
+void fill(const std::string& name, std::string version, const PackedRef& resource,
+          const AdsPush& push, xds::Resource& one) {
   one.set_name(name);
-  // Of what a proxy brought from an earlier stream, nothing but the name may be known.
-  if (resource != nullptr) one.set_version(resource->version);
+  one.set_version(std::move(version));
   if (push.ttl) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*push.ttl);
     one.mutable_ttl()->set_seconds(seconds.count());
@@ -304,7 +303,8 @@ envoy::service::discovery::v3::DiscoveryResponse to_response(const AdsPush& push
       continue;
     }
     xds::Resource one;
-    fill(name, resource, push, one);
+    // That of the whole kind: Envoy knows a heartbeat by it.
+    fill(name, push.version, resource, push, one);
     response.add_resources()->PackFrom(one);
   }
   return response;
@@ -323,7 +323,9 @@ envoy::service::discovery::v3::DeltaDiscoveryResponse to_delta_response(const Ad
     one->mutable_resource()->PackFrom(host);
   }
   for (const auto& [name, resource] : push.resources) {
-    fill(name, resource, push, *response.add_resources());
+    // Of what a proxy brought from an earlier stream, nothing but the name may be known.
+    fill(name, resource == nullptr ? "" : resource->version, resource, push,
+         *response.add_resources());
   }
   for (const std::string& name : push.removed) response.add_removed_resources(name);
   return response;
