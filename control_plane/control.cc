@@ -40,6 +40,9 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
                                                     : options.admin_socket};
   plane_.emplace(loop_, MeshState(std::move(report.objects), all), *registrar_, options.version);
+  if (options.resource_ttl_s > 0) {
+    plane_->resources_live_for(std::chrono::seconds(options.resource_ttl_s));
+  }
   desk_.emplace(*plane_, *objects_);
   object_calls_.emplace(loop_, *desk_);
   TRY_VOID(start_canaries());

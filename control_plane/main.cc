@@ -114,6 +114,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--inject-image", inject.options.settings.image,
                  "Of the sidecars [that of this version]");
+  app.add_option(
+         "--resource-ttl-s", options.resource_ttl_s,
+         "Seconds after which a sidecar that does not reach us drops what we have sent it, 3 to "
+         "604800; 0: never")
+      ->capture_default_str();
   app.add_option("--log-level", level, "trace, debug, info, warning, error or off")
       ->capture_default_str();
   app.set_version_flag("--version", cat("glia-control ", kGliaVersion));
@@ -132,6 +137,12 @@ int main(int argc, char** argv) {
     Result<Address> at = Address::parse(inject.listen);
     if (!at) return fail(std::move(at).error().in("--inject-listen"));
     inject.options.listen = *at;
+  }
+  constexpr int64_t kLeast = ControlPlane::kLeastTtl / 1s, kMost = ControlPlane::kMostTtl / 1s;
+  const int64_t ttl = options.resource_ttl_s;
+  if (ttl != 0 && (ttl < kLeast || ttl > kMost)) {
+    return fail(invalid(cat("--resource-ttl-s ", ttl, ": not a time to live; use ", kLeast, " to ",
+                            kMost, ", or 0 for none")));
   }
   ::umask(0077);  // Whatever we make holds secrets.
   hide_memory();

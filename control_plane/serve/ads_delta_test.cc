@@ -485,6 +485,60 @@ TEST_F(AdsDeltaTest, HeldVersionsCountInTheFirstRequestOnly) {
   EXPECT_EQ(arrives(), "");
 }
 
+TEST_F(AdsDeltaTest, WhatLivesForAWhileIsSpokenOfThreeTimesInThatTime) {
+  serve(kTwo);
+  session_->live_for(30s);
+  settle(kTwo);
+  EXPECT_EQ(last_.resources(0).ttl().seconds(), 30);
+  const TimePoint until = *session_->wake_at(now_);
+  EXPECT_LE(until, now_ + 10s);
+  now_ = until;
+  for (const XdsType type : kXdsTypes) {
+    const std::optional<AdsPush> beat = session_->next(now_);
+    ASSERT_TRUE(beat && beat->heartbeat);
+    last_ = to_delta_response(*beat);
+    ASSERT_EQ(last_.resources_size(), static_cast<int>(made(kTwo)->of(type).resources.size()));
+    EXPECT_FALSE(last_.resources(0).has_resource());
+    EXPECT_EQ(last_.resources(0).name(), made(kTwo)->of(type).resources.begin()->name);
+    // It changes nothing, whatever the proxy says.
+    send(type, {.nonce = last_.nonce(), .refusal = type == XdsType::kRoutes ? "what?" : ""});
+    EXPECT_EQ(status_of(type).refusal, "");
+  }
+  EXPECT_EQ(arrives(), "");
+  Target changed = kTwo;
+  changed.routes["out"] = "r2";
+  serve(changed);
+  EXPECT_EQ(arrives(), "routes [out=r2]");
+}
+
+TEST_F(AdsDeltaTest, WhatWasRefusedIsNotKeptAliveButWhatIsHeldIs) {
+  serve(kTwo);
+  session_->live_for(30s);
+  settle(kTwo);
+  Target more = kTwo;
+  more.clusters["c"] = "c1";
+  serve(more);
+  EXPECT_EQ(arrives(), "clusters [c=c1]");
+  refuses("no");
+  now_ += 10s;
+  const std::optional<AdsPush> beat = session_->next(now_);
+  ASSERT_TRUE(beat && beat->heartbeat);
+  EXPECT_EQ(beat->resources.size(), 2u);
+  EXPECT_EQ(status_of(XdsType::kCluster).refusal, "no");
+}
+
+TEST_F(AdsDeltaTest, WhoComesBackHearsAtOnceThatItsResourcesLiveOn) {
+  serve(kTwo);
+  session_->live_for(30s);
+  send(XdsType::kCluster, {.held = {{"a", "va1"}, {"b", "old"}}});
+  const std::optional<AdsPush> first = session_->next(now_);
+  ASSERT_TRUE(first);
+  send(XdsType::kCluster, {.nonce = first->nonce});
+  const std::optional<AdsPush> beat = session_->next(now_ + 1s);
+  ASSERT_TRUE(beat && beat->heartbeat);
+  EXPECT_EQ(beat->resources.size(), 2u);
+}
+
 TEST_F(AdsDeltaTest, ManyChangesWhileAnAnswerIsOutBecomeOne) {
   settle(kTwo);
   Target next = kTwo;

@@ -159,7 +159,29 @@ bool AdsSession::holds_back(XdsType type, TimePoint now) const {
          now < clusters.accepted_at + kSubscribeWait && !endpoints_covered();
 }
 
+// Nothing for what is on its way, or was never taken.
+std::optional<TimePoint> AdsSession::beat_at(const AdsTopic& topic) const {
+  const bool answered = topic.answer == Answer::kAccepted || topic.answer == Answer::kRefused;
+  if (!ttl_ || !answered || topic.accepted.empty()) return {};
+  return topic.heard_at + *ttl_ / kHeartbeats;
+}
+
+// What changes meanwhile has its turn after it. An answer to it is none to the push before: that has one.
+std::optional<AdsPush> AdsSession::heartbeat(TimePoint now) {
+  for (AdsTopic& topic : topics_) {
+    const auto due = beat_at(topic);
+    if (!due || now < *due || topic.due) continue;
+    topic.nonce = cat(++last_nonce_);
+    topic.heard_at = now;
+    AdsPush push{topic.type, topic.accepted_version, topic.nonce, {}, {}, ttl_};
+    topic.beat(push);
+    return push;
+  }
+  return {};
+}
+
 std::optional<AdsPush> AdsSession::next(TimePoint now) {
+  if (auto beat = heartbeat(now)) return beat;
   for (const XdsType type : kXdsTypes) {
     if (topic(type).due && !topic(type).busy(now)) return answer(type, now);
   }
@@ -182,6 +204,7 @@ std::optional<TimePoint> AdsSession::wake_at(TimePoint now) const {
   };
   for (const AdsTopic& topic : topics_) {
     if (topic.answer == Answer::kWaiting) consider(topic.deadline);
+    if (const auto beat = beat_at(topic)) consider(*beat);
   }
   const AdsTopic& clusters = topic(XdsType::kCluster);
   if (clusters.answer == Answer::kAccepted) consider(clusters.accepted_at + kSubscribeWait);
@@ -216,7 +239,9 @@ AdsPush AdsSession::send(XdsType type, Desired desired, TimePoint now) {
   AdsTopic& topic = own(type);
   topic.nonce = cat(++last_nonce_);
   topic.sent_version = desired.version;
-  AdsPush push{type, std::move(desired.version), topic.nonce, {}, {}};
+  AdsPush push{type, std::move(desired.version), topic.nonce, {}, {}, ttl_};
+  // The first one speaks of all; a later one, in delta, of some.
+  if (topic.accepted.empty()) topic.heard_at = now;
   topic.send(std::move(desired.resources), push);
   topic.refusal.clear();
   topic.due = topic.whole = false;

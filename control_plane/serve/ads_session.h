@@ -15,6 +15,9 @@
 // kDrainWait after the proxy has moved on, because a request that began before may still be on its
 // way. A delta stream that begins with what the proxy holds from an earlier one goes on as if we had
 // sent that.
+//
+// Where resources live for a while only (live_for), the proxy hears of all that it holds each third of that
+// time: heartbeats, which carry names without contents and change nothing else here.
 #pragma once
 
 #include <array>
@@ -44,6 +47,11 @@ class AdsSession {
   static constexpr Duration kDrainWait = 2s;
 
   AdsSession(AdsVariant variant, std::shared_ptr<const NodeResources> target);
+
+  // From now on resources come with that time to live, of whole seconds.
+  void live_for(Duration ttl) { ttl_ = ttl; }
+  // Of a time to live: so many heartbeats go into it, so that one or two may be late.
+  static constexpr int kHeartbeats = 3;
 
   // What the proxy shall have from now on.
   void set_target(std::shared_ptr<const NodeResources> target, TimePoint now);
@@ -93,12 +101,15 @@ class AdsSession {
   bool endpoints_covered() const;
   bool holds_back(XdsType type, TimePoint now) const;
   void warm_again(const ResourceMap& clusters);
+  std::optional<TimePoint> beat_at(const AdsTopic& topic) const;
+  std::optional<AdsPush> heartbeat(TimePoint now);
   AdsPush answer(XdsType type, TimePoint now);
   AdsPush send(XdsType type, Desired desired, TimePoint now);
 
   const AdsVariant variant_;
   std::array<AdsTopic, kXdsTypes.size()> topics_;
   std::shared_ptr<const NodeResources> target_;
+  std::optional<Duration> ttl_;
   TimePoint resumed_until_;  // Until then listeners and routes of an earlier stream may be in use.
   uint64_t last_nonce_ = 0;
 };

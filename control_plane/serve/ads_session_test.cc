@@ -441,6 +441,31 @@ TEST_F(AdsSessionTest, WhatWasRefusedAndIsWantedNoMoreIsNotSentWithTheNext) {
   EXPECT_EQ(arrives(), "clusters a1good [a1 good]") << "nobody holds the bad one";
 }
 
+// In state of the world they come inside a Resource, and one without contents takes nothing away.
+TEST_F(AdsSessionTest, HeartbeatsAreNamesWithoutContents) {
+  serve(kSmall);
+  session_->live_for(30s);
+  settle(kSmall);
+  envoy::service::discovery::v3::Resource one;
+  ASSERT_TRUE(last_.resources(0).UnpackTo(&one));
+  EXPECT_EQ(one.ttl().seconds(), 30);
+  EXPECT_EQ(one.resource().value(), "r1");
+  passes(10s);
+  const std::optional<AdsPush> beat = session_->next(now_);
+  ASSERT_TRUE(beat);
+  const auto response = to_response(*beat);
+  EXPECT_EQ(response.type_url(), type_url(XdsType::kCluster));
+  EXPECT_EQ(response.version_info(), "a1");
+  ASSERT_EQ(response.resources_size(), 1);
+  ASSERT_TRUE(response.resources(0).UnpackTo(&one));
+  EXPECT_EQ(one.name(), "a");
+  EXPECT_EQ(one.version(), "a1");
+  EXPECT_FALSE(one.has_resource());
+  EXPECT_EQ(send(XdsType::kCluster, {}, response.nonce()), Heard::kAsked);
+  // Names that a proxy had sent before it heard are sent again with its answer.
+  EXPECT_EQ(send(XdsType::kCluster, {}, "1"), Heard::kStale);
+}
+
 TEST_F(AdsSessionTest, KeepsNoMoreThanSoMuchOfARefusal) {
   serve(kSmall);
   asks(XdsType::kCluster);

@@ -11,6 +11,20 @@
 
 namespace glia {
 
+namespace {
+
+// Names of Envoy's page "Well Known Client Features".
+bool has_feature(const envoy::config::core::v3::Node& node, std::string_view name) {
+  return std::ranges::find(node.client_features(), name) != node.client_features().end();
+}
+
+bool knows_ttl(const envoy::config::core::v3::Node& node, AdsVariant variant) {
+  return has_feature(node, "xds.config.supports-resource-ttl") &&
+         (variant == AdsVariant::kDelta || has_feature(node, "xds.config.resource-in-sotw"));
+}
+
+}  // namespace
+
 AdsStream::AdsStream(ControlPlane& control_plane, Transport& transport, Result<SpiffeId> caller,
                      Form form)
     : control_plane_(control_plane),
@@ -102,9 +116,11 @@ Result<void> AdsStream::open(const envoy::config::core::v3::Node& node) {
   // "gRPC C-core", "gRPC Java", "gRPC Go", "gRPC Node Pure JS", ...
   if (node.user_agent_name().starts_with("gRPC")) client_ = ClientKind::kProxyless;
   discovers_ = form_.variant == AdsVariant::kDelta && !form_.only &&
-               std::ranges::find(node.client_features(), v1::Host::descriptor()->full_name()) !=
-                   node.client_features().end();
+               has_feature(node, v1::Host::descriptor()->full_name());
   session_.emplace(form_.variant, resources());
+  if (control_plane_.resource_ttl() && knows_ttl(node, form_.variant)) {
+    session_->live_for(*control_plane_.resource_ttl());
+  }
   sidecar.streams.push_back(this);
   LOG(info, workload_, " connected as ", caller_->text());
   return {};
@@ -182,7 +198,10 @@ Result<std::optional<AdsPush>> AdsStream::next() {
     return std::optional(std::move(answer));
   }
   std::optional<AdsPush> push = session_->next(control_plane_.loop_.now());
-  if (push) {
+  if (push && push->heartbeat) {
+    LOG(debug, "told ", workload_, " that ", push->resources.size(), " ", name_of(push->type),
+        " live on");
+  } else if (push) {
     const std::string removed =
         push->removed.empty() ? "" : cat(", without ", push->removed.size());
     LOG(info, "pushed ", name_of(push->type), " ", push->version, " (", push->resources.size(),

@@ -268,12 +268,45 @@ void AdsTopic::send(ResourceMap desired, AdsPush& push) {
   }
 }
 
+void AdsTopic::beat(AdsPush& push) const {
+  push.heartbeat = true;
+  for (const ResourceMap::Entry& entry : accepted) {
+    push.resources.emplace_back(entry.name, entry.resource);
+  }
+}
+
+namespace {
+
+namespace xds = envoy::service::discovery::v3;
+
+void fill(const std::string& name, std::string version, const PackedRef& resource,
+          const AdsPush& push, xds::Resource& one) {
+  one.set_name(name);
+  one.set_version(std::move(version));
+  if (push.ttl) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*push.ttl);
+    one.mutable_ttl()->set_seconds(seconds.count());
+  }
+  if (!push.heartbeat) *one.mutable_resource() = resource->any();
+}
+
+}  // namespace
+
 envoy::service::discovery::v3::DiscoveryResponse to_response(const AdsPush& push) {
   envoy::service::discovery::v3::DiscoveryResponse response;
   response.set_nonce(push.nonce);
   response.set_version_info(push.version);
   response.set_type_url(std::string(type_url(push.type)));
-  for (const auto& [name, resource] : push.resources) *response.add_resources() = resource->any();
+  for (const auto& [name, resource] : push.resources) {
+    if (!push.ttl) {
+      *response.add_resources() = resource->any();
+      continue;
+    }
+    xds::Resource one;
+    // That of the whole kind: Envoy knows a heartbeat by it.
+    fill(name, push.version, resource, push, one);
+    response.add_resources()->PackFrom(one);
+  }
   return response;
 }
 
@@ -290,10 +323,9 @@ envoy::service::discovery::v3::DeltaDiscoveryResponse to_delta_response(const Ad
     one->mutable_resource()->PackFrom(host);
   }
   for (const auto& [name, resource] : push.resources) {
-    auto* one = response.add_resources();
-    one->set_name(name);
-    one->set_version(resource->version);
-    *one->mutable_resource() = resource->any();
+    // Of what a proxy brought from an earlier stream, nothing but the name may be known.
+    fill(name, resource == nullptr ? "" : resource->version, resource, push,
+         *response.add_resources());
   }
   for (const std::string& name : push.removed) response.add_removed_resources(name);
   return response;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -28,6 +29,10 @@ struct AdsPush {
   std::string version, nonce;
   std::vector<std::pair<std::string, PackedRef>> resources;
   std::vector<std::string> removed;  // Only in delta.
+  // How long the proxy may use it without hearing of it again; nothing: for ever.
+  std::optional<Duration> ttl = {};
+  // Without the resources themselves, which the proxy has, and without their types: they live on.
+  bool heartbeat = false;
   // Instead of all that: what is said of hosts that were asked for by name.
   std::vector<std::pair<std::string, v1::Host>> hosts = {};
 };
@@ -61,6 +66,7 @@ struct AdsTopic {
   std::size_t sent_count = 0;  // Resources that the last push left the proxy with.
   TimePoint deadline;          // kWaiting: how long others wait.
   TimePoint accepted_at;
+  TimePoint heard_at;  // When the proxy was last sent word of all that it holds.
 
   // Only clusters and listeners: a first request without names asks for everything, and in state of
   // the world what a response does not mention is deleted.
@@ -91,6 +97,8 @@ struct AdsTopic {
   ResourceMap only_again(const ResourceMap& desired) const;
   // Fills in what brings the proxy to `desired`, and notes that it was sent.
   void send(ResourceMap desired, AdsPush& push);
+  // Fills in all that the proxy holds for certain.
+  void beat(AdsPush& push) const;
 
  private:
   void resume(const DeltaRequest& request, const NodeResources::Kind& target, TimePoint now);

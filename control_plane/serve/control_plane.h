@@ -40,6 +40,11 @@ class ControlPlane {
 
   // "host:port" at which sidecars reach us, for join files.
   void advertise(std::string address) { advertised_ = std::move(address); }
+  // What is sent lives so long, whole seconds, unless the proxy hears of it again (Resource.ttl), of those
+  // that understand that. Nothing: for ever. Before the first stream.
+  static constexpr Duration kLeastTtl = 3s, kMostTtl = 7 * 24h;
+  void resources_live_for(std::optional<Duration> ttl) { resource_ttl_ = ttl; }
+  std::optional<Duration> resource_ttl() const { return resource_ttl_; }
   // A new reading of the mesh's files: pushed if it is good and new, else remembered as the reason.
   void apply(LoadReport report);
   // The same, for the cost of what it changes.
@@ -94,6 +99,7 @@ class ControlPlane {
   std::function<void(const ObjectSet&)> objects_taken_;
   const std::string version_;
   std::string advertised_;
+  std::optional<Duration> resource_ttl_;
   const WallTime started_;
   std::set<AdsStream*> streams_;
   // What held_of() has found, of the objects of this version; made when asked for.

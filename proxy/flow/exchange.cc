@@ -165,6 +165,8 @@ Task<Result<void>> Exchange::find_host() {
   if (discovery == nullptr || !discovery->possible()) co_return Result<void>();
   const Duration limit = *route_->discover;
   const TimePoint until = loop().now() + limit;
+  std::string host = to_lower(request().authority);
+  std::optional<Error> no_such_name;
   while (route_ != nullptr && route_->discover) {
     if (loop().now() >= until) {
       co_return Error(
@@ -173,7 +175,16 @@ Task<Result<void>> Exchange::find_host() {
     }
     // Another request may have brought it while this one's body was awaited.
     if (site_.state() == state_) {
-      CO_TRY_VOID(co_await discovery->next_drawing(to_lower(request().authority), limit));
+      const Result<void> drawn = co_await discovery->next_drawing(host, until - loop().now());
+      if (!drawn && no_such_name) co_return *std::move(no_such_name);
+      if (!drawn) {
+        // Where the name means nothing, the address counts that a captured connection was for.
+        std::string address = meant_for(connection());
+        if (drawn.error().kind() != ErrorKind::kNoRoute || address.empty()) co_return drawn.error();
+        no_such_name = drawn.error();
+        host = std::move(address);
+        continue;
+      }
     }
     if (site_.state() == state_) continue;
     followed_.push_back(std::exchange(state_, site_.state()));

@@ -8,8 +8,12 @@ namespace glia {
 
 class Discovery::Waiting {
  public:
-  Waiting(Discovery& discovery, std::string host)
-      : discovery_(discovery), place_(discovery.waiting_.emplace(std::move(host), this)) {}
+  Waiting(Discovery& discovery, std::string host, Duration limit)
+      : discovery_(discovery),
+        place_(discovery.waiting_.emplace(std::move(host), this)),
+        limit_(discovery.loop_, [this] { slot.wake(discovery_.loop_.ready()); }) {
+    limit_.start(limit);
+  }
   Waiting(const Waiting&) = delete;
   ~Waiting() { discovery_.waiting_.erase(place_); }
 
@@ -19,6 +23,7 @@ class Discovery::Waiting {
  private:
   Discovery& discovery_;
   const std::multimap<std::string, Waiting*, std::less<>>::iterator place_;
+  CallbackTimer limit_;
 };
 
 Task<Result<void>> Discovery::next_drawing(std::string host, Duration limit) {
@@ -29,7 +34,7 @@ Task<Result<void>> Discovery::next_drawing(std::string host, Duration limit) {
                         "already"));
   }
   const bool asked = waiting_.contains(host);
-  Waiting waiting(*this, host);
+  Waiting waiting(*this, host, limit + kGrace);
   if (!asked) ask_(host, limit);
   co_await wait_in(waiting.slot);
   if (waiting.refused) co_return *std::move(waiting.refused);

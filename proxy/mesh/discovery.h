@@ -1,8 +1,9 @@
 // Discovery: requests of one worker that wait for a host which the drawing does not have, while the
 // control plane is asked for it (glia.v1.DiscoverHost).
 //
-// The worker only waits: the main thread asks, knows when it is too late, and says so by refused(). What
-// is found comes with the next drawing.
+// The worker only waits: the main thread asks, knows when it is too late and why, and says so by refused().
+// What is found comes with the next drawing. Where neither comes (the main thread takes a host to be held
+// that another table of routes has), the wait ends by itself.
 #pragma once
 
 #include <functional>
@@ -19,7 +20,9 @@ namespace glia {
 class Discovery {
  public:
   static constexpr std::size_t kMostWaiting = 1000;  // Requests of this worker.
-  // Called on the worker; ends, sooner or later, in a drawing or in refused().
+  // The main thread, which can say why, speaks first.
+  static constexpr Duration kGrace = 100ms;
+  // Called on the worker; ends in a drawing or in refused().
   using Ask = std::function<void(const std::string& host, Duration limit)>;
 
   explicit Discovery(EventLoop& loop) : loop_(loop) {}
@@ -28,8 +31,8 @@ class Discovery {
   void ask_by(Ask ask) { ask_ = std::move(ask); }
   bool possible() const { return ask_ != nullptr; }
 
-  // Asks for `host`, if nobody here does so already, and sleeps until another drawing is in force. The
-  // error is why there will be none.
+  // Asks for `host`, if nobody here does so already, and sleeps until another drawing is in force, or
+  // kGrace after `limit`. The error is why there will be none.
   Task<Result<void>> next_drawing(std::string host, Duration limit);
   void drawing_changed();
   void refused(std::string_view host, const Error& error);

@@ -29,6 +29,7 @@ Task<AdminAnswer> ready(const AdminCall& call) {
   if (facts.state == ServerState::kInitializing && !facts.waiting_for.empty()) {
     body += facts.waiting_for + '\n';
   }
+  if (!facts.config_origin.empty()) body += facts.config_origin + '\n';
   co_return AdminAnswer{facts.state == ServerState::kLive ? 200 : 503, std::move(body)};
 }
 

@@ -272,6 +272,7 @@ std::string server_info_json(const ServerFacts& facts) {
   json.field("uptime_current_epoch", uptime);
   json.field("uptime_all_epochs", uptime);
   json.field("config_version", facts.config_version);
+  if (!facts.config_origin.empty()) json.field("config_origin", facts.config_origin);
   json.key("node");
   json.begin_object();
   json.field("id", facts.node_id);

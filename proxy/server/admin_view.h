@@ -29,6 +29,8 @@ struct ServerFacts {
   Duration uptime{};
   std::string node_id, node_cluster;
   std::string config_version;  // Of the drawing in force.
+  // A sentence, while all that came from the control plane came in an earlier run; else "".
+  std::string config_origin;
   // Command line options and what they came to, for /server_info.
   std::vector<std::pair<std::string, std::string>> options;
 };

@@ -102,6 +102,49 @@ TEST_F(DiscoveryTest, DrawingsThatDoNotHaveItDoNotKeepARequestForEver) {
       << answer->body;
 }
 
+// Whom the main thread takes to be served already, by another table of routes, it refuses nothing; and of
+// two that wait for one host neither asks again, as the other does.
+TEST_F(DiscoveryTest, WhoIsNeverRefusedDoesNotWaitLongerThanItsRouteSays) {
+  SimClient other(world_, "10.0.0.3", t.address(), Codec::kHttp1);
+  const auto one = send("elsewhere"), two = other.send({.authority = "elsewhere"});
+  t.advance(1s);
+  t.publish();  // Without it.
+  t.advance(3900ms);
+  EXPECT_FALSE(one->finished);
+  t.advance(500ms);
+  for (const auto& answer : {one, two}) {
+    EXPECT_EQ(answer->status, 503);
+    EXPECT_TRUE(answer->body.starts_with("the way to elsewhere was not complete after 5000 ms"))
+        << answer->body;
+  }
+  EXPECT_EQ(t.worker().discovery().waiting(), 0u);
+}
+
+// As where everything is held: a Host that is no Service's goes where its connection was going.
+TEST_F(DiscoveryTest, WhatACapturedConnectionWasForCountsWhereItsHostMeansNothing) {
+  const Address meant = *Address::parse("10.96.0.10:80"), other = *Address::parse("10.9.9.9:80");
+  world_.fabric().capture(meant, t.address());
+  world_.fabric().capture(other, t.address());
+  SimClient client(world_, "10.0.0.3", meant, Codec::kHttp1);
+  SimClient stranger(world_, "10.0.0.4", other, Codec::kHttp1);
+  const auto answer = client.send({.authority = "example.com"});
+  const auto nothing = stranger.send({.authority = "example.com"});
+  const auto is_nobody = [this](std::string_view host) {
+    t.worker().discovery().refused(
+        host, Error(ErrorKind::kNoRoute, Fault::kDownstream, cat("nobody is ", host)));
+    t.advance(10ms);
+  };
+  t.advance(10ms);
+  EXPECT_EQ(asked, (std::vector<std::string>{"example.com 5"}));
+  is_nobody("example.com");
+  ASSERT_EQ(asked.size(), 3u);
+  draw("10.96.0.10:80");
+  EXPECT_EQ(answer->status, 200);
+  is_nobody("10.9.9.9:80");
+  EXPECT_EQ(nothing->status, 404);
+  EXPECT_TRUE(nothing->body.starts_with("nobody is example.com")) << nothing->body;
+}
+
 TEST_F(DiscoveryTest, OnlySoManyRequestsWait) {
   std::vector<std::unique_ptr<SimClient>> clients;
   std::vector<std::shared_ptr<const Answer>> answers;

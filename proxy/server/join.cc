@@ -180,6 +180,7 @@ void JoinSource::use(const HeldIdentity& identity) {
     return proxy_->fail();
   }
   bootstrap->tells_reports = true;
+  bootstrap->identity = identity.spiffe_id;
   for (SecretResource& secret : secrets_of(identity)) {
     bootstrap->draft.set_secret(std::move(secret));
   }

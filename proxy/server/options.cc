@@ -85,7 +85,8 @@ void declare(CLI::App& app, Options& options, Written& written) {
   add("Configuration from a mesh", "--join", options.join_file,
       "FILE with control plane, workload and token in one");
   add("Configuration from a mesh", "--state-dir", options.state_dir,
-      "DIR to keep key and certificate in, so that a restart needs no new token");
+      "DIR to keep key, certificate and what the control plane has sent in, so that a restart "
+      "needs no new token and no control plane; also with -c");
   add("Configuration from a mesh", "--mesh", options.mesh,
       "FILE or DIR of mesh objects: standalone, no control plane; needs --workload");
   add("Configuration from a mesh", "--ca-dir", options.ca_dir,
@@ -236,7 +237,10 @@ Result<void> check_flags_of_source(const Options& options) {
   } flags[] = {
       {"--workload", options.workload, {kControl, kMesh}, "--control or --mesh"},
       {"--token-file", options.token_file, {kControl}, "--control"},
-      {"--state-dir", options.state_dir, {kControl, kJoin}, "--control or --join"},
+      {"--state-dir",
+       options.state_dir,
+       {kBootstrap, kControl, kJoin},
+       "-c, --config-yaml, --control or --join"},
       {"--ca-dir", options.ca_dir, {kMesh}, "--mesh"},
       {"--service-node", options.service_node, {kBootstrap}, "-c or --config-yaml"},
       {"--service-cluster", options.service_cluster, {kBootstrap}, "-c or --config-yaml"},

@@ -34,7 +34,7 @@ struct Options {
   std::string token_file;                // "" if the state directory holds an identity.
   std::string join_file;
   std::string mesh;       // File or directory.
-  std::string state_dir;  // "": keys stay in memory.
+  std::string state_dir;  // "": keys and configuration stay in memory. Not with kMesh.
   std::string ca_dir;     // With kMesh; "": clear text.
   bool capture = false;   // With kMesh: traffic comes by rules of the kernel.
 

@@ -61,6 +61,7 @@ TEST(Options, TakesAMesh) {
   ASSERT_TRUE(join) << join.error().message();
   EXPECT_EQ(join->source, Options::Source::kJoin);
   EXPECT_TRUE(parse({"--control", "cp:1", "--workload", "a", "--state-dir", "s"}));
+  EXPECT_TRUE(parse({"-c", "a", "--state-dir", "s"}));
 }
 
 TEST(Options, TakesEnvoysFlagsWithAWarning) {
@@ -117,6 +118,9 @@ TEST(Options, NamesFlagValueAndFix) {
             "--workload a/b/c: not NAME or NAMESPACE/NAME, as in default/front");
   EXPECT_EQ(refusal({"--mesh", "a", "--workload", "b", "--token-file", "t"}),
             "--token-file t: has a meaning only with --control; leave it out");
+  EXPECT_EQ(refusal({"--mesh", "a", "--workload", "b", "--state-dir", "d"}),
+            "--state-dir d: has a meaning only with -c, --config-yaml, --control or --join; leave it "
+            "out");
   EXPECT_EQ(refusal({"-c", "a", "--ca-dir", "d"}),
             "--ca-dir d: has a meaning only with --mesh; leave it out");
   EXPECT_EQ(refusal({"--control", "cp", "--workload", "b", "--token-file", "t"}),

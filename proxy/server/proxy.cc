@@ -1,5 +1,6 @@
 #include "proxy/server/proxy.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -13,6 +14,8 @@
 #include "proxy/server/cgroup.h"
 #include "proxy/xds/ads_http.h"
 #include "proxy/xds/config_dump.h"
+#include "proxy/xds/kept_configuration.h"
+#include "proxy/xds/private_file.h"
 
 namespace glia {
 
@@ -32,6 +35,13 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   if (!options_.service_cluster.empty()) bootstrap.node.cluster = options_.service_cluster;
   configuration_ = std::make_unique<Configuration>(
       loop_, std::move(bootstrap), [this](SnapshotRef snapshot) { publish(std::move(snapshot)); });
+  const bool keeps = !options_.state_dir.empty();
+  if (keeps && configuration_->bootstrap().ads_cluster.empty()) {
+    return invalid(
+        cat("--state-dir ", options_.state_dir,
+            ": the configuration has no dynamic_resources.ads_config, so there is nothing "
+            "to keep there; leave it out"));
+  }
   TRY_VOID(configuration_->start());
   set_limits(configuration_->bootstrap().limits);
   publish(configuration_->snapshot());
@@ -46,6 +56,7 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
     server_.discover_by(
         [this](const std::string& host, Duration limit) { ads_->want_host(host, limit); });
   }
+  if (keeps) begin_keeping();
   ads_->start();
   if (configuration_->bootstrap().tells_reports) begin_reports();
   return {};
@@ -63,6 +74,53 @@ void Proxy::begin_reports() {
                       .take = [this] { return server_.take_tallies(); }},
       random_seed());
   reporter_->start();
+}
+
+void Proxy::begin_keeping() {
+  const Bootstrap& bootstrap = configuration_->bootstrap();
+  const std::string owner =
+      cat(bootstrap.node.id, bootstrap.identity.empty() ? "" : " ", bootstrap.identity);
+  restore(owner);
+  writer_ = std::make_unique<FileWriter>(loop_, options_.state_dir, kConfigurationFile);
+  keeper_ = std::make_unique<ConfigurationKeeper>(
+      loop_, *configuration_, *ads_, owner,
+      [this](std::string content, ConfigurationKeeper::Done done) {
+        writer_->write(std::move(content), std::move(done));
+      });
+  ads_->on_change([this] { keeper_->changed(); });
+}
+
+// Begins with what an earlier run has kept; without it if it cannot be used.
+void Proxy::restore(const std::string& owner) {
+  const std::string path = cat(options_.state_dir, "/", kConfigurationFile);
+  const WallTime now = loop_.clock().wall_now();
+  const auto use = [&]() -> Result<void> {
+    TRY(const auto file, read_private_file(options_.state_dir, kConfigurationFile, kMostKept));
+    if (!file) return {};
+    Result<KeptConfiguration> kept = decode_kept(*file, owner, now);
+    if (!kept) return std::move(kept).error().in(path);
+    if (Result<void> held = ads_->restore(kept->pushes); !held) {
+      return std::move(held).error().in(path);
+    }
+    kept_ = cat(path, " of ", rfc3339(kept->saved));
+    LOG(info, "begins with the configuration in ", kept_, " (", file->size(),
+        " bytes), until the control plane says what is new");
+    return {};
+  };
+  if (const Result<void> used = use(); !used) {
+    LOG(warning, "begins without a kept configuration and waits for the control plane: ",
+        used.error().message());
+  }
+  malloc_trim(0);  // What was read is not needed any more.
+}
+
+void Proxy::keep_the_rest() {
+  if (keeper_ == nullptr) return;
+  const auto rest = keeper_->unwritten();
+  if (!rest) return;
+  if (const auto written = writer_->write_now(*rest); !written) {
+    LOG(warning, "the configuration is not kept: ", written.error().message());
+  }
 }
 
 void Proxy::publish(SnapshotRef snapshot) {
@@ -144,6 +202,7 @@ void Proxy::shut_down() {
   if (std::exchange(shutting_down_, true)) return loop_.stop();
   LOG(info, "ending: waiting up to ", to_ms(options_.drain_time), " ms for requests in progress");
   server_.drain(options_.drain_time);
+  keep_the_rest();
   finishing_ = finish();
   finishing_.start();
 }
@@ -175,11 +234,18 @@ ServerFacts Proxy::facts() const {
   facts.node_id = configuration_->bootstrap().node.id;
   facts.node_cluster = configuration_->bootstrap().node.cluster;
   if (server_.snapshot() != nullptr) facts.config_version = server_.snapshot()->version;
+  facts.config_origin = origin();
   facts.options = {{"concurrency", cat(options_.concurrency)},
                    {"config_path", options_.config_path},
                    {"drain_time_s", cat(to_ms(options_.drain_time) / 1000)},
                    {"log_level", std::string(name_of(log_level()))}};
   return facts;
+}
+
+std::string Proxy::origin() const {
+  if (ads_ == nullptr || !ads_->unconfirmed()) return "";
+  return cat("the configuration is that in ", kept_, "; the control plane has not confirmed it yet",
+             ads_->last_end().empty() ? "" : cat(" (", ads_->last_end(), ")"));
 }
 
 std::vector<ListenerRow> Proxy::listeners() const {
@@ -210,7 +276,8 @@ std::vector<CertificateRow> Proxy::certificates() const {
 Result<std::string> Proxy::config_dump(const ConfigDumpQuery& query) const {
   return glia::config_dump(*configuration_, {.resource = query.resource,
                                              .name = query.name,
-                                             .include_endpoints = query.include_endpoints});
+                                             .include_endpoints = query.include_endpoints,
+                                             .origin = origin()});
 }
 
 Task<MetricsPage> Proxy::metrics() {
@@ -221,6 +288,12 @@ Task<MetricsPage> Proxy::metrics() {
     page.gauge("glia_memory_pressure", {}, static_cast<int64_t>(overload_->pressure()));
   }
   page.gauge("glia_control_connected", {}, ads_ != nullptr && ads_->connected() ? 1 : 0);
+  page.gauge("glia_configuration_unconfirmed", {}, ads_ != nullptr && ads_->unconfirmed() ? 1 : 0);
+  if (keeper_ != nullptr) {
+    page.gauge("glia_kept_configuration_bytes", {}, static_cast<int64_t>(keeper_->size()));
+    page.counter("glia_kept_configuration_writes_total", {}, keeper_->written());
+    page.counter("glia_kept_configuration_failures_total", {}, keeper_->failed());
+  }
   if (reporter_ != nullptr) {
     page.gauge("glia_reported_clusters", {}, static_cast<int64_t>(reporter_->clusters()));
     page.counter("glia_reports_total", {}, reporter_->sent());

@@ -10,11 +10,13 @@
 #include "proxy/http/small_server.h"
 #include "proxy/server/admin.h"
 #include "proxy/server/admin_view.h"
+#include "proxy/server/file_writer.h"
 #include "proxy/server/options.h"
 #include "proxy/server/overload.h"
 #include "proxy/server/server.h"
 #include "proxy/xds/ads.h"
 #include "proxy/xds/configuration.h"
+#include "proxy/xds/configuration_keeper.h"
 #include "proxy/xds/reporter.h"
 
 namespace glia {
@@ -48,9 +50,13 @@ class Proxy final : private AdminView {
   Task<void> finish();
   Result<void> listen_for_admin();
   void begin_reports();
+  void begin_keeping();
+  void restore(const std::string& owner);
+  void keep_the_rest();
 
   // AdminView.
   ServerFacts facts() const override;
+  std::string origin() const;  // See ServerFacts.
   std::vector<ListenerRow> listeners() const override;
   std::vector<CertificateRow> certificates() const override;
   Result<std::string> config_dump(const ConfigDumpQuery& query) const override;
@@ -66,6 +72,9 @@ class Proxy final : private AdminView {
   Network& network_;
   std::unique_ptr<Configuration> configuration_;
   std::unique_ptr<AdsClient> ads_;
+  std::unique_ptr<FileWriter> writer_;           // Null, as the next one: nothing is kept on disk.
+  std::unique_ptr<ConfigurationKeeper> keeper_;  // Before writer_ ends, so that that tells nobody.
+  std::string kept_;  // "PATH of TIME": what the proxy was started with; "" if nothing.
   Server server_;
   std::unique_ptr<Reporter> reporter_;  // Null: nobody is told.
   AdminService admin_pages_;

@@ -37,6 +37,25 @@ std::string fingerprint_of(const PushedResources& push, bool delta) {
   return cat(delta ? "" : push.version, " ", hash);
 }
 
+// It says only that resources live on.
+bool is_heartbeat(const PushedResources& push) {
+  return !push.resources.empty() && push.removed.empty() &&
+         std::ranges::all_of(push.resources, &PushedResource::heartbeat);
+}
+
+// What `push` says of each resource, without what it says of those that are held anyway. It borrows from
+// `push`.
+Push part_of(ResourceKind kind, const PushedResources& push, bool delta) {
+  Push part{.kind = kind, .version = push.version, .resources = {}};
+  if (delta) part.delta.emplace().removed = push.removed;
+  for (const PushedResource& resource : push.resources) {
+    if (resource.heartbeat) continue;
+    part.resources.push_back(resource.bytes);
+    if (delta) part.delta->versions.push_back(resource.version);
+  }
+  return part;
+}
+
 }  // namespace
 
 AdsClient::AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open, uint64_t seed,
@@ -64,8 +83,23 @@ void AdsClient::discover(HostDemand::Refused refused) {
       std::move(refused));
 }
 
+// As changes, in either variant: so each resource has the version with which it came. In state of the
+// world the first request says none all the same: the numbers of a server that forgot everything may
+// begin anew.
+Result<void> AdsClient::restore(const std::vector<PushedResources>& kept) {
+  std::vector<Push> parts;
+  for (const PushedResources& push : kept) {
+    parts.push_back(part_of(*kind_of(push.type_url), push, /*delta=*/true));
+  }
+  TRY_VOID(configuration_.restore(parts));
+  for (const PushedResources& push : kept) note_ends(*kind_of(push.type_url), push);
+  unconfirmed_ = true;
+  return {};
+}
+
 void AdsClient::start() {
   first_fetch_.start(options_.initial_fetch);
+  check_settled();
   reconnect_.start(Duration::zero());
 }
 
@@ -177,6 +211,9 @@ void AdsClient::send(Message message) {
         decoded.ok()) {
       Message& node = message.add_message("node");
       node = *std::move(decoded);
+      // Envoy's page "Well Known Client Features".
+      node.add_text("client_features", "xds.config.supports-resource-ttl");
+      node.add_text("client_features", "xds.config.resource-in-sotw");
       if (hosts_ != nullptr) node.add_text("client_features", std::string(HostDemand::kType));
     }
   }
@@ -202,6 +239,11 @@ void AdsClient::on_message(std::string_view bytes) {
   }
   Topic& topic = this->topic(*kind);
   topic.nonce = push->nonce;
+  if (is_heartbeat(*push)) {  // Neither a state of the world nor a word on what was refused.
+    note_ends(*kind, *push);
+    request(*kind);
+    return changed_();
+  }
   const std::string fingerprint = fingerprint_of(*push, delta());
   // The same again: not worth reading, the sentence is the same.
   if (!topic.refused.empty() && fingerprint == topic.refused) {
@@ -214,16 +256,7 @@ void AdsClient::on_message(std::string_view bytes) {
 }
 
 Result<void> AdsClient::apply(ResourceKind kind, const PushedResources& push) {
-  Push part{.kind = kind, .version = push.version, .resources = {}};
-  if (delta()) part.delta.emplace().removed = push.removed;
-  for (const PushedResource& resource : push.resources) {
-    if (resource.heartbeat) continue;
-    part.resources.push_back(resource.bytes);
-    if (delta()) part.delta->versions.push_back(resource.version);
-  }
-  // Heartbeats alone are not a state of the world without anything.
-  if (part.resources.empty() && !push.resources.empty() && !delta()) return {};
-  return configuration_.push({part});
+  return configuration_.push({part_of(kind, push, delta())});
 }
 
 void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
@@ -243,6 +276,9 @@ void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   }
   if (hosts_ != nullptr) hosts_->look();
   check_settled();
+  unconfirmed_ = false;
+  const bool only_heard = delta() && push.resources.empty() && push.removed.empty();
+  if (!only_heard) changed_();
 }
 
 void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
@@ -259,6 +295,13 @@ void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
   const ResourceMap& held = configuration_.draft().of(kind);
   std::erase_if(topic.ends, [&held](const auto& entry) { return !held.contains(entry.first); });
   look_at_ends();
+}
+
+std::optional<Duration> AdsClient::time_left(ResourceKind kind, const std::string& name) const {
+  const Topic& topic = this->topic(kind);
+  const auto end = topic.ends.find(name);
+  if (end == topic.ends.end()) return {};
+  return std::max(end->second - loop_.now(), Duration::zero());
 }
 
 void AdsClient::look_at_ends() {
@@ -292,6 +335,7 @@ void AdsClient::expire() {
   }
   look_at_ends();
   refresh();
+  changed_();
 }
 
 void AdsClient::refuse(ResourceKind kind, const std::string& version, std::string sentence,

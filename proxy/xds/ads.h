@@ -15,9 +15,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/base/random.h"
 #include "proxy/net/loop.h"
@@ -62,12 +64,21 @@ class AdsClient final : private AdsCall::Watcher {
   AdsClient(EventLoop& loop, Configuration& configuration, OpenAds open, uint64_t seed,
             const AdsOptions& options = {});
 
+  // Before start(): begins with what an earlier run has kept, whole or not at all. Nothing of it is
+  // dropped before the control plane has said something else of it.
+  Result<void> restore(const std::vector<PushedResources>& kept);
   void start();
   bool connected() const { return connected_; }
   // All that is wanted has arrived, or the time for the first fetch is over; then it stays so.
   bool settled() const { return settled_; }
   // Why the last call ended; "" if none did.
   const std::string& last_end() const { return last_end_; }
+  // Is all that is held from restore()? False once the control plane has sent or confirmed any of it.
+  bool unconfirmed() const { return unconfirmed_; }
+  // Told whenever what is held may have changed by what the control plane said, or by time.
+  void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
+  // What is left of a resource that came with a time to live; nothing: it lives for ever.
+  std::optional<Duration> time_left(ResourceKind kind, const std::string& name) const;
   // Our own secrets or the like changed what is wanted.
   void refresh();
   // Can hosts be asked for by name? Then, before start(), whom to tell what was refused; `want_host` is
@@ -113,6 +124,7 @@ class AdsClient final : private AdsCall::Watcher {
   bool complete() const;
   void check_settled();
   Topic& topic(ResourceKind kind) { return topics_[static_cast<std::size_t>(kind)]; }
+  const Topic& topic(ResourceKind kind) const { return topics_[static_cast<std::size_t>(kind)]; }
 
   EventLoop& loop_;
   Configuration& configuration_;
@@ -126,12 +138,14 @@ class AdsClient final : private AdsCall::Watcher {
   CallbackTimer reconnect_;
   CallbackTimer first_fetch_;
   CallbackTimer expiry_;  // Of the first resource whose time is over.
+  std::function<void()> changed_ = [] {};
   std::string last_end_;
   TimePoint opened_;        // The present stream, or the last one.
   bool connected_ = false;  // The stream has brought a message.
   bool open_now_ = false;
   bool node_sent_ = false;
   bool settled_ = false;
+  bool unconfirmed_ = false;
 };
 
 }  // namespace glia

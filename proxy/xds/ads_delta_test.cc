@@ -1,6 +1,5 @@
 // The ADS client against a control plane that the test plays, delta; and resources that live for a
 // while only, in both variants.
-#include <optional>
 #include <utility>
 
 #include "proxy/xds/ads_test_support.h"
@@ -8,52 +7,7 @@
 namespace glia {
 namespace {
 
-struct AdsDelta : PlayedAds {
-  AdsDelta() : PlayedAds(true) {}
-
-  struct Part {
-    std::string name, version, bytes;
-    std::optional<int> ttl_s = {};
-  };
-  // An envoy.service.discovery.v3.Resource; without bytes it is a heartbeat.
-  static void fill(Message& resource, ResourceKind kind, const Part& part) {
-    resource.add_text("name", part.name);
-    resource.add_text("version", part.version);
-    if (part.ttl_s) {
-      resource.add_message("ttl").add_bits("seconds", static_cast<uint64_t>(*part.ttl_s));
-    }
-    if (part.bytes.empty()) return;
-    Message& any = resource.add_message("resource");
-    any.add_text("type_url", type_url_of(kind));
-    any.add_text("value", part.bytes);
-  }
-  void changes(ResourceKind kind, const std::string& nonce, const std::vector<Part>& parts,
-               const std::vector<std::string>& removed = {}) {
-    Message response(*MessageSchema::find("envoy.service.discovery.v3.DeltaDiscoveryResponse"));
-    response.add_text("system_version_info", "s" + nonce);
-    response.add_text("type_url", type_url_of(kind));
-    response.add_text("nonce", nonce);
-    for (const Part& part : parts) fill(response.add_message("resources"), kind, part);
-    for (const std::string& name : removed) response.add_text("removed_resources", name);
-    watcher->on_message(encode_wire(response));
-  }
-  // A proxy with one cluster, one listener and routes from one to the other.
-  void settle() {
-    changes(ResourceKind::kCluster, "1", {{"reco", "c1", cluster("reco")}});
-    changes(ResourceKind::kEndpoints, "2", {{"reco", "e1", endpoints("reco", 80)}});
-    changes(ResourceKind::kListener, "3", {{"web", "l1", listener("web", 8080, "main")}});
-    changes(ResourceKind::kRoutes, "4", {{"main", "r1", routes("main", "reco")}});
-    EXPECT_TRUE(client->settled());
-    take();
-  }
-  bool has(const std::string& cluster) {
-    return configuration->snapshot()->clusters.count(cluster);
-  }
-  void reconnect() {
-    std::exchange(watcher, nullptr)->on_end("reset");
-    world.run_for(600ms);
-  }
-};
+using AdsDelta = PlayedDelta;
 
 TEST_F(AdsDelta, AsksForEverythingOnceAndThenForWhatIsNamed) {
   EXPECT_EQ(take(), (Lines{"cds from n1", "lds"}));
@@ -216,6 +170,17 @@ TEST_F(AdsDelta, AHeartbeatGivesAResourceMoreTime) {
   changes(ResourceKind::kCluster, "6", {{"short", "c2", cluster("short", "connect_timeout: 1s")}});
   world.run_for(1h);
   EXPECT_TRUE(has("short")) << "the newest push has no time to live";
+}
+
+TEST_F(AdsDelta, AHeartbeatIsNoWordOnWhatWasRefused) {
+  settle();
+  changes(ResourceKind::kCluster, "5", {{"bad", "c1", cluster("bad", "lb_policy: MAGLEV")}});
+  take();
+  changes(ResourceKind::kCluster, "6", {{"reco", "c1", "", 10}});
+  EXPECT_EQ(take(), (Lines{"cds n6"}));
+  EXPECT_TRUE(configuration->refusal(ResourceKind::kCluster));
+  world.run_for(11s);
+  EXPECT_FALSE(has("reco"));
 }
 
 TEST_F(AdsDelta, TimeGoesOnWithoutAControlPlane) {

@@ -5,7 +5,9 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proxy/xds/ads.h"
@@ -129,6 +131,13 @@ struct PlayedAds : testing::Test {
   const bool delta;
 
   explicit PlayedAds(bool delta = false) : delta(delta) {
+    make();
+    client->start();
+    world.run_for(1ms);
+  }
+  // A proxy that has only just begun; the one before is gone.
+  void make() {
+    client.reset();
     Errors errors;
     auto bootstrap =
         parse_bootstrap(played_bootstrap(delta ? "DELTA_GRPC" : "GRPC"), "boot.yaml", {}, errors);
@@ -144,8 +153,6 @@ struct PlayedAds : testing::Test {
           return call;
         },
         7);
-    client->start();
-    world.run_for(1ms);
   }
   ~PlayedAds() override { client.reset(); }
 
@@ -169,6 +176,54 @@ struct PlayedAds : testing::Test {
     return all;
   }
   using Lines = std::vector<std::string>;
+};
+
+// The same in delta.
+struct PlayedDelta : PlayedAds {
+  PlayedDelta() : PlayedAds(true) {}
+
+  struct Part {
+    std::string name, version, bytes;
+    std::optional<int> ttl_s = {};
+  };
+  // An envoy.service.discovery.v3.Resource; without bytes it is a heartbeat.
+  static void fill(Message& resource, ResourceKind kind, const Part& part) {
+    resource.add_text("name", part.name);
+    resource.add_text("version", part.version);
+    if (part.ttl_s) {
+      resource.add_message("ttl").add_bits("seconds", static_cast<uint64_t>(*part.ttl_s));
+    }
+    if (part.bytes.empty()) return;
+    Message& any = resource.add_message("resource");
+    any.add_text("type_url", type_url_of(kind));
+    any.add_text("value", part.bytes);
+  }
+  void changes(ResourceKind kind, const std::string& nonce, const std::vector<Part>& parts,
+               const std::vector<std::string>& removed = {}) {
+    Message response(*MessageSchema::find("envoy.service.discovery.v3.DeltaDiscoveryResponse"));
+    response.add_text("system_version_info", "s" + nonce);
+    response.add_text("type_url", type_url_of(kind));
+    response.add_text("nonce", nonce);
+    for (const Part& part : parts) fill(response.add_message("resources"), kind, part);
+    for (const std::string& name : removed) response.add_text("removed_resources", name);
+    watcher->on_message(encode_wire(response));
+  }
+  // A proxy with one cluster, one listener and routes from one to the other.
+  void settle() {
+    changes(ResourceKind::kCluster, "1", {{"reco", "c1", cluster("reco")}});
+    changes(ResourceKind::kEndpoints, "2", {{"reco", "e1", endpoints("reco", 80)}});
+    changes(ResourceKind::kListener, "3", {{"web", "l1", listener("web", 8080, "main")}});
+    changes(ResourceKind::kRoutes, "4", {{"main", "r1", routes("main", "reco")}});
+    EXPECT_TRUE(client->settled());
+    take();
+  }
+  bool has(const std::string& cluster) {
+    return configuration->snapshot()->clusters.count(cluster);
+  }
+  void reconnect() {
+    std::exchange(watcher, nullptr)->on_end("reset");
+    world.run_for(600ms);
+  }
 };
 
 }  // namespace glia

@@ -40,17 +40,6 @@ void put_text(std::string& out, std::string_view key, std::string_view value) {
   out += '"';
 }
 
-std::string rfc3339(WallTime when) {
-  const auto ns = when.time_since_epoch().count();
-  const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[40];
-  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  return cat(std::string_view(text, size), ".",
-             std::string_view(cat(1000 + ns / 1'000'000 % 1000)).substr(1), "Z");
-}
-
 // The resource as an Any is written: with its type first.
 void put_body(std::string& out, const Resource& resource, ResourceKind kind) {
   std::string json;
@@ -129,8 +118,13 @@ void put_section(std::string& out, const Configuration& configuration, const Sec
   out += '}';
 }
 
-void put_own(std::string& out, const Configuration& configuration) {
-  out += "\"glia\":{\"warming\":[";
+void put_own(std::string& out, const Configuration& configuration, std::string_view origin) {
+  out += "\"glia\":{";
+  if (!origin.empty()) {
+    put_text(out, "origin", origin);
+    out += ',';
+  }
+  out += "\"warming\":[";
   bool first = true;
   for (const std::string& sentence : configuration.warming()) {
     out += std::exchange(first, false) ? "\"" : ",\"";
@@ -157,6 +151,17 @@ void put_own(std::string& out, const Configuration& configuration) {
 
 }  // namespace
 
+std::string rfc3339(WallTime when) {
+  const auto ns = when.time_since_epoch().count();
+  const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[40];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  return cat(std::string_view(text, size), ".",
+             std::string_view(cat(1000 + ns / 1'000'000 % 1000)).substr(1), "Z");
+}
+
 Result<std::string> config_dump(const Configuration& configuration,
                                 const ConfigDumpChoice& choice) {
   std::string out = "{\"configs\":[";
@@ -178,7 +183,7 @@ Result<std::string> config_dump(const Configuration& configuration,
     put_section(out, configuration, section, choice.name);
   }
   out += "],";
-  put_own(out, configuration);
+  put_own(out, configuration, choice.origin);
   return out + "}\n";
 }
 

@@ -32,7 +32,7 @@ Result<void> Configuration::push(ResourceKind kind, const std::string& version,
   return push({{kind, version, resources}});
 }
 
-Result<void> Configuration::push(const std::vector<Push>& pushes) {
+Result<void> Configuration::adopt_with(const std::vector<Push>& pushes) {
   Draft next = draft_;
   Errors errors;
   const WallTime now = loop_.clock().wall_now();
@@ -44,14 +44,18 @@ Result<void> Configuration::push(const std::vector<Push>& pushes) {
     }
   }
   next.prune();
-  Result<void> adopted =
-      errors.empty() ? adopt(std::move(next)) : Result<void>(invalid(errors.joined()));
+  if (!errors.empty()) return invalid(errors.joined());
+  return adopt(std::move(next));
+}
+
+Result<void> Configuration::push(const std::vector<Push>& pushes) {
+  Result<void> adopted = adopt_with(pushes);
   for (const Push& push : pushes) {
     auto& refusal = refusals_[static_cast<std::size_t>(push.kind)];
     if (adopted.ok())
       refusal.reset();
     else
-      refusal = Refusal{push.version, adopted.error().message(), now};
+      refusal = Refusal{push.version, adopted.error().message(), loop_.clock().wall_now()};
   }
   return adopted;
 }

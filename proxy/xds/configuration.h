@@ -38,6 +38,9 @@ class Configuration {
                     const std::vector<std::string_view>& resources);
   // Pushes of several kinds, in an order in which each could be applied; all of them or none.
   Result<void> push(const std::vector<Push>& pushes);
+  // The same for what an earlier run has kept: nobody waits for an answer to that, so a failure is no
+  // refusal.
+  Result<void> restore(const std::vector<Push>& pushes) { return adopt_with(pushes); }
   // Forgets dynamic resources whose time is over; the error says why they must stay.
   Result<void> expire(ResourceKind kind, const std::set<std::string>& names);
   // A secret that the proxy holds itself; TLS contexts that use it are made anew.
@@ -60,6 +63,7 @@ class Configuration {
  private:
   // Draws `draft` and, if that goes well, keeps it.
   Result<void> adopt(Draft draft);
+  Result<void> adopt_with(const std::vector<Push>& pushes);
 
   Bootstrap bootstrap_;  // Its draft was moved to draft_.
   Draft draft_;

@@ -128,11 +128,11 @@ def log_times(text, pattern):
 class ControlPlane(harness.Program):
     """glia-control on a mesh file. Its state survives it, so that it can be started again."""
 
-    def __init__(self, directory, mesh_file, port=0):
+    def __init__(self, directory, mesh_file, port=0, flags=()):
         self.state = pathlib.Path(directory, "state")
         super().__init__("glia-control", [
             harness.GLIA_CONTROL, "--mesh", mesh_file.path, "--state-dir", self.state / "control",
-            "--listen", f"127.0.0.1:{port}", "--log-level", "debug"], directory)
+            "--listen", f"127.0.0.1:{port}", "--log-level", "debug", *flags], directory)
         said = self.text().count("glia-control: serving") if port else 0
 
         def serving():
@@ -179,7 +179,9 @@ class BootstrapSidecar(harness.Program):
         identity, bundle = join_with_own_key(control.join_file(name), directory)
         ads = {"resource_api_version": "V3", "ads": {}}
         config = {
-            "node": {"id": name if "/" in name else f"default/{name}", "cluster": name},
+            "node": {"id": name if "/" in name else f"default/{name}", "cluster": name,
+                     "client_features": ["xds.config.supports-resource-ttl",
+                                         "xds.config.resource-in-sotw"]},
             "admin": {"address": socket_address((address, ADMIN_PORT))},
             "dynamic_resources": {
                 "lds_config": ads, "cds_config": ads,

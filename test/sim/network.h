@@ -58,6 +58,9 @@ class SimFabric {
   // Breaks every open connection to this address.
   void reset_all(const Address& to);
 
+  // Connections to `meant` arrive at whoever listens on `by`, and say for where they were.
+  void capture(const Address& meant, const Address& by) { captured_.insert_or_assign(meant, by); }
+
   // What a resolver answers; names that nobody named do not exist.
   void name(const std::string& host, std::vector<std::string> ips);
 
@@ -91,6 +94,7 @@ class SimFabric {
   // what.
   std::multimap<Address, SimAcceptor*> acceptors_;
   std::map<uint64_t, SimStream*> streams_;  // By number: the order of making, the same each time.
+  std::map<Address, Address> captured_;
   std::set<std::string> dead_;
   std::set<std::pair<std::string, std::string>> partitions_;
   std::map<std::string, std::vector<std::string>> names_;

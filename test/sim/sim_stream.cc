@@ -191,7 +191,9 @@ void SimStream::take(Arrival& arrival) {
 }
 
 void SimStream::answer_connect() {
-  SimAcceptor* acceptor = fabric_.acceptor_at(info_.remote);
+  const auto captured = fabric_.captured_.find(info_.remote);
+  const bool is_captured = captured != fabric_.captured_.end();
+  SimAcceptor* acceptor = fabric_.acceptor_at(is_captured ? captured->second : info_.remote);
   if (acceptor == nullptr || fabric_.dead(info_.remote) || fabric_.dead(info_.local) ||
       fabric_.chance(fabric_.faults_.refuse)) {
     return break_now("connection refused");
@@ -199,6 +201,7 @@ void SimStream::answer_connect() {
   if (acceptor->paused()) return arrive(Arrival::Kind::kAnswer, SimFabric::kRetransmit);
   fabric_.note("accept", *this);
   auto accepted = std::make_unique<SimStream>(fabric_, info_.remote, info_.local, false);
+  accepted->info_.captured = is_captured;
   join(*accepted);
   accepted->start(Duration(0));
   state_ = State::kOpening;
