@@ -179,7 +179,7 @@ Task<Result<void>> Exchange::find_host() {
       if (!drawn && no_such_name) co_return *std::move(no_such_name);
       if (!drawn) {
         // Where the name means nothing, the address counts that a captured connection was for.
-        std::string address = meant_for(connection());
+        std::string address(meant_for(connection()));
         if (drawn.error().kind() != ErrorKind::kNoRoute || address.empty()) co_return drawn.error();
         no_such_name = drawn.error();
         host = std::move(address);
