@@ -37,6 +37,7 @@ struct ExplainOptions {
   std::string from, to;  // A workload; a URL, "" for what makes the workload's resources.
   std::string method;    // "": GET, or POST for gRPC.
   std::vector<std::string> headers;  // "NAME:VALUE"
+  std::string state_directory;  // Of a running mesh, to say what the sidecar holds now; "": none.
 };
 // Where a request would go and why, or which objects make the resources of a sidecar.
 int explain_command(const ExplainOptions& options, Output output);

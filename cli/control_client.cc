@@ -5,6 +5,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/service/status/v3/csds.grpc.pb.h"
 #include "glia/v1/canary.grpc.pb.h"
 #include "glia/v1/objects.grpc.pb.h"
 #include "glia/v1/status.grpc.pb.h"
@@ -58,6 +60,39 @@ Result<v1::Status> ask_status(const std::string& directory) {
   return ask<v1::Status>(directory, [](auto& service, auto& context, auto& answer) {
     return service.GetStatus(&context, v1::GetStatusRequest(), &answer);
   });
+}
+
+namespace {
+
+namespace csds = envoy::service::status::v3;
+
+// The hosts of a table stand alone: of a sidecar's table they come and go.
+void add_held(const csds::ClientConfig::GenericXdsConfig& config, std::set<std::string>& held) {
+  if (!config.has_xds_config()) return;
+  const std::string kind = config.type_url().substr(config.type_url().rfind('.') + 1);
+  envoy::config::route::v3::RouteConfiguration table;
+  if (config.xds_config().UnpackTo(&table)) {
+    for (const auto& host : table.virtual_hosts()) held.insert(cat("host ", host.name()));
+  } else if (kind == "Cluster" || kind == "Listener") {
+    held.insert(cat(kind == "Cluster" ? "cluster " : "listener ", config.name()));
+  }
+}
+
+}  // namespace
+
+Result<std::set<std::string>> ask_held(const std::string& directory, const std::string& workload) {
+  csds::ClientStatusRequest request;
+  request.add_node_matchers()->mutable_node_id()->set_exact(workload);
+  TRY(const auto answer, (ask<csds::ClientStatusResponse, csds::ClientStatusDiscoveryService>(
+                             directory, [&](auto& service, auto& context, auto& answer) {
+                               return service.FetchClientStatus(&context, request, &answer);
+                             })));
+  if (answer.config().empty()) {
+    return invalid(cat("the sidecar of ", workload, " is not connected to the control plane"));
+  }
+  std::set<std::string> held;
+  for (const auto& config : answer.config(0).generic_xds_configs()) add_held(config, held);
+  return held;
 }
 
 Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const std::string& workload,

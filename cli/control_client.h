@@ -2,6 +2,7 @@
 // canary.proto).
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "glia/v1/canary.pb.h"
@@ -13,6 +14,9 @@ namespace glia {
 
 // `directory` is the state directory of glia-control. The error says what to do if nobody answers.
 Result<v1::Status> ask_status(const std::string& directory);
+// What the sidecar of that workload ("namespace/name") has accepted and holds now: "cluster
+// outbound:80:a.default", "host a.default:80", "listener outbound".
+Result<std::set<std::string>> ask_held(const std::string& directory, const std::string& workload);
 Result<v1::CreateTokenResponse> ask_token(const std::string& directory, const std::string& workload,
                                           int lifetime_seconds);
 

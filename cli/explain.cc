@@ -1,8 +1,12 @@
 // glia config explain, diff and schema.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "cli/commands.h"
+#include "cli/control_client.h"
 #include "control_plane/explain/diff.h"
 #include "control_plane/explain/explain.h"
 #include "control_plane/explain/made_of.h"
@@ -46,26 +50,44 @@ Json to_json(const Explanation& e) {
   Json passed = Json::array(), shares = Json::array();
   for (const auto& p : e.passed) passed.push_back({{"route", p.route}, {"because", p.because}});
   for (const auto& share : e.shares) shares.push_back(to_json(share));
-  return {{"from", e.caller},     {"request", e.request}, {"host", e.host},
-          {"notTaken", passed},   {"route", e.route},     {"origin", e.route_origin},
-          {"because", e.because}, {"policy", e.policy},   {"changes", e.changes},
-          {"answer", e.answer},   {"shares", shares},     {"mirrors", e.mirrors}};
+  return {{"from", e.caller},       {"request", e.request}, {"host", e.host},
+          {"notTaken", passed},     {"route", e.route},     {"origin", e.route_origin},
+          {"because", e.because},   {"policy", e.policy},   {"changes", e.changes},
+          {"answer", e.answer},     {"shares", shares},     {"mirrors", e.mirrors},
+          {"onDemand", e.on_demand}};
 }
 
-int explain_resources(const ObjectSet& objects, const std::string& from, Output output) {
-  const Workload* workload = objects.workload(from);
-  if (workload == nullptr) return complain("explain", cat("there is no Workload ", from));
+// When a sidecar has a resource; `held`: what it has now, if it was asked.
+std::string when(const MadeOf& made, const std::optional<std::set<std::string>>& held) {
+  if (held && held->contains(made.resource)) return "held now";
+  if (made.on_demand)
+    return held ? "not held, comes with the first use" : "comes with the first use";
+  return held ? "not held" : "held";
+}
+
+int explain_resources(const ObjectSet& objects, const ExplainOptions& options, Output output) {
+  const Workload* workload = objects.workload(options.from);
+  if (workload == nullptr) return complain("explain", cat("there is no Workload ", options.from));
+  std::optional<std::set<std::string>> held;
+  if (!options.state_directory.empty()) {
+    auto asked = ask_held(control_directory(options.state_directory), workload->metadata.key());
+    if (!asked) return complain("explain", asked.error().message());
+    held = *std::move(asked);
+  }
   const std::vector<MadeOf> all = made_of(objects, *workload);
   if (output == Output::kJson) {
     Json json = Json::array();
     for (const MadeOf& made : all) {
-      json.push_back({{"resource", made.resource}, {"objects", made.objects}});
+      json.push_back(
+          {{"resource", made.resource}, {"objects", made.objects}, {"when", when(made, held)}});
     }
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
+  const bool always = !held && std::ranges::none_of(all, &MadeOf::on_demand);
   for (const MadeOf& made : all) {
-    std::printf("%s\n", made.resource.c_str());
+    std::printf("%s%s\n", made.resource.c_str(),
+                always ? "" : cat(" (", when(made, held), ")").c_str());
     for (const std::string& object : made.objects) std::printf("    %s\n", object.c_str());
   }
   return 0;
@@ -76,7 +98,7 @@ int explain_resources(const ObjectSet& objects, const std::string& from, Output 
 int explain_command(const ExplainOptions& options, Output output) {
   const auto objects = read("explain", options.mesh);
   if (!objects) return 1;
-  if (options.to.empty()) return explain_resources(*objects, options.from, output);
+  if (options.to.empty()) return explain_resources(*objects, options, output);
   Question question;
   question.from = options.from;
   if (const auto url = question.read_url(options.to); !url) {

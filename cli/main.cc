@@ -63,6 +63,8 @@ void add_questions(CLI::App& config, Arguments& arguments, int& code) {
                       "http://SERVICE/PATH, or grpc://SERVICE/METHOD");
   explain->add_option("-X,--method", arguments.explain.method, "Method of the request [GET]");
   explain->add_option("-H,--header", arguments.explain.headers, "NAME:VALUE; may be repeated");
+  explain->add_option("--state-dir", arguments.explain.state_directory,
+                      "Directory of the running mesh, to say what the sidecar holds now");
   add_output(*explain, arguments);
   explain->callback([&] { code = explain_command(arguments.explain, arguments.format()); });
 

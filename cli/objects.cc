@@ -78,6 +78,8 @@ int show(const char* command, const Result<v1::ApplyResponse>& response, bool dr
       return fail(command, "nothing was changed: the mesh would not be right");
     case v1::ApplyResponse::CONFLICT:
       return fail(command, "nothing was changed: somebody else was faster (409)");
+    case v1::ApplyResponse::REFUSED:
+      return fail(command, "nothing was changed: sidecars that tried it out refuse it");
     default: break;
   }
   for (const v1::ObjectChange& change : response->changes()) {

@@ -16,6 +16,7 @@
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
 #include "control_plane/serve/object_calls.h"
+#include "control_plane/serve/object_http.h"
 #include "control_plane/source/file_source.h"
 #include "control_plane/store/state_directory.h"
 #include "proxy/net/tcp.h"
@@ -26,6 +27,7 @@ struct ControlOptions {
   std::vector<std::string> mesh;  // Files or directories.
   std::string state_directory;
   std::string admin_socket;    // "": control.sock in the state directory.
+  std::string http_socket;     // Of the objects; "": http.sock in the state directory.
   std::string version;         // Of the program.
   int64_t resource_ttl_s = 0;  // See ControlPlane::resources_live_for(); 0: for ever.
 };
@@ -71,6 +73,7 @@ class Control {
   std::optional<Prometheus> prometheus_;
   std::unique_ptr<CanaryCalls> canary_calls_;
   std::optional<CallbackTimer> canary_timer_;
+  std::optional<ObjectHttp> object_http_;
   std::unique_ptr<FileSource> source_;
   std::unique_ptr<GrpcServer> grpc_;
 };

@@ -167,27 +167,27 @@ TEST_F(ControlXdsTest, DeltaThatComesBackAfterARestartIsSentNothingAgain) {
   status_when([](const v1::Status& status) { return accepted(status, 2); });
 }
 
+// Of what it is sent when it comes, which nobody has tried out.
 TEST_F(ControlXdsTest, ARefusalInDeltaIsShownWithTheSidecarsSentence) {
   ASSERT_EQ(start(), "");
   const auto stream = delta_ads();
-  take(*stream, XdsType::kCluster, {});
-  save(edited());
-  stream->send(answer(stream->receive(), "cluster[outbound:80:front.default]: no"));
+  stream->send(subscribe(XdsType::kCluster, {}));
+  stream->send(answer(stream->receive(), "cluster[outbound:80:back.default]: no"));
   const v1::Status status = status_when([](const v1::Status& status) {
     return status.proxies_size() == 1 && status.proxies(0).types_size() == 1 &&
            !status.proxies(0).types(0).nack_error().empty();
   });
-  EXPECT_EQ(status.proxies(0).types(0).nack_error(), "cluster[outbound:80:front.default]: no");
+  EXPECT_EQ(status.proxies(0).types(0).nack_error(), "cluster[outbound:80:back.default]: no");
   EXPECT_NE(status.proxies(0).types(0).sent_version(), status.proxies(0).types(0).acked_version());
 
   bool seen = false;
   const csds::ClientStatusResponse held = client_status();
   for (const auto& one : held.config(0).generic_xds_configs()) {
-    if (one.name() != "outbound:80:front.default") continue;
+    if (one.name() != kBackCluster) continue;
     seen = true;
     EXPECT_EQ(one.client_status(), envoy::admin::v3::NACKED);
     EXPECT_EQ(one.config_status(), csds::ERROR);
-    EXPECT_EQ(one.error_state().details(), "cluster[outbound:80:front.default]: no");
+    EXPECT_EQ(one.error_state().details(), "cluster[outbound:80:back.default]: no");
   }
   EXPECT_TRUE(seen);
 }

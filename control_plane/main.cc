@@ -107,6 +107,8 @@ int main(int argc, char** argv) {
                  "host:port that join files name, if it differs from --listen");
   app.add_option("--admin-socket", options.admin_socket,
                  "UNIX socket for glia status [STATE_DIR/control.sock]");
+  app.add_option("--http-socket", options.http_socket,
+                 "UNIX socket for mesh objects over HTTP [STATE_DIR/http.sock]");
   InjectDoor inject;
   app.add_option("--inject-listen", inject.listen,
                  "Where the API server of Kubernetes asks about pods, by HTTPS [it does not]");

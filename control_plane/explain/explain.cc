@@ -6,6 +6,7 @@
 
 #include "control_plane/explain/conditions.h"
 #include "control_plane/explain/sidecar_view.h"
+#include "control_plane/translate/find_host.h"
 #include "control_plane/translate/translate.h"
 #include "filters/rbac_eval.h"
 #include "proxy/base/text.h"
@@ -94,6 +95,7 @@ class Explainer {
       return std::move(out_);
     }
     out_.host = host->name;
+    out_.on_demand = on_demand(objects_, caller_);
     if (const TrafficPolicy* policy = policy_of_host(objects_, host->name)) {
       out_.policy = origin(*policy);
     }
@@ -309,6 +311,9 @@ Result<void> Question::read_url(std::string_view url) {
 std::string Explanation::text() const {
   std::string text = cat(request, " from ", caller, "\n");
   if (!host.empty()) add_line(text, "host", host);
+  if (on_demand) {
+    add_line(text, "on demand", "the sidecar has it from the first request on, which waits for it");
+  }
   for (const Passed& p : passed) add_line(text, "not", cat(p.route, ": ", p.because));
   if (!route.empty()) {
     add_line(text, "route", route);

@@ -41,7 +41,8 @@ struct Explanation {
   static constexpr std::size_t kMostHops = 20;
 
   std::string caller, request;      // "default/web", "GET classify:80/v2"
-  std::string host;                 // The virtual host that takes it.
+  std::string host;                 // The virtual host that takes it,
+  bool on_demand = false;           // which the sidecar is sent when it asks for it.
   std::string route, route_origin;  // "" if none takes it.
   std::string because;              // The conditions that hold.
   struct Passed {

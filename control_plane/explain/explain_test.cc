@@ -288,6 +288,35 @@ TEST(MadeOf, NamesWhatIsMadeOfWorkloadsThatAreCalledAlone) {
   EXPECT_EQ(std::ranges::count(names, "cluster direct:8080:model-2.default"), 1);
 }
 
+// It holds what it has used: of the way to others, nothing at first.
+TEST(MadeOf, SaysWhatASidecarOnDemandIsSentOnlyWhenItAsks) {
+  const std::string mesh =
+      replaced(kMesh, "trustDomain: demo.mesh", "trustDomain: demo.mesh, discovery: OnDemand");
+  const ObjectSet set = objects(mesh);
+  std::vector<std::string> at_once;
+  std::size_t later = 0;
+  for (const MadeOf& made : made_of(set, *set.workload("model-1"))) {
+    later += made.on_demand;
+    if (!made.on_demand) at_once.push_back(made.resource);
+  }
+  EXPECT_EQ(at_once, (std::vector<std::string>{"listener inbound:rest", "cluster inbound:rest",
+                                               "listener outbound", "host unknown-host"}));
+  EXPECT_EQ(later, 6u);
+  Question question;
+  question.from = "web";
+  ASSERT_TRUE(question.read_url("http://model/v2/models/x/infer"));
+  question.method = "POST";
+  const auto explanation = explain(set, question);
+  ASSERT_TRUE(explanation);
+  EXPECT_NE(explanation->text().find(
+                "  on demand the sidecar has it from the first request on, which waits for it\n"),
+            std::string::npos)
+      << explanation->text();
+  for (const MadeOf& made : made_of(objects(), *objects().workload("web"))) {
+    EXPECT_FALSE(made.on_demand) << made.resource;
+  }
+}
+
 TEST(Diff, WhatACallerMayCallIsAChange) {
   const MeshDiff changes = diff(objects(), narrowed());
   ASSERT_EQ(changes.changes.size(), 1u);

@@ -5,12 +5,15 @@
 
 #include "control_plane/explain/sidecar_view.h"
 #include "control_plane/translate/canary.h"
+#include "control_plane/translate/find_host.h"
 #include "control_plane/translate/outbound.h"
 #include "proxy/base/text.h"
 
 namespace glia {
 
 namespace {
+
+constexpr std::string_view kUnknownHostResource = "host unknown-host";
 
 void add_policy(const ObjectSet& objects, const MeshService& service, uint16_t port, MadeOf& made) {
   const TrafficPolicy* policy = objects.traffic_policy(service, port);
@@ -128,11 +131,15 @@ std::vector<MadeOf> made_of(const ObjectSet& objects, const Workload& workload) 
     }
   }
   for (const Workload* called : named_alone(objects)) add_alone(*called, all);
-  all.push_back({"host unknown-host", {origin(objects.mesh)}});
+  all.push_back({std::string(kUnknownHostResource), {origin(objects.mesh)}});
   const std::set<std::string> held = names_of(translate(objects, workload));
   const auto absent = [&](const MadeOf& made) { return !held.contains(made.resource); };
   all.erase(std::remove_if(all.begin() + static_cast<std::ptrdiff_t>(own), all.end(), absent),
             all.end());
+  if (!on_demand(objects, workload)) return all;
+  for (std::size_t i = own; i < all.size(); ++i) {
+    all[i].on_demand = all[i].resource != kUnknownHostResource;
+  }
   return all;
 }
 

@@ -11,6 +11,8 @@ namespace glia {
 struct MadeOf {
   std::string resource;              // "cluster outbound:80:a.default"
   std::vector<std::string> objects;  // "Service default/a (mesh.yaml:3)"
+  // The sidecar is sent it when it asks for the host that leads there, and not before.
+  bool on_demand = false;
 };
 
 // Listeners, virtual hosts and clusters, in the order in which translate() makes them.

@@ -593,5 +593,26 @@ TEST_F(AdsDeltaTest, NoNameOfARequestMayBeLong) {
   }
 }
 
+// So that a proxy that answers late when it is sent again what it has refused knows that it is over.
+TEST_F(AdsDeltaTest, AfterAChangeWasTakenBackWhoRefusedItIsToldThatAllIsAsItWas) {
+  settle(kSmall);
+  EXPECT_EQ(session_->word(now_), Trial::Word::kAccepted);
+  Target bad = kSmall;
+  bad.listeners["in"] = "in2";
+  serve(bad);
+  EXPECT_EQ(session_->word(now_), Trial::Word::kNothing);
+  EXPECT_NE(arrives(), "");
+  refuses("listener in: no");
+  EXPECT_EQ(session_->word(now_), Trial::Word::kRefused);
+  EXPECT_FALSE(session_->can_judge());
+  session_->remind();
+  serve(kSmall);
+  EXPECT_EQ(arrives(), "listeners []");
+  EXPECT_EQ(session_->word(now_), Trial::Word::kNothing);
+  accepts();
+  EXPECT_EQ(session_->word(now_), Trial::Word::kAccepted);
+  EXPECT_TRUE(session_->can_judge());
+}
+
 }  // namespace
 }  // namespace glia

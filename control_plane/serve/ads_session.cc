@@ -250,6 +250,30 @@ AdsPush AdsSession::send(XdsType type, Desired desired, TimePoint now) {
   return push;
 }
 
+Trial::Word AdsSession::word(TimePoint now) const {
+  bool asked = false, runs_all = true;
+  for (const AdsTopic& topic : topics_) {
+    if (!topic.asked) continue;
+    asked = true;
+    if (topic.answer == Answer::kRefused) return Trial::Word::kRefused;
+    runs_all = runs_all && topic.answer == Answer::kAccepted && !topic.due &&
+               !changed(topic, desired(topic.type, now));
+  }
+  return asked && runs_all ? Trial::Word::kAccepted : Trial::Word::kNothing;
+}
+
+bool AdsSession::can_judge() const {
+  return std::ranges::all_of(topics_, [](const AdsTopic& topic) {
+    return !topic.asked || (!topic.accepted_version.empty() && topic.answer != Answer::kRefused);
+  });
+}
+
+void AdsSession::remind() {
+  for (AdsTopic& topic : topics_) {
+    if (topic.answer == Answer::kRefused && !topic.accepted_version.empty()) topic.due = true;
+  }
+}
+
 std::vector<AdsSession::KindStatus> AdsSession::status() const {
   std::vector<KindStatus> all;
   for (const AdsTopic& topic : topics_) {

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "control_plane/serve/ads_topic.h"
+#include "control_plane/serve/trial.h"
 
 namespace glia {
 
@@ -79,6 +80,14 @@ class AdsSession {
   std::vector<KindStatus> status() const;
   const AdsTopic& topic(XdsType type) const { return topics_[static_cast<std::size_t>(type)]; }
   const NodeResources& target() const { return *target_; }
+
+  // What the proxy says of the target as a whole: that it runs it, or that it refuses a part of it.
+  Trial::Word word(TimePoint now) const;
+  // Does it run something of all that it has asked for, and refuse nothing?
+  bool can_judge() const;
+  // A change that the proxy refuses is taken back from everybody: it is told again what it runs, so
+  // that it knows that, too. A proxy may answer late when it is sent again what it has refused.
+  void remind();
 
  private:
   using Answer = AdsTopic::Answer;

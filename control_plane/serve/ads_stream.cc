@@ -75,6 +75,7 @@ Result<void> AdsStream::take(const AnyRequest& request) {
   const AnyRequest& whole = url == request.type_url() ? request : named;
   TRY(const AdsSession::Heard heard, session_->on_request(whole, now));
   log_heard(heard, url);
+  control_plane_.hear_soon();
   return {};
 }
 

@@ -15,8 +15,7 @@ bool MeshState::split(CanarySplits splits) {
   const std::vector<std::size_t> changed = live_.split(splits_);
   for (const std::size_t place : changed) {
     const Canary& canary = objects().canaries[place];
-    const MeshService& target =
-        *objects().service(canary.metadata.ns, canary.spec.target_ref.name);
+    const MeshService& target = *objects().service(canary.metadata.ns, canary.spec.target_ref.name);
     for (const MeshService::Port& port : target.spec.ports) {
       const VersionClusters clusters = version_clusters(objects(), canary, port.port);
       versions.insert({clusters.stable, clusters.candidate});
@@ -35,7 +34,11 @@ bool MeshState::split(CanarySplits splits) {
 }
 
 void ControlPlane::split(const CanarySplits& splits) {
-  if (mesh_.split(splits)) push();
+  if (trial_) {
+    waiting_.splits = splits;
+  } else if (mesh_.split(splits) && !telling_) {
+    push();
+  }
 }
 
 }  // namespace glia

@@ -72,29 +72,9 @@ ControlPlane::ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar
       mesh_(std::move(mesh)),
       registrar_(registrar),
       version_(std::move(version)),
-      started_(loop.clock().wall_now()) {}
-
-void ControlPlane::apply(LoadReport report) { applied(mesh_.apply(std::move(report))); }
-
-void ControlPlane::apply(const SourceEdit& edit) { applied(mesh_.apply(edit)); }
-
-void ControlPlane::applied(MeshState::Edit edit) {
-  for (const std::string& warning : mesh_.warnings()) LOG(warning, warning);
-  switch (edit) {
-    case MeshState::Edit::kUnchanged: return;
-    case MeshState::Edit::kRefused:
-      LOG(error, "the edit is not used; configuration ", objects().version, " stays in force:");
-      for (const std::string& error : mesh_.errors()) LOG(error, error);
-      return;
-    case MeshState::Edit::kTaken: break;
-  }
-  LOG(info, "configuration ", objects().version, " is in force (", objects().size(), " objects)");
-  std::erase_if(sidecars_, [this](const auto& entry) {
-    return entry.second.streams.empty() && objects().workload(entry.first) == nullptr;
-  });
-  if (objects_taken_) objects_taken_(objects());
-  push();
-}
+      started_(loop.clock().wall_now()),
+      in_force_(objects().version),
+      trial_timer_(loop, [this] { hear_trial(); }) {}
 
 void ControlPlane::push() {
   // A transport may end its stream when it is told, which takes the stream out of the set.
@@ -148,9 +128,9 @@ Result<std::vector<std::string>> ControlPlane::held_of(const SpiffeId& caller,
   }
   std::set<std::string> held;
   for (auto entry = begin; entry != end; ++entry) {
-    const auto resources = mesh_.resources(entry->second);
-    if (resources == nullptr) continue;
-    const ResourceMap& names = resources->of(XdsType::kCluster).resources;
+    const auto callable = mesh_.callable(entry->second);
+    if (callable == nullptr) continue;
+    const ResourceMap& names = callable->of(XdsType::kCluster).resources;
     for (const std::string& cluster : clusters) {
       if (names.contains(cluster)) held.insert(cluster);
     }
@@ -165,7 +145,7 @@ v1::Status ControlPlane::status() const {
   status.set_mesh(objects.mesh.metadata.name);
   status.set_trust_domain(objects.mesh.spec.trust_domain);
   status.set_started_unix_s(seconds(started_));
-  status.set_config_version(objects.version);
+  status.set_config_version(in_force_);
   count(status, Mesh::kKind, 1);
   count(status, Workload::kKind, objects.workloads.size());
   count(status, MeshService::kKind, objects.services.size() - objects.inference_pools.size());
@@ -180,6 +160,9 @@ v1::Status ControlPlane::status() const {
   count(status, Canary::kKind, objects.canaries.size());
   for (const RouteStatus& route : route_statuses(objects)) describe(*status.add_routes(), route);
   for (const std::string& error : mesh_.errors()) status.add_config_errors(error);
+  if (stopped_) {
+    for (const std::string& sentence : stopped_->sentences) status.add_config_errors(sentence);
+  }
   for (const auto& [workload, sidecar] : sidecars_) {
     v1::Proxy* proxy = status.add_proxies();
     proxy->set_node_id(sidecar.node_id);

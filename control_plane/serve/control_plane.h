@@ -1,10 +1,15 @@
 // ControlPlane: one mesh as its sidecars and its operator see it. It holds the objects in force,
 // the streams of the sidecars, and says what is sent to whom.
 //
+// A change is tried out first (trial.h). What comes meanwhile waits, at most Trial::kWait for each that
+// came before it; only what the world forces upon us (a sidecar that connects, one that needs another
+// host) does not. Sidecars that refuse a change in spite of its trial keep what they had, alone.
+//
 // Everything here belongs to one loop, so there is no lock; transports (grpc_server.h, and the
 // simulation) bring requests to that loop and take responses from it.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,11 +17,13 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "control_plane/serve/ads_session.h"
 #include "control_plane/serve/mesh_state.h"
 #include "control_plane/serve/rate.h"
 #include "control_plane/serve/registrar.h"
+#include "control_plane/serve/trial.h"
 #include "envoy/service/status/v3/csds.pb.h"
 #include "glia/v1/status.pb.h"
 #include "proxy/net/loop.h"
@@ -31,7 +38,8 @@ class ControlPlane {
   // One for each type if it does not use ADS. A sidecar that reconnects may be there twice for a
   // moment, and an Envoy beside it once more.
   static constexpr int kMostStreamsOfWorkload = 12;
-  static constexpr int kMostClients = 1000;  // Of one answer about client status.
+  static constexpr int kMostClients = 1000;          // Of one answer about client status.
+  static constexpr std::size_t kMostWaiting = 1000;  // Changes of people.
 
   // `registrar` and `loop` outlive the control plane. `version`: of this program.
   ControlPlane(EventLoop& loop, MeshState mesh, Registrar& registrar, std::string version);
@@ -49,6 +57,14 @@ class ControlPlane {
   void apply(LoadReport report);
   // The same, for the cost of what it changes.
   void apply(const SourceEdit& edit);
+  // What people handed in, which preview() found right; only while nothing is tried out. `decided` is
+  // told what sidecars refused of it, a sentence each; nothing: it is in force. `what` it is: "applied
+  // shop.yaml by anna".
+  using Decided = std::function<void(const std::vector<std::string>& refusals)>;
+  void apply(const SourceEdit& edit, std::string what, Decided decided);
+  // Does `work` as soon as no change is being tried out, one after the other; false if too much of it
+  // waits already.
+  bool when_decided(std::function<void()> work);
 
   // See MeshState::preview().
   LoadReport preview(const std::vector<std::string>& without,
@@ -58,7 +74,8 @@ class ControlPlane {
 
   // How far the canaries are; pushed if that is new.
   void split(const CanarySplits& splits);
-  // Called with objects that came into force, before they are sent to anybody.
+  // Called with objects that were taken, before they are sent to anybody, and with those before them if
+  // they are taken back.
   void on_objects(std::function<void(const ObjectSet&)> taken) {
     objects_taken_ = std::move(taken);
   }
@@ -83,12 +100,45 @@ class ControlPlane {
     std::string node_id, spiffe_id;
     std::vector<AdsStream*> streams;                 // The newest last; empty: not connected.
     std::vector<AdsSession::KindStatus> last_known;  // When the last stream ended.
+    TimePoint heard_again;  // Until then it has no vote, because it has let a trial wait.
 
     // The newest session in which the sidecar asked for that kind; null if there is none.
     const AdsSession* session(XdsType type) const;
     std::vector<AdsSession::KindStatus> kinds() const;
   };
-  void applied(MeshState::Edit edit);
+  // A change that was taken and may be taken back.
+  struct Change {
+    std::set<std::string> sources;  // Names; empty: of people, or of all sources.
+    std::string what;               // For sentences.
+    bool whole = false;             // Of all sources.
+    Decided decided = {};
+  };
+  // Why the newest edit of some sources is not in force although it has no mistake.
+  struct Stopped {
+    std::set<std::string> sources;
+    std::vector<std::string> sentences;
+  };
+  struct Waiting {
+    std::optional<CanarySplits> splits;
+    std::optional<LoadReport> report;
+    std::optional<SourceEdit> edit;
+    std::deque<std::function<void()>> work;
+  };
+  static Change change_of(const SourceEdit& edit);
+  void applied(MeshState::Edit edit, Change change);
+  // Offers what is new to a few; without any of them, it is in force.
+  void tell_objects();
+  void try_out();
+  bool offer(std::string_view workload, Sidecar& sidecar, std::vector<AdsStream*>& told);
+  // A sidecar has said something.
+  void hear_soon();
+  void hear_trial();
+  void take_word(Trial::Voter& voter) const;
+  void end_trial();
+  void pass();
+  void stop();
+  void decide(const std::vector<std::string>& refusals);
+  void do_what_waits();
   // Tells the streams whose node's resources are others than before.
   void push();
   WallTime wall_now() const { return loop_.clock().wall_now(); }
@@ -111,6 +161,15 @@ class ControlPlane {
   };
   Held held_;
   std::map<std::string, Sidecar, std::less<>> sidecars_;  // By "namespace/name".
+  std::string in_force_;        // Version of objects, tried or old enough.
+  std::optional<Trial> trial_;  // While one is under way,
+  CallbackTimer trial_timer_;   // its end, or words to listen to,
+  Change change_;               // and what it is about.
+  std::optional<Stopped> stopped_;
+  Waiting waiting_;
+  bool doing_what_waits_ = false;
+  bool telling_ = false;     // on_objects() is under way.
+  bool words_came_ = false;  // trial_timer_ is about to fire because of them.
 };
 
 }  // namespace glia

@@ -88,7 +88,7 @@ MeshState::Edit MeshState::apply(LoadReport report) {
   }
   in_force_ = true;
   if (report.objects.sources == old.sources) return Edit::kUnchanged;
-  live_ = LiveSet(std::move(report.objects));
+  undo_ = Undo{.readings = {}, .live = std::exchange(live_, LiveSet(std::move(report.objects)))};
   live_.split(splits_);
   before_ = std::exchange(now_, {});
   return Edit::kTaken;
@@ -100,9 +100,16 @@ bool MeshState::remember(const SourceEdit& edit) {
   for (const ReadingRef& reading : edit.read) {
     ReadingRef& held = readings_[reading->name];
     changed = changed || held == nullptr || held->digest != reading->digest;
+    in_force_readings_.try_emplace(reading->name, held);
     held = reading;
   }
-  for (const std::string& name : edit.gone) changed = readings_.erase(name) > 0 || changed;
+  for (const std::string& name : edit.gone) {
+    const auto held = readings_.find(name);
+    if (held == readings_.end()) continue;
+    in_force_readings_.try_emplace(name, held->second);
+    readings_.erase(held);
+    changed = true;
+  }
   return changed;
 }
 
@@ -114,10 +121,52 @@ MeshState::Edit MeshState::apply(const SourceEdit& edit) {
     in_force_ = false;
     return Edit::kRefused;
   }
-  if (!changed && in_force_) return Edit::kUnchanged;
+  if (!changed && in_force_) {
+    in_force_readings_.clear();
+    return Edit::kUnchanged;
+  }
   std::vector<ReadingRef> all;
   for (const auto& [name, reading] : readings_) all.push_back(reading);
-  return apply(combine(all));
+  const Edit outcome = apply(combine(all));
+  if (outcome == Edit::kTaken) undo_->readings = in_force_readings_;
+  if (outcome != Edit::kRefused) in_force_readings_.clear();
+  return outcome;
+}
+
+// Makes one source say again what it said; could that be done for the cost of it?
+bool MeshState::replace_back(const Sources& readings) {
+  static const Reading kNothing;
+  const auto& [name, earlier] = *readings.begin();
+  const auto held = readings_.find(name);
+  const Reading& now = held == readings_.end() ? kNothing : *held->second;
+  std::vector<Problem> heard_before;
+  const std::optional<Touched> touched =
+      live_.replace(now, earlier == nullptr ? kNothing : *earlier, heard_before);
+  if (touched) remake(*touched);
+  return touched.has_value();
+}
+
+void MeshState::take_back() {
+  if (!undo_) return;
+  Undo undo = *std::exchange(undo_, {});
+  const bool replaced = !undo.live && replace_back(undo.readings);
+  for (const auto& [name, reading] : undo.readings) {
+    if (reading == nullptr) {
+      readings_.erase(name);
+    } else {
+      readings_[name] = reading;
+    }
+  }
+  note({});
+  if (replaced) return;
+  if (!undo.live) {
+    std::vector<ReadingRef> all;
+    for (const auto& [name, reading] : readings_) all.push_back(reading);
+    undo.live = LiveSet(combine(all).objects);
+  }
+  live_ = *std::move(undo.live);
+  live_.split(splits_);
+  before_ = std::exchange(now_, {});
 }
 
 LoadReport MeshState::preview(const std::vector<std::string>& without,
@@ -152,6 +201,7 @@ bool MeshState::replace(const SourceEdit& edit) {
   const std::optional<Touched> touched = live_.replace(before, after, problems);
   if (!touched) return false;
   note(problems);
+  undo_ = Undo{.readings = {{name, held == readings_.end() ? nullptr : held->second}}, .live = {}};
   if (gone) {
     readings_.erase(held);
   } else {
@@ -215,6 +265,11 @@ std::shared_ptr<const NodeResources> MeshState::resources(std::string_view name,
   if (now_.within.size() > most_within_) forget_used();
   return whole(*workload, kClient,
                within({workload->metadata.ns, std::move(services), kClient, true}));
+}
+
+std::shared_ptr<const NodeResources> MeshState::callable(std::string_view name) {
+  const Workload* workload = objects().workload(name);
+  return workload == nullptr ? nullptr : shared(*workload, ClientKind::kSidecar);
 }
 
 MeshState::NodeRef MeshState::whole(const Workload& workload, ClientKind client,

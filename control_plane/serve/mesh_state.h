@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -40,6 +41,12 @@ class MeshState {
   LoadReport preview(const std::vector<std::string>& without,
                      const std::vector<ReadingRef>& with) const;
 
+  // Makes what was in force before the newest edit that was taken be in force again. What that edit, and
+  // those before it that were refused, said is not looked at again until it is edited.
+  void take_back();
+  // That edit stays; forgets the way back.
+  void keep() { undo_.reset(); }
+
   // How far the canaries are, those of these objects and of those that will be applied. Did that
   // change anything?
   bool split(CanarySplits splits);
@@ -54,6 +61,9 @@ class MeshState {
   // The same for a sidecar that holds only what it has used: `used` as find_host() names it.
   std::shared_ptr<const NodeResources> resources(std::string_view workload,
                                                  const std::set<std::string>& used);
+  // The way to all that its sidecar may call, whether it holds that already or will when it has used it;
+  // null if there is no such workload.
+  std::shared_ptr<const NodeResources> callable(std::string_view workload);
 
  private:
   using NodeRef = std::shared_ptr<const NodeResources>;
@@ -85,10 +95,17 @@ class MeshState {
     std::map<OutboundKey, Whole> whole;   // By workload.
   };
 
+  using Sources = std::map<std::string, ReadingRef>;  // Null: it was not there.
+  struct Undo {
+    Sources readings;             // As they were in force.
+    std::optional<LiveSet> live;  // Nothing: one object of one source was replaced.
+  };
+
   bool note(const std::vector<Problem>& problems);
   bool remember(const SourceEdit& edit);
   bool replace(const SourceEdit& edit);
   void remake(const Touched& touched);
+  bool replace_back(const Sources& readings);
   NodeRef own(const Workload& workload);
   static Names put(Resources made, ClientKind client, const Outbound& before, Outbound& out);
   void put_service(std::size_t place, const OutboundKey& key, const Outbound& before,
@@ -105,6 +122,8 @@ class MeshState {
   CanarySplits splits_;
   // The newest of each source, and whether they are what is in force.
   std::map<std::string, ReadingRef> readings_;
+  Sources in_force_readings_;  // Of sources that were edited since: what of them is in force.
+  std::optional<Undo> undo_;
   std::vector<Problem> unreadable_;
   bool in_force_ = true;
   PackedRef undiscovered_;          // kUnknownHost of those that hold what they have used.

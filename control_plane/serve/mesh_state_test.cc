@@ -91,6 +91,19 @@ TEST(MeshState, ASidecarOnDemandHasWhatItHasUsedAndKnowsHowToFindMore) {
   EXPECT_EQ(all.resources("front", {"default/c"}), all.resources("front", {"default/c"}));
 }
 
+// As it is asked for every sidecar that reports.
+TEST(MeshState, WhatASidecarMayCallIsNotMadeForItWhileItHasNotUsedIt) {
+  MeshState all = state(mesh());
+  const auto used = all.resources("front", {"default/c"});
+  EXPECT_EQ(names(*all.callable("front"), XdsType::kCluster),
+            "outbound:80:a.default outbound:80:b.default outbound:80:c.default");
+  EXPECT_EQ(all.callable("front"), all.callable("a")) << "it is shared";
+  EXPECT_EQ(all.resources("front", {"default/c"}), used);
+  MeshState some = state(mesh(", egress: [b]"));
+  EXPECT_EQ(names(*some.callable("front"), XdsType::kCluster), "outbound:80:b.default");
+  EXPECT_EQ(some.callable("nobody"), nullptr);
+}
+
 TEST(MeshState, WhatSidecarsUsedAtSomeTimeIsForgotten) {
   MeshState all = state(mesh());
   const auto held = all.resources("front", {"default/c"});
@@ -188,6 +201,83 @@ TEST(MeshState, WhatACanaryGetsIsTheControllersDecisionAndOutlastsEdits) {
   EXPECT_EQ(candidate_weight(state), 25u);
   EXPECT_TRUE(state.split({}));
   EXPECT_EQ(candidate_weight(state), 0u);
+}
+
+// Of a mesh in two sources, whatever an edit is.
+class TakenBack : public testing::Test {
+ protected:
+  using Edit = MeshState::Edit;
+  static std::string split(int weight) {
+    return cat(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: c}\nspec:\n"
+        "  parentRefs: [{group: '', kind: Service, name: c}]\n  rules: [{backendRefs: [{name: c, "
+        "port: 80, weight: ",
+        weight, "}, {name: b, port: 80}]}]\n");
+  }
+  TakenBack() {
+    const std::vector<ReadingRef> all = {read_source({"mesh.yaml", mesh()}),
+                                         read_source({"c.yaml", split(1)})};
+    state_.emplace(combine(all).objects, all);
+    version_ = state_->objects().version;
+    made_ = contents();
+  }
+  std::string contents() {
+    std::string all;
+    for (const XdsType type : kXdsTypes) {
+      for (const char* name : {"front", "a"}) all += state_->resources(name)->of(type).version;
+    }
+    return all;
+  }
+  Edit edit(const std::vector<std::pair<std::string, std::string>>& files) {
+    SourceEdit edit;
+    for (const auto& [name, text] : files) {
+      if (text.empty()) {
+        edit.gone.push_back(name);
+      } else {
+        edit.read.push_back(read_source({name, text}));
+      }
+    }
+    return state_->apply(edit);
+  }
+  void expect_as_before() {
+    EXPECT_NE(contents(), made_);
+    state_->take_back();
+    EXPECT_EQ(contents(), made_);
+    EXPECT_EQ(state_->objects().version, version_);
+    EXPECT_TRUE(state_->errors().empty());
+  }
+
+  std::optional<MeshState> state_;
+  std::string version_, made_;
+};
+
+TEST_F(TakenBack, OneObjectThatChanged) {
+  ASSERT_EQ(edit({{"c.yaml", split(2)}}), Edit::kTaken);
+  expect_as_before();
+  EXPECT_EQ(edit({{"c.yaml", split(1)}}), Edit::kUnchanged);
+}
+
+TEST_F(TakenBack, SeveralSourcesOneOfThemGone) {
+  ASSERT_EQ(edit({{"c.yaml", ""}, {"mesh.yaml", mesh("", service("d"))}}), Edit::kTaken);
+  expect_as_before();
+}
+
+// What was refused for a mistake before it is not in force either, and does not come back.
+TEST_F(TakenBack, WhatMendedAMistake) {
+  ASSERT_EQ(edit({{"c.yaml", "kind: Nonsense\n"}}), Edit::kRefused);
+  ASSERT_EQ(edit({{"c.yaml", split(2)}}), Edit::kTaken);
+  expect_as_before();
+  EXPECT_EQ(edit({{"mesh.yaml", mesh("", service("d"))}}), Edit::kTaken) << "others go on";
+  EXPECT_NE(names(*state_->resources("front"), XdsType::kCluster).find(":d.default"),
+            std::string::npos);
+}
+
+TEST_F(TakenBack, OnceOnly) {
+  ASSERT_EQ(edit({{"mesh.yaml", mesh("", service("d"))}}), Edit::kTaken);
+  state_->keep();
+  const std::string kept = contents();
+  state_->take_back();
+  EXPECT_EQ(contents(), kept);
 }
 
 }  // namespace

@@ -14,13 +14,27 @@ grpc::ServerUnaryReactor* later(EventLoop& loop, grpc::CallbackServerContext& co
   return reactor;
 }
 
+// The same, of what is answered when sidecars have tried it out.
+template <class Begin>
+grpc::ServerUnaryReactor* decided(EventLoop& loop, grpc::CallbackServerContext& context,
+                                  v1::ApplyResponse& response, Begin begin) {
+  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
+  loop.post([reactor, &response, begin] {
+    begin([reactor, &response](Result<v1::ApplyResponse> outcome) {
+      answer(*reactor, std::move(outcome), response);
+    });
+  });
+  return reactor;
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ObjectCalls::Apply(grpc::CallbackServerContext* context,
                                              const v1::ApplyRequest* request,
                                              v1::ApplyResponse* response) {
-  return later(loop_, *context, *response,
-               [this, request] { return desk_.apply(*request, loop_.clock().wall_now()); });
+  return decided(loop_, *context, *response, [this, request](ObjectDesk::Done done) {
+    desk_.apply(*request, loop_.clock().wall_now(), std::move(done));
+  });
 }
 
 grpc::ServerUnaryReactor* ObjectCalls::GetObjects(grpc::CallbackServerContext* context,
@@ -38,8 +52,9 @@ grpc::ServerUnaryReactor* ObjectCalls::GetHistory(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* ObjectCalls::Rollback(grpc::CallbackServerContext* context,
                                                 const v1::RollbackRequest* request,
                                                 v1::ApplyResponse* response) {
-  return later(loop_, *context, *response,
-               [this, request] { return desk_.rollback(*request, loop_.clock().wall_now()); });
+  return decided(loop_, *context, *response, [this, request](ObjectDesk::Done done) {
+    desk_.rollback(*request, loop_.clock().wall_now(), std::move(done));
+  });
 }
 
 }  // namespace glia

@@ -75,6 +75,11 @@ Result<ObjectDesk::Kept> ObjectDesk::kept() const {
 }
 
 void ObjectDesk::read_file(const v1::ObjectFile& file, Order& order) const {
+  const std::string only = file.only_kind().empty() ? ""
+                                                    : cat(kind_called(file.only_kind()), " ",
+                                                          printable(file.only_name()));
+  std::optional<int64_t> seen;
+  if (file.has_version()) seen = file.version();
   for (DocumentText& document : split_documents(file.text())) {
     ReadingRef reading = read_source(in_place(file.name(), document));
     if (reading->objects.size() != 1) {
@@ -88,19 +93,45 @@ void ObjectDesk::read_file(const v1::ObjectFile& file, Order& order) const {
     const std::size_t space = key.find(' ');
     order.wanted.push_back({{key.substr(0, space), key.substr(space + 1), std::move(document.text),
                              cat(file.name(), ":", document.line)},
-                            document.version,
+                            document.version ? document.version : seen,
                             std::move(reading)});
+    const ObjectStore::Change& change = order.wanted.back().change;
+    if (only.empty() || only == cat(kind_called(change.kind), " ", change.name)) continue;
+    order.mistakes.push_back(
+        cat(change.source, ": this is ", shown(change.kind, change.name), ", and not ", only));
+  }
+  if (!only.empty() && order.wanted.size() != 1) {
+    order.mistakes.push_back(cat(file.name(), ": there must be one object here, ", only));
   }
 }
 
-Result<v1::ApplyResponse> ObjectDesk::apply(const v1::ApplyRequest& request, WallTime now) {
+void ObjectDesk::in_turn(std::function<Result<Order>()> make, Done done) {
+  auto work = [this, make = std::move(make), done] {
+    Result<Order> order = make();
+    if (!order) return done(std::move(order).error());
+    carry_out(*std::move(order), done);
+  };
+  if (control_plane_.when_decided(std::move(work))) return;
+  done(Error(ErrorKind::kOverflow, Fault::kSelf,
+             cat(ControlPlane::kMostWaiting, " changes wait to be tried out; try again later")));
+}
+
+void ObjectDesk::apply(const v1::ApplyRequest& request, WallTime now, Done done) {
+  Result<Order> order = order_of(request, now);
+  in_turn([order = std::move(order)] { return order; }, std::move(done));
+}
+
+Result<ObjectDesk::Order> ObjectDesk::order_of(const v1::ApplyRequest& request,
+                                               WallTime now) const {
   Order order;
   order.dry_run = request.dry_run();
   order.author = {request.who().substr(0, kLongestWho), file_names(request), now};
   for (const v1::ObjectFile& file : request.files()) read_file(file, order);
   for (const v1::ObjectName& name : request.remove()) {
+    std::optional<int64_t> seen;
+    if (name.has_version()) seen = name.version();
     order.wanted.push_back(
-        {{kind_called(name.kind()), with_namespace(name.name()), {}, ""}, {}, nullptr});
+        {{kind_called(name.kind()), with_namespace(name.name()), {}, "delete"}, seen, nullptr});
   }
   const std::size_t documents = order.wanted.size() + order.unreadable.size();
   if (documents > kMostDocuments) {
@@ -109,7 +140,7 @@ Result<v1::ApplyResponse> ObjectDesk::apply(const v1::ApplyRequest& request, Wal
                      "; hand them in in parts"));
   }
   if (documents == 0) return invalid("the request has no objects");
-  return carry_out(std::move(order));
+  return order;
 }
 
 // What each of them would do, and whether its author knew what is there.
@@ -158,46 +189,85 @@ void ObjectDesk::check(const Order& order, v1::ApplyResponse& response) const {
   if (!report.ok() || !order.mistakes.empty()) response.set_verdict(v1::ApplyResponse::MISTAKES);
 }
 
-Result<v1::ApplyResponse> ObjectDesk::carry_out(Order order) {
-  v1::ApplyResponse response;
+Result<std::optional<SourceEdit>> ObjectDesk::write(Order& order, v1::ApplyResponse& response) {
   TRY(const Kept kept, this->kept());
   TRY(const int64_t newest, store_.newest());
   response.set_version(newest);
   compare(kept, order, response);
+  std::optional<SourceEdit> edit;
   if (!order.conflicts.empty()) {
     response.set_verdict(v1::ApplyResponse::CONFLICT);
     for (const std::string& conflict : order.conflicts) response.add_problems(conflict);
     response.clear_changes();
-    return response;
+    return edit;
   }
   check(order, response);
   if (response.verdict() != v1::ApplyResponse::TAKEN) response.clear_changes();
   if (response.verdict() != v1::ApplyResponse::TAKEN || order.dry_run || order.wanted.empty()) {
-    return response;
+    return edit;
   }
   std::vector<ObjectStore::Change> changes;
-  SourceEdit edit;
+  edit.emplace();
   for (Wanted& wanted : order.wanted) {
     const std::string source = StoredObjects::source_name(wanted.change.kind, wanted.change.name);
     if (wanted.change.text) {
-      edit.read.push_back(read_source({source, *wanted.change.text}));
+      edit->read.push_back(read_source({source, *wanted.change.text}));
     } else {
-      edit.gone.push_back(source);
+      edit->gone.push_back(source);
     }
     changes.push_back(std::move(wanted.change));
   }
   TRY(const int64_t version, store_.write(changes, order.author));
   LOG(info, "version ", version, " of the kept objects: ", order.author.what, " by ",
       printable(order.author.who));
-  control_plane_.apply(edit);
   response.set_version(version);
   for (v1::ObjectChange& change : *response.mutable_changes()) {
     if (change.verb() != Change::UNCHANGED) change.set_version(version);
   }
-  return response;
+  return edit;
 }
 
-Result<v1::ApplyResponse> ObjectDesk::rollback(const v1::RollbackRequest& request, WallTime now) {
+void ObjectDesk::carry_out(Order order, const Done& done) {
+  v1::ApplyResponse response;
+  const Result<std::optional<SourceEdit>> edit = write(order, response);
+  if (!edit) return done(edit.error());
+  if (!*edit) return done(std::move(response));
+  auto decided = [this, response, done,
+                  now = order.author.at](const std::vector<std::string>& refusals) mutable {
+    if (refusals.empty()) return done(std::move(response));
+    const Result<void> taken_back = take_back(refusals, now, response);
+    if (!taken_back) return done(taken_back.error());
+    done(std::move(response));
+  };
+  control_plane_.apply(**edit, cat(order.author.what, " by ", printable(order.author.who)),
+                       std::move(decided));
+}
+
+// The newest version is the one that sidecars refused.
+Result<void> ObjectDesk::take_back(const std::vector<std::string>& refusals, WallTime now,
+                                   v1::ApplyResponse& response) {
+  const int64_t refused = response.version();
+  TRY(std::vector<ObjectStore::Change> changes, store_.back_to(refused - 1));
+  TRY(const Kept kept, this->kept());
+  std::erase_if(changes, [&kept](const ObjectStore::Change& change) {
+    return !change.text && !kept.contains({change.kind, change.name});
+  });
+  TRY(const int64_t version,
+      store_.write(changes, {"glia-control",
+                             cat("took version ", refused, " back: ", refusals.front()), now}));
+  response.set_verdict(v1::ApplyResponse::REFUSED);
+  response.set_version(version);
+  response.clear_changes();
+  for (const std::string& refusal : refusals) response.add_problems(refusal);
+  return {};
+}
+
+void ObjectDesk::rollback(const v1::RollbackRequest& request, WallTime now, Done done) {
+  in_turn([this, request, now] { return order_of(request, now); }, std::move(done));
+}
+
+Result<ObjectDesk::Order> ObjectDesk::order_of(const v1::RollbackRequest& request,
+                                               WallTime now) const {
   TRY(const int64_t newest, store_.newest());
   const int64_t version = request.version() == 0 ? newest - 1 : request.version();
   TRY(std::vector<ObjectStore::Change> changes, store_.back_to(std::max<int64_t>(version, 0)));
@@ -213,7 +283,7 @@ Result<v1::ApplyResponse> ObjectDesk::rollback(const v1::RollbackRequest& reques
     }
     order.wanted.push_back({std::move(change), {}, std::move(reading)});
   }
-  return carry_out(std::move(order));
+  return order;
 }
 
 Result<v1::GetObjectsResponse> ObjectDesk::get(const v1::GetObjectsRequest& request) const {

@@ -2,12 +2,14 @@
 // and puts them in force.
 //
 // In this order: everything is checked together with what is in force; then it is written down, as
-// one version; then it is in force. So a mistake takes nothing, a disk that is full takes nothing,
-// and after a crash what was written down is in force. Everything belongs to the control plane's
-// loop.
+// one version; then it is tried out (trial.h), and is in force. So a mistake takes nothing, a disk that
+// is full takes nothing, and after a crash what was written down is in force. What sidecars refuse is
+// taken back by one more version. Everything belongs to the control plane's loop.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,10 +44,12 @@ class ObjectDesk {
   ObjectDesk(ControlPlane& control_plane, ObjectStore& store)
       : control_plane_(control_plane), store_(store) {}
 
-  Result<v1::ApplyResponse> apply(const v1::ApplyRequest& request, WallTime now);
+  // Called once, perhaps at once: what became of it.
+  using Done = std::function<void(Result<v1::ApplyResponse>)>;
+  void apply(const v1::ApplyRequest& request, WallTime now, Done done);
   Result<v1::GetObjectsResponse> get(const v1::GetObjectsRequest& request) const;
   Result<v1::GetHistoryResponse> history(const v1::GetHistoryRequest& request) const;
-  Result<v1::ApplyResponse> rollback(const v1::RollbackRequest& request, WallTime now);
+  void rollback(const v1::RollbackRequest& request, WallTime now, Done done);
 
  private:
   using Key = std::pair<std::string, std::string>;  // Kind, "namespace/name"
@@ -67,7 +71,15 @@ class ObjectDesk {
   void read_file(const v1::ObjectFile& file, Order& order) const;
   void compare(const Kept& kept, Order& order, v1::ApplyResponse& response) const;
   void check(const Order& order, v1::ApplyResponse& response) const;
-  Result<v1::ApplyResponse> carry_out(Order order);
+  Result<Order> order_of(const v1::ApplyRequest& request, WallTime now) const;
+  Result<Order> order_of(const v1::RollbackRequest& request, WallTime now) const;
+  // `make` says what is wanted, when its turn has come.
+  void in_turn(std::function<Result<Order>()> make, Done done);
+  void carry_out(Order order, const Done& done);
+  // Writes it down; what is to be in force then, if anything is to be done.
+  Result<std::optional<SourceEdit>> write(Order& order, v1::ApplyResponse& response);
+  Result<void> take_back(const std::vector<std::string>& refusals, WallTime now,
+                         v1::ApplyResponse& response);
 
   ControlPlane& control_plane_;
   ObjectStore& store_;

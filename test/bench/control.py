@@ -14,6 +14,9 @@ EDITS, FLEET = "//test/bench:control_edits", "//test/bench:control_fleet"
 CONTROL = "//control_plane:glia-control"
 
 BEGIN, END = "<!-- control: begin -->\n", "<!-- control: end -->\n"
+# A canary that every sidecar may call is aborted: from the command to the last ACK.
+ROLLBACK = (1_000, 2_000, "delta", 10, 10, "rollback")
+KINDS = ("endpoint", "weight", "policy", "rollback")
 BAR_MS = 1000  # To the last ACK of a change, 99 of 100.
 
 SIZES = (100, 1_000, 10_000)
@@ -48,7 +51,9 @@ def fleet_table(rows):
              "| last ACK p50 / p99 | CPU | sent |", "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         calls = row["egress"] or "all"
-        for kind in ("endpoint", "weight", "policy"):
+        for kind in KINDS:
+            if kind not in row:
+                continue
             one = row[kind]
             lines.append(
                 f"| {row['services']:,}, {row['sidecars']:,} | {calls} | {row['variant']} | {kind} "
@@ -62,6 +67,9 @@ def start_table(rows):
     lines = ["| services, sidecars | each may call | variant | all connect | after a restart | peak memory |",
              "|---|---|---|---|---|---|"]
     for row in rows:
+        if "resync" not in row:
+            continue
+
         def told(what, row=row):
             one = row[what]
             return f"{one['ms'] / 1000:.1f} s, {one['cpu_ms'] / 1000:.1f} s of CPU, {one['mb']:,.0f} MB"
@@ -73,7 +81,9 @@ def start_table(rows):
 
 def missed(rows):
     for row in rows:
-        for kind in ("endpoint", "weight", "policy"):
+        for kind in KINDS:
+            if kind not in row:
+                continue
             late = row[kind]["last_p99_ms"]
             if late >= BAR_MS:
                 yield (f"{row['services']} services, {row['sidecars']} sidecars that may call "
@@ -102,6 +112,8 @@ def run(arguments, build, built, page):
         fleets.append(measured(built(FLEET), built(CONTROL), services, sidecars, variant, egress,
                                changes))
         print(fleet_table(fleets[-1:]) + start_table(fleets[-1:]), flush=True)
+    fleets.append(measured(built(FLEET), built(CONTROL), *ROLLBACK))
+    print(fleet_table(fleets[-1:]), flush=True)
     text = render(edits, fleets)
     if "--write" in arguments:
         old = page.read_text(encoding="utf-8")

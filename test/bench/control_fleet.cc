@@ -6,8 +6,11 @@
 // socket, as the front door does for real ones, asks for what follows from each push, and accepts
 // at once. There is no TLS and no configuration of a proxy in the times.
 //
-//   control_fleet GLIA_CONTROL SERVICES SIDECARS delta|world EGRESS [CHANGES]     prints one line
-// of JSON
+//   control_fleet GLIA_CONTROL SERVICES SIDECARS delta|world EGRESS [CHANGES [rollback]]
+//
+// prints one line of JSON. With "rollback" every sidecar may call the targets of CHANGES canaries as
+// well; each is aborted (glia canary abort does the same) at 10 %, and the time is that from the
+// command until the last sidecar has accepted that nothing goes to the candidate.
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
@@ -32,6 +35,7 @@
 
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"
+#include "glia/v1/canary.grpc.pb.h"
 #include "proxy/base/check.h"
 #include "test/bench/control_mesh.h"
 
@@ -287,7 +291,7 @@ double quantile(std::vector<double>& times, double q) {
 struct Plan {
   std::string program;
   int sidecars = 100, changes = 20;
-  bool delta = true;
+  bool delta = true, rollback = false;
   ControlMesh mesh;
 };
 
@@ -311,9 +315,15 @@ class Bench {
                 plan_.mesh.services, plan_.sidecars, plan_.delta ? "delta" : "world",
                 plan_.mesh.egress);
     connect("connect");
-    change("endpoint", [this] { ++plan_.mesh.moved; });
-    change("weight", [this] { ++plan_.mesh.weight; });
-    change("policy", [this] { ++plan_.mesh.policy; });
+    if (plan_.rollback) {
+      int canary = 0;
+      change("rollback", [&] { abort(canary++); });
+      std::printf("}\n");
+      return;
+    }
+    change("endpoint", [this] { ++plan_.mesh.moved, save(0); });
+    change("weight", [this] { ++plan_.mesh.weight, save(0); });
+    change("policy", [this] { ++plan_.mesh.policy, save(0); });
     hang_up();
     const double peak = control_->peak_mb();
     control_.reset();
@@ -375,6 +385,18 @@ class Bench {
     return grpc::CreateCustomChannel(cat("unix:", directory_, "/state/grpc.sock"),
                                      grpc::InsecureChannelCredentials(), arguments);
   }
+  void abort(int canary) const {
+    const auto channel = grpc::CreateChannel(cat("unix:", directory_, "/state/control.sock"),
+                                             grpc::InsecureChannelCredentials());
+    grpc::ClientContext context;
+    v1::ChangeCanaryRequest request;
+    request.set_name(cat("c", canary));
+    request.set_command("abort");
+    v1::CanaryStatus status;
+    const auto stub = v1::CanaryService::NewStub(channel);
+    CHECK(stub->ChangeCanary(&context, request, &status).ok());
+    CHECK(status.phase() == "rolled back");
+  }
   template <class Edit>
   void change(const char* what, Edit edit) {
     std::vector<double> acknowledged, last;
@@ -382,9 +404,8 @@ class Bench {
     const uint64_t bytes = tally_.bytes;
     std::size_t reached = 0;
     for (int i = 0; i < plan_.changes; ++i) {
-      edit();
       const Instant saved = now();
-      save(0);
+      edit();
       settle(saved, kQuiet);
       double longest = 0;
       for (const auto& sidecar : sidecars_) {
@@ -417,8 +438,10 @@ class Bench {
 
 int main(int argc, char** argv) {
   if (argc < 6) {
-    std::fputs("usage: control_fleet GLIA_CONTROL SERVICES SIDECARS delta|world EGRESS [CHANGES]\n",
-               stderr);
+    std::fputs(
+        "usage: control_fleet GLIA_CONTROL SERVICES SIDECARS delta|world EGRESS [CHANGES "
+        "[rollback]]\n",
+        stderr);
     return 2;
   }
   Plan plan{.program = argv[1],
@@ -428,6 +451,8 @@ int main(int argc, char** argv) {
   plan.mesh.services = std::max(20, std::atoi(argv[2]));
   plan.mesh.workloads = std::max(plan.mesh.services, plan.sidecars);
   plan.mesh.egress = std::atoi(argv[5]);
+  plan.rollback = argc > 7 && std::string_view(argv[7]) == "rollback";
+  if (plan.rollback) plan.mesh.canaries = plan.changes;
   Bench(std::move(plan)).run();
   return 0;
 }

@@ -14,6 +14,7 @@ struct ControlMesh {
   int services = 100, workloads = 100;
   int egress = 0;       // Services that each workload may call; 0: all.
   int narrow_only = 0;  // Only every so-manieth workload may call all of them; 0: as `egress` says.
+  int canaries = 0;     // Of the fourth Service of the first files, which every workload may call.
   // What changes.
   int moved = 0, weight = 0, policy = 0;
 
@@ -32,10 +33,18 @@ struct ControlMesh {
     const int last = std::min(services, first + kServicesOfFile);
     for (int i = first; i < last; ++i) text += service(i);
     for (int i = number; i < workloads; i += files()) text += workload(i);
-    return text + route(number) + refusals(number);
+    return text + route(number) + refusals(number) + (number < canaries ? canary(number) : "");
   }
 
+  static int target(int canary) { return canary * kServicesOfFile + 3; }
+
  private:
+  std::string canary(int number) const {
+    const int i = target(number);
+    return cat(head("glia.dev/v1", "Canary"), "metadata: {name: c", number,
+               "}\nspec: {targetRef: {name: s", i, "}, candidate: {service: s", i + 1,
+               "}, steps: [{weight: 10, untilResumed: true}], timeLimit: 24h}\n");
+  }
   static std::string head(std::string_view api, std::string_view kind) {
     return cat("---\napiVersion: ", api, "\nkind: ", kind, "\n");
   }
@@ -49,6 +58,10 @@ struct ControlMesh {
     const bool all = egress == 0 || (narrow_only > 0 && i % narrow_only == 0);
     for (int s = 0; !all && s < egress; ++s) {
       names += cat(s == 0 ? "" : ", ", "s", (i + s) % services);
+    }
+    for (int c = 0; !all && c < canaries; ++c) {
+      const bool named = (target(c) - i + services) % services < egress;
+      if (!named) names += cat(", s", target(c));
     }
     return cat(head("glia.dev/v1", "Workload"), "metadata: {name: w", i, ", labels: {app: a",
                i % services, "}}\nspec: {address: 10.", host / 65'536, ".", host / 256 % 256, ".",

@@ -1,9 +1,13 @@
 """glia apply, get, delete, history and rollback against a running glia-control."""
 
+import http.client
 import json
+import socket
 import subprocess
 import threading
 import unittest
+
+import yaml
 
 import meshes
 from harness import GLIA, WITHIN_S, Scene
@@ -41,6 +45,16 @@ class Objects(Scene):
         ran = self.glia(*words, text=text)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         return ran.stdout
+
+    def http(self, method, path, body=None, **headers):
+        """(status, what the JSON says) over http.sock, as curl --unix-socket asks."""
+        connection = http.client.HTTPConnection("glia")
+        with socket.socket(socket.AF_UNIX) as connection.sock:
+            connection.sock.connect(str(self.control.state / "control" / "http.sock"))
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            self.assertEqual(answer.headers["content-type"], "application/json")
+            return answer.status, json.loads(answer.read())
 
     def kept(self):
         return {f"{one['kind']} {one['name']}": one["resourceVersion"]
@@ -99,6 +113,53 @@ class Objects(Scene):
                          [{"kind": "HTTPRoute", "name": "default/r", "verb": "deleted"}])
         self.assertIn("@", history[4]["who"])
         self.assertEqual(self.glia("rollback", "9").returncode, 1)
+
+    def test_the_same_over_http(self):
+        where = "/v1/HTTPRoute/default/r"
+        self.assertEqual(self.http("GET", where),
+                         (404, {"error": "there is no HTTPRoute default/r"}))
+        status, made = self.http("PUT", where, route(weight=1))
+        self.assertEqual((status, made["verdict"], made["version"]), (200, "taken", 1))
+        self.assertEqual(made["changes"], [{"kind": "HTTPRoute", "name": "default/r",
+                                            "verb": "created", "resourceVersion": 1}])
+        self.assertIn("weight: 1", self.http("GET", where)[1]["text"])
+        self.assertIn("weight: 1", self.done("get", "HTTPRoute", "r", "-o", "yaml"))
+        as_json = json.dumps(yaml.safe_load(route(weight=2)))
+        self.assertEqual(self.http("PUT", where, as_json, **{"if-match": '"1"'})[0], 200)
+        status, late = self.http("PUT", where + "?resourceVersion=1", route(weight=3))
+        self.assertEqual((status, late["verdict"]), (409, "conflict"))
+        self.assertIn("was edited at version 1, but is at version 2 now", late["problems"][0])
+        self.assertEqual(self.http("DELETE", where + "?resourceVersion=1")[0], 409)
+        self.assertEqual({one["name"] for one in self.http("GET", "/v1/Service/default")[1]},
+                         {"default/app"})
+        self.assertEqual(self.http("PUT", where + "?dryRun=true", route(weight=9))[0], 200)
+        self.assertEqual(self.http("DELETE", where)[0], 200)
+        self.assertEqual(self.http("POST", "/v1/rollback?version=2")[1]["version"], 4)
+        both = route("a") + "---\n" + route("b")
+        self.assertEqual(len(self.http("POST", "/v1/apply", both)[1]["changes"]), 2)
+        self.assertEqual(self.http("GET", "/v1/history")[1][0]["who"], "HTTP")
+        self.assertEqual(self.kept(), {"HTTPRoute default/r": 4, "HTTPRoute default/a": 5,
+                                       "HTTPRoute default/b": 5})
+
+    def test_what_is_wrong_over_http_is_said(self):
+        status, wrong = self.http("POST", "/v1/apply", route("a", "heavy") + "---\nkind: Rout\n")
+        self.assertEqual((status, wrong["verdict"]), (422, "mistakes"))
+        self.assertRegex("\n".join(wrong["problems"]), r"body:6:\d+: HTTPRoute a: .*weight")
+        self.assertRegex("\n".join(wrong["problems"]), r"body:8:\d+: kind Rout is not known")
+        status, other = self.http("PUT", "/v1/HTTPRoute/default/r", route("b"))
+        self.assertEqual(status, 422)
+        self.assertIn("body:1: this is HTTPRoute default/b, and not HTTPRoute default/r",
+                      other["problems"])
+        for method, path, status in (("GET", "/", 404), ("PATCH", "/v1/Service/default/app", 405),
+                                     ("PUT", "/v1/Service", 405), ("GET", "/v1?nonsense=1", 400),
+                                     ("DELETE", "/v1/Service/default/x?resourceVersion=a", 400)):
+            with self.subTest(method=method, path=path):
+                got, said = self.http(method, path, "x" if method == "PUT" else None)
+                self.assertEqual(got, status, said)
+        self.assertEqual(self.http("POST", "/v1/apply", "#" * (2 << 20) + "#")[0], 413)
+        socket_file = self.control.state / "control" / "http.sock"
+        self.assertEqual(socket_file.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.kept(), {})
 
     def test_what_was_acknowledged_survives_a_kill_in_the_middle(self):
         acknowledged = 0
