@@ -5,6 +5,7 @@
 #include "control_plane/objects/reference.h"
 
 #include "control_plane/serve/ads_stream.h"
+#include "control_plane/serve/peer.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
@@ -80,6 +81,13 @@ void ControlPlane::apply(const SourceEdit& edit) { applied(mesh_.apply(edit)); }
 
 void ControlPlane::applied(MeshState::Edit edit) {
   for (const std::string& warning : mesh_.warnings()) LOG(warning, warning);
+  for (const auto& [source, why] : mesh_.set_aside()) {
+    const auto told = told_aside_.find(source);
+    if (told == told_aside_.end() || told->second != why) {
+      LOG(error, source, " is not in force as it is now: ", why);
+    }
+  }
+  told_aside_ = mesh_.set_aside();
   switch (edit) {
     case MeshState::Edit::kUnchanged: return;
     case MeshState::Edit::kRefused:
@@ -179,6 +187,9 @@ v1::Status ControlPlane::status() const {
   count(status, Canary::kKind, objects.canaries.size());
   for (const RouteStatus& route : route_statuses(objects)) describe(*status.add_routes(), route);
   for (const std::string& error : mesh_.errors()) status.add_config_errors(error);
+  for (const auto& [source, why] : mesh_.set_aside()) {
+    status.add_config_errors(cat(source, ": ", why));
+  }
   for (const auto& [workload, sidecar] : sidecars_) {
     v1::Proxy* proxy = status.add_proxies();
     proxy->set_node_id(sidecar.node_id);
@@ -220,6 +231,43 @@ Result<v1::SignCertificateResponse> ControlPlane::sign(const v1::SignCertificate
     LOG(warning, "no certificate was signed: ", response.error().message());
   }
   return response;
+}
+
+void ControlPlane::sign(const v1::SignCertificateRequest& request,
+                        const std::optional<SpiffeId>& caller, Signed done) {
+  const bool ours = reviewer_ == nullptr || !is_web_token(request.token());
+  // Who asks for what is not there need not be looked up.
+  if (ours || objects().workload(request.workload()) == nullptr) {
+    return done(sign(request, caller));
+  }
+  reviewer_->review(request.token(),
+                    [this, request, done = std::move(done)](const Result<TokenHolder>& holder) {
+                      done(sign_for(request, holder));
+                    });
+}
+
+// The holder of the token is who calls: what he may be is what he may renew.
+Result<v1::SignCertificateResponse> ControlPlane::sign_for(v1::SignCertificateRequest request,
+                                                           const Result<TokenHolder>& holder) {
+  const auto refuse = [&request](Error error) {
+    LOG(warning, "no certificate was signed for ", printable(request.workload()), ": ",
+        error.message());
+    return error;
+  };
+  if (!holder) return refuse(holder.error());
+  const Workload* workload = objects().workload(request.workload());
+  const std::string pod = cat(holder->ns, "/", holder->pod);
+  if (workload != nullptr && !holder->pod.empty() && workload->metadata.key() != pod) {
+    return refuse(Error(
+        ErrorKind::kDenied, Fault::kDownstream,
+        cat("the token is that of pod ", pod, ", not of workload ", workload->metadata.key())));
+  }
+  const Result<SpiffeId> caller =
+      SpiffeId::parse(cat("spiffe://", objects().mesh.spec.trust_domain, "/ns/", holder->ns, "/sa/",
+                          holder->service_account));
+  if (!caller) return refuse(caller.error());
+  request.clear_token();
+  return sign(request, *caller);
 }
 
 }  // namespace glia
