@@ -2,46 +2,72 @@
 
 #include "control_plane/canary/report_service.h"
 #include "proxy/base/log.h"
+#include "proxy/base/random.h"
 #include "proxy/base/text.h"
 
 namespace glia {
 
 Result<std::unique_ptr<Control>> Control::start(EventLoop& loop, LibeventBackend& backend,
-                                                const ControlOptions& options) {
+                                                const ControlOptions& options, const bool* ended) {
   TRY(StateDirectory directory, StateDirectory::open(options.state_directory));
   std::unique_ptr<Control> control(new Control(loop, std::move(directory)));
-  TRY_VOID(control->open(backend, options));
+  TRY_VOID(control->open(backend, options, ended));
   return control;
 }
 
-Result<void> Control::open(LibeventBackend& backend, const ControlOptions& options) {
-  const WallTime now = loop_.clock().wall_now();
+// All that is there now, of every source; from now on, what changes is told to the plane.
+Result<MeshState> Control::read_mesh(LibeventBackend& backend, const ControlOptions& options,
+                                     const bool* ended) {
+  std::vector<ReadingRef> all;
+  std::vector<Problem> unreadable;
+  const auto add = [&](Source& source) -> Result<void> {
+    TRY(const SourceEdit edit, source.read());
+    all.insert(all.end(), edit.read.begin(), edit.read.end());
+    if (edit.unreadable) unreadable = *edit.unreadable;
+    return {};
+  };
+  // The first, for it turns the loop: nobody may tell of a change before there is a plane.
+  if (options.kubernetes) {
+    using MeshObject = ClusterView::MeshObject;
+    api_ = std::make_unique<ApiServer>(loop_, network_, *options.kubernetes);
+    cluster_ = std::make_unique<KubernetesSource>(
+        *api_, options.mesh.empty() ? MeshObject::kMadeHere : MeshObject::kElsewhere, random_seed(),
+        [this](const SourceEdit& edit) { take(edit); }, ended);
+    TRY_VOID(add(*cluster_));
+  }
   // Watching begins before reading, so that no edit falls between the two.
   TRY(source_, FileSource::start(loop_, backend, options.mesh,
                                  [this](const SourceEdit& edit) { plane_->apply(edit); }));
+  TRY_VOID(add(*source_));
   TRY(objects_, ObjectStore::open(directory_.file("objects.db")));
   StoredObjects stored(*objects_);
-  std::vector<ReadingRef> all;
-  std::vector<Problem> unreadable;
-  for (Source* source : std::initializer_list<Source*>{source_.get(), &stored}) {
-    TRY(const SourceEdit edit, source->read());
-    all.insert(all.end(), edit.read.begin(), edit.read.end());
-    if (edit.unreadable) unreadable = *edit.unreadable;
-  }
-  LoadReport report = combine(all);
-  report.problems.insert(report.problems.begin(), unreadable.begin(), unreadable.end());
-  if (!report.ok()) return invalid(cat("the mesh cannot be used:\n", report.errors()));
-  for (const Problem& problem : report.problems) LOG(warning, problem.text());
+  TRY_VOID(add(stored));
+  TRY(MeshState state, MeshState::open(all, unreadable));
+  for (const std::string& warning : state.warnings()) LOG(warning, warning);
+  for (const auto& [source, why] : state.set_aside()) LOG(error, source, " is not in force: ", why);
+  return state;
+}
 
+Result<void> Control::open(LibeventBackend& backend, const ControlOptions& options,
+                           const bool* ended) {
+  TRY(MeshState state, read_mesh(backend, options, ended));
+  const WallTime now = loop_.clock().wall_now();
   TRY(store_, Store::open(directory_.file("mesh.db"), now));
-  TRY(authority_, load_authority(*store_, report.objects.mesh.spec.trust_domain, now));
+  TRY(authority_, load_authority(*store_, state.objects().mesh.spec.trust_domain, now));
   registrar_.emplace(*store_, *authority_, loop_.now());
   sockets_ = {.mesh = directory_.file("grpc.sock"),
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
                                                     : options.admin_socket};
-  plane_.emplace(loop_, MeshState(std::move(report.objects), all), *registrar_, options.version);
+  plane_.emplace(loop_, std::move(state), *registrar_, options.version);
   if (options.resource_ttl_s > 0) {
     plane_->resources_live_for(std::chrono::seconds(options.resource_ttl_s));
+  }
+  if (api_ != nullptr) {
+    token_reviews_ = std::make_unique<TokenReviews>(*api_);
+    plane_->review_tokens_by(*token_reviews_);
+    status_timer_.emplace(
+        loop_, [this] { cluster_->tell_status(plane_->objects(), plane_->set_aside()); });
+    status_timer_->start(0s);
   }
   desk_.emplace(*plane_, *objects_);
   object_calls_.emplace(loop_, *desk_);
@@ -57,11 +83,16 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   return {};
 }
 
+// Of the cluster; empty where only what is not for sidecars has changed.
+void Control::take(const SourceEdit& edit) {
+  if (!edit.read.empty() || !edit.gone.empty()) plane_->apply(edit);
+  if (!status_timer_->running()) status_timer_->start(kStatusDelay);
+}
+
 // Before anybody is served, so that a sidecar never gets shares of before the restart.
 Result<void> Control::start_canaries() {
   TRY(canary_store_, CanaryStore::open(directory_.file("canaries.db")));
-  network_.emplace(loop_);
-  questions_.emplace(loop_, *network_);
+  questions_.emplace(loop_, network_);
   webhook_.emplace(*questions_);
   prometheus_.emplace(*questions_);
   TRY(canaries_,
@@ -78,8 +109,17 @@ Result<void> Control::start_canaries() {
   return {};
 }
 
+void Control::keep_webhook_bundle() {
+  if (api_ == nullptr) return;
+  webhook_bundle_ =
+      std::make_unique<WebhookBundle>(*api_, authority_->certificate(), random_seed());
+}
+
 Control::~Control() {
   source_.reset();
+  status_timer_.reset();
+  cluster_.reset();
+  webhook_bundle_.reset();
   if (grpc_ != nullptr) grpc_->stop();
 }
 

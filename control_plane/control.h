@@ -13,6 +13,9 @@
 #include "control_plane/canary/observations.h"
 #include "control_plane/canary/prometheus.h"
 #include "control_plane/canary/webhook.h"
+#include "control_plane/kubernetes/kubernetes_source.h"
+#include "control_plane/kubernetes/token_reviews.h"
+#include "control_plane/kubernetes/webhook_bundle.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
 #include "control_plane/serve/object_calls.h"
@@ -24,7 +27,8 @@
 namespace glia {
 
 struct ControlOptions {
-  std::vector<std::string> mesh;  // Files or directories.
+  std::vector<std::string> mesh;        // Files or directories.
+  std::optional<ApiAccess> kubernetes;  // The mesh is (also) in this cluster.
   std::string state_directory;
   std::string admin_socket;    // "": control.sock in the state directory.
   std::string http_socket;     // Of the objects; "": http.sock in the state directory.
@@ -35,9 +39,14 @@ struct ControlOptions {
 // Made and used on the thread of `loop`, whose backend is `backend`.
 class Control {
  public:
+  // What becomes of many objects in this time is written into their status together.
+  static constexpr Duration kStatusDelay = 500ms;
+
   // Up and serving, or the sentence why not.
+  // Turns the loop while a cluster is read; `ended`, if set meanwhile, makes that an error.
   static Result<std::unique_ptr<Control>> start(EventLoop& loop, LibeventBackend& backend,
-                                                const ControlOptions& options);
+                                                const ControlOptions& options,
+                                                const bool* ended = nullptr);
   // Ends what start() began, turning the loop meanwhile.
   ~Control();
 
@@ -45,13 +54,18 @@ class Control {
   // What sidecars saw of requests, of the clusters that somebody wants to hear of.
   Observations& observations() { return observations_; }
   const CertificateAuthority& authority() const { return *authority_; }
+  // From now on the cluster's configuration of the webhook has our authority; without a cluster, nothing.
+  void keep_webhook_bundle();
   // Of the gRPC server behind the front door, and of StatusService.
   const GrpcServer::Sockets& sockets() const { return sockets_; }
 
  private:
   Control(EventLoop& loop, StateDirectory directory)
-      : loop_(loop), directory_(std::move(directory)) {}
-  Result<void> open(LibeventBackend& backend, const ControlOptions& options);
+      : loop_(loop), directory_(std::move(directory)), network_(loop) {}
+  Result<void> open(LibeventBackend& backend, const ControlOptions& options, const bool* ended);
+  Result<MeshState> read_mesh(LibeventBackend& backend, const ControlOptions& options,
+                              const bool* ended);
+  void take(const SourceEdit& edit);
   Result<void> start_canaries();
 
   EventLoop& loop_;
@@ -67,7 +81,7 @@ class Control {
   std::unique_ptr<CanaryStore> canary_store_;
   ReportedObservations observations_;
   std::unique_ptr<Canaries> canaries_;
-  std::optional<SocketNetwork> network_;
+  SocketNetwork network_;
   std::optional<HttpQuestions> questions_;
   std::optional<Webhook> webhook_;
   std::optional<Prometheus> prometheus_;
@@ -75,6 +89,11 @@ class Control {
   std::optional<CallbackTimer> canary_timer_;
   std::optional<ObjectHttp> object_http_;
   std::unique_ptr<FileSource> source_;
+  std::unique_ptr<ApiServer> api_;
+  std::unique_ptr<KubernetesSource> cluster_;
+  std::optional<CallbackTimer> status_timer_;
+  std::unique_ptr<TokenReviews> token_reviews_;
+  std::unique_ptr<WebhookBundle> webhook_bundle_;
   std::unique_ptr<GrpcServer> grpc_;
 };
 

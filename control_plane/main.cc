@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 
 #include "control_plane/control.h"
@@ -22,6 +23,11 @@ namespace {
 int fail(const Error& error) {
   std::fprintf(stderr, "glia-control: %s\n", error.message().c_str());
   return 1;
+}
+
+std::string variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
 }
 
 struct Door {
@@ -57,11 +63,14 @@ int run(const ControlOptions& options, const Door& wanted, const InjectDoor& inj
   auto* backend = new LibeventBackend;
   EventLoop loop{std::unique_ptr<LoopBackend>(backend)};
   // Before any thread, so that all of them leave these signals to us.
-  SignalWatch signals(*backend, {SIGTERM, SIGINT}, [&loop](int signal) {
+  bool ended = false;
+  SignalWatch signals(*backend, {SIGTERM, SIGINT}, [&loop, &ended](int signal) {
     LOG(info, "stopping on ", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+    ended = true;
     loop.stop();
   });
-  Result<std::unique_ptr<Control>> control = Control::start(loop, *backend, options);
+  Result<std::unique_ptr<Control>> control = Control::start(loop, *backend, options, &ended);
+  if (!control && ended) return 0;
   if (!control) return fail(control.error());
   Result<std::unique_ptr<FrontDoor>> door =
       FrontDoor::start(loop, (*control)->authority(),
@@ -73,10 +82,14 @@ int run(const ControlOptions& options, const Door& wanted, const InjectDoor& inj
   SocketNetwork network(loop);
   std::unique_ptr<InjectWebhook> webhook;
   if (!inject.listen.empty()) {
-    auto opened = open_webhook(loop, network, (*control)->authority(), options.state_directory,
-                               inject.options);
+    InjectWebhookOptions what = inject.options;
+    // Sidecars that come with a token of their service account know us by it.
+    if (options.kubernetes) what.settings.trust_bundle = (*control)->authority().certificate();
+    auto opened =
+        open_webhook(loop, network, (*control)->authority(), options.state_directory, what);
     if (!opened) return fail(std::move(opened).error().in("--inject-listen"));
     webhook = *std::move(opened);
+    (*control)->keep_webhook_bundle();
   }
   const ObjectSet& objects = (*control)->plane().objects();
   std::printf("glia-control: serving %s (mesh %s, %zu workload%s)\n", address.c_str(),
@@ -96,8 +109,13 @@ int main(int argc, char** argv) {
   options.version = kGliaVersion;
   Door door;
   std::string listen = "127.0.0.1:15012", level = "info";
-  app.add_option("--mesh", options.mesh, "File or directory with the mesh objects (YAML)")
-      ->required();
+  app.add_option("--mesh", options.mesh, "File or directory with the mesh objects (YAML)");
+  bool in_cluster = false;
+  std::string kubeconfig;
+  app.add_flag("--kubernetes", in_cluster,
+               "The mesh is what the cluster holds in which this is a pod");
+  app.add_option("--kubeconfig", kubeconfig, "The same for the cluster that this file names")
+      ->excludes("--kubernetes");
   app.add_option("--state-dir", options.state_directory,
                  "Directory for the authority's key, tokens and sockets")
       ->required();
@@ -132,6 +150,14 @@ int main(int argc, char** argv) {
         cat("--log-level ", level, " is not one of trace, debug, info, warning, error, off")));
   }
   set_log_level(*log_level);
+  if (in_cluster || !kubeconfig.empty()) {
+    Result<ApiAccess> access =
+        in_cluster ? access_in_cluster(variable) : access_by_kubeconfig(kubeconfig);
+    if (!access) return fail(access.error());
+    options.kubernetes = *std::move(access);
+  } else if (options.mesh.empty()) {
+    return fail(invalid("say where the mesh is: --mesh FILE, --kubernetes or --kubeconfig FILE"));
+  }
   Result<Address> address = Address::parse(listen);
   if (!address) return fail(std::move(address).error().in("--listen"));
   door.listen = *address;

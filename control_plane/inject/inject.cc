@@ -94,6 +94,9 @@ Json proxy_container(const InjectSettings& settings, const Json& spec) {
   container["command"] = command;
   container["env"] = {from_field("POD_NAME", "metadata.name"),
                       from_field("POD_NAMESPACE", "metadata.namespace")};
+  if (!settings.trust_bundle.empty()) {
+    container["env"].push_back({{"name", "GLIA_TRUST_BUNDLE"}, {"value", settings.trust_bundle}});
+  }
   container["startupProbe"] = {{"httpGet", {{"path", "/ready"}, {"port", kReadyPort}}},
                                {"periodSeconds", 1},
                                {"failureThreshold", kStartSeconds}};

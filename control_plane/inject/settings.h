@@ -17,6 +17,8 @@ struct InjectSettings {
     kNone,  // Nobody does: the application addresses the sidecar itself.
   };
   std::string image;  // "": that of this version.
+  // PEM of the mesh's authority, by which sidecars know the control plane; "": a join file tells them.
+  std::string trust_bundle;
   std::string control = "glia-control.glia-system.svc:15012";
   bool native = true;  // An init container that stays; else one beside the application.
   Capture capture = Capture::kInit;

@@ -283,6 +283,13 @@ Kind workload_kind() {
                 "own of 127.0.0.0/8.")
       .optional("ports", &Spec::ports, list(workload_port(), 1, kMaxPorts),
                 "What the application offers to the mesh.", "none: it only calls others")
+      .optional("state", &Spec::state,
+                enumeration<Workload::State>({{"Ready", Workload::State::kReady},
+                                              {"Draining", Workload::State::kDraining},
+                                              {"Away", Workload::State::kAway}}),
+                "Whether callers choose it among the workloads of a Service. Draining: only where "
+                "nobody is Ready; Away: not at all. Its sidecar goes on.",
+                "Ready")
       .optional("appAddress", &Spec::app_address, text("an IP address", "", check_ip),
                 "Where the application listens.", "127.0.0.1")
       .optional(

@@ -147,9 +147,12 @@ struct Workload {
   using TokenBudget = WorkloadTokenBudget;
   using Capture = WorkloadCapture;
   using SharedBudgets = WorkloadSharedBudgets;
+  // Do callers choose it? Its sidecar goes on in any case.
+  enum class State : uint8_t { kReady, kDraining, kAway };
   struct Spec {
     std::string identity;  // Filled in with metadata.name if it was not given.
     std::string address;   // IPv4 or IPv6, without brackets.
+    State state = State::kReady;
     std::vector<Port> ports;
     std::string app_address = "127.0.0.1";
     std::optional<ModelServer> model_server;

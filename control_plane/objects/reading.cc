@@ -68,8 +68,9 @@ std::size_t objects_in(const Draft& draft) {
 
 class SourceReader {
  public:
-  std::shared_ptr<const Reading> run(const SourceText& source) {
+  std::shared_ptr<const Reading> run(const SourceText& source, MistakesOf mistakes) {
     reading_.name = source.name;
+    reading_.mistakes = mistakes;
     reading_.digest = source_digest(source);
     const YamlFile file = read_yaml(source.text);
     for (const YamlNode& document : file.documents) {
@@ -265,7 +266,9 @@ SetDigest source_digest(const SourceText& source) {
   return SetDigest::of(cat(source.name.size(), " ", source.name, "\n", source.text));
 }
 
-ReadingRef read_source(const SourceText& source) { return SourceReader().run(source); }
+ReadingRef read_source(const SourceText& source, MistakesOf mistakes) {
+  return SourceReader().run(source, mistakes);
+}
 
 LoadReport combine(const std::vector<ReadingRef>& readings, References references) {
   return Combination().run(readings, references);

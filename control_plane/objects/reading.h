@@ -14,8 +14,13 @@
 
 namespace glia {
 
+// What a mistake in a source concerns: the whole mesh, as in files, which one author saves together; or this source
+// alone, as where objects come one by one from many authors: the others go on without it, and it goes on as it was.
+enum class MistakesOf : uint8_t { kAll, kThisSource };
+
 struct Reading {
-  std::string name;           // Of the source.
+  std::string name;  // Of the source.
+  MistakesOf mistakes = MistakesOf::kAll;
   mesh_objects::Draft draft;  // The objects that have no mistakes of their own.
   // "Kind namespace/name" of each -> hash of what it says, wherever it stands.
   std::map<std::string, std::string> objects;
@@ -38,7 +43,7 @@ struct SourceEdit {
 };
 
 SetDigest source_digest(const SourceText& source);
-ReadingRef read_source(const SourceText& source);
+ReadingRef read_source(const SourceText& source, MistakesOf mistakes = MistakesOf::kAll);
 // All objects of a mesh, checked against each other.
 LoadReport combine(const std::vector<ReadingRef>& readings,
                    References references = References::kMustExist);

@@ -1,10 +1,11 @@
-// Writes docs/schema/<Kind>.json, docs/schema/all.json and docs/mesh-objects.md below the directory
-// that is its argument:
+// Writes docs/schema/<Kind>.json, docs/schema/all.json, docs/mesh-objects.md and deploy/crds.yaml below the
+// directory that is its argument:
 //   bazel run //control_plane/objects:schema_tool -- $PWD
 #include <cstdio>
 #include <fstream>
 #include <string>
 
+#include "control_plane/objects/crds.h"
 #include "control_plane/objects/kinds.h"
 #include "proxy/base/text.h"
 
@@ -31,6 +32,7 @@ int main(int count, char** arguments) {
   for (const std::string_view kind : glia::kind_names()) {
     good &= write(glia::cat(root, "/docs/schema/", kind, ".json"), *glia::json_schema(kind));
   }
+  good &= write(root + "/deploy/crds.yaml", glia::crds_page());
   good &= write(root + "/docs/schema/all.json", glia::json_schema_of_all());
   return good ? 0 : 1;
 }

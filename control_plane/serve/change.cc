@@ -80,6 +80,7 @@ bool ControlPlane::when_decided(std::function<void()> work) {
 
 void ControlPlane::applied(MeshState::Edit edit, Change change) {
   for (const std::string& warning : mesh_.warnings()) LOG(warning, warning);
+  tell_set_aside();
   // Of people's changes the newest counts, of files what they say now.
   const auto again = [&](const std::string& source) { return change.sources.contains(source); };
   if (stopped_ && (change.whole || stopped_->sources.empty() ||
@@ -97,6 +98,15 @@ void ControlPlane::applied(MeshState::Edit edit, Change change) {
   }
   tell_objects();
   try_out();
+}
+
+void ControlPlane::tell_set_aside() {
+  for (const auto& [source, why] : mesh_.set_aside()) {
+    const auto told = told_aside_.find(source);
+    if (told != told_aside_.end() && told->second == why) continue;
+    LOG(error, source, " is not in force as it is now: ", why);
+  }
+  told_aside_ = mesh_.set_aside();
 }
 
 // Whoever hears of them may say at once how far canaries are; that goes with the objects.

@@ -5,6 +5,7 @@
 #include "control_plane/objects/reference.h"
 
 #include "control_plane/serve/ads_stream.h"
+#include "control_plane/serve/peer.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
@@ -163,6 +164,9 @@ v1::Status ControlPlane::status() const {
   if (stopped_) {
     for (const std::string& sentence : stopped_->sentences) status.add_config_errors(sentence);
   }
+  for (const auto& [source, why] : mesh_.set_aside()) {
+    status.add_config_errors(cat(source, ": ", why));
+  }
   for (const auto& [workload, sidecar] : sidecars_) {
     v1::Proxy* proxy = status.add_proxies();
     proxy->set_node_id(sidecar.node_id);
@@ -204,6 +208,43 @@ Result<v1::SignCertificateResponse> ControlPlane::sign(const v1::SignCertificate
     LOG(warning, "no certificate was signed: ", response.error().message());
   }
   return response;
+}
+
+void ControlPlane::sign(const v1::SignCertificateRequest& request,
+                        const std::optional<SpiffeId>& caller, Signed done) {
+  const bool ours = reviewer_ == nullptr || !is_web_token(request.token());
+  // Who asks for what is not there need not be looked up.
+  if (ours || objects().workload(request.workload()) == nullptr) {
+    return done(sign(request, caller));
+  }
+  reviewer_->review(request.token(),
+                    [this, request, done = std::move(done)](const Result<TokenHolder>& holder) {
+                      done(sign_for(request, holder));
+                    });
+}
+
+// The holder of the token is who calls: what he may be is what he may renew.
+Result<v1::SignCertificateResponse> ControlPlane::sign_for(v1::SignCertificateRequest request,
+                                                           const Result<TokenHolder>& holder) {
+  const auto refuse = [&request](Error error) {
+    LOG(warning, "no certificate was signed for ", printable(request.workload()), ": ",
+        error.message());
+    return error;
+  };
+  if (!holder) return refuse(holder.error());
+  const Workload* workload = objects().workload(request.workload());
+  const std::string pod = cat(holder->ns, "/", holder->pod);
+  if (workload != nullptr && !holder->pod.empty() && workload->metadata.key() != pod) {
+    return refuse(Error(
+        ErrorKind::kDenied, Fault::kDownstream,
+        cat("the token is that of pod ", pod, ", not of workload ", workload->metadata.key())));
+  }
+  const Result<SpiffeId> caller =
+      SpiffeId::parse(cat("spiffe://", objects().mesh.spec.trust_domain, "/ns/", holder->ns, "/sa/",
+                          holder->service_account));
+  if (!caller) return refuse(caller.error());
+  request.clear_token();
+  return sign(request, *caller);
 }
 
 }  // namespace glia

@@ -23,6 +23,7 @@
 #include "control_plane/serve/mesh_state.h"
 #include "control_plane/serve/rate.h"
 #include "control_plane/serve/registrar.h"
+#include "control_plane/serve/token_reviewer.h"
 #include "control_plane/serve/trial.h"
 #include "envoy/service/status/v3/csds.pb.h"
 #include "glia/v1/status.pb.h"
@@ -81,6 +82,8 @@ class ControlPlane {
   }
 
   const ObjectSet& objects() const { return mesh_.objects(); }
+  // See MeshState::set_aside().
+  const std::map<std::string, std::string>& set_aside() const { return mesh_.set_aside(); }
   // Which of these clusters (xDS names) the sidecars of `caller` have in their configuration; an
   // error if it is no workload's identity.
   Result<std::vector<std::string>> held_of(const SpiffeId& caller,
@@ -92,6 +95,12 @@ class ControlPlane {
   Result<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
   Result<v1::SignCertificateResponse> sign(const v1::SignCertificateRequest& request,
                                            const std::optional<SpiffeId>& caller);
+  // The same for a request whose token may be one of a service account; `done` is called now or later.
+  using Signed = std::function<void(Result<v1::SignCertificateResponse>)>;
+  void sign(const v1::SignCertificateRequest& request, const std::optional<SpiffeId>& caller,
+            Signed done);
+  // Who knows such tokens; outlives the calls. Without one they are unknown tokens.
+  void review_tokens_by(TokenReviewer& reviewer) { reviewer_ = &reviewer; }
 
  private:
   friend class AdsStream;
@@ -126,6 +135,7 @@ class ControlPlane {
   };
   static Change change_of(const SourceEdit& edit);
   void applied(MeshState::Edit edit, Change change);
+  void tell_set_aside();
   // Offers what is new to a few; without any of them, it is in force.
   void tell_objects();
   void try_out();
@@ -139,6 +149,8 @@ class ControlPlane {
   void stop();
   void decide(const std::vector<std::string>& refusals);
   void do_what_waits();
+  Result<v1::SignCertificateResponse> sign_for(v1::SignCertificateRequest request,
+                                               const Result<TokenHolder>& holder);
   // Tells the streams whose node's resources are others than before.
   void push();
   WallTime wall_now() const { return loop_.clock().wall_now(); }
@@ -146,7 +158,9 @@ class ControlPlane {
   EventLoop& loop_;
   MeshState mesh_;
   Registrar& registrar_;
+  TokenReviewer* reviewer_ = nullptr;
   std::function<void(const ObjectSet&)> objects_taken_;
+  std::map<std::string, std::string> told_aside_;  // In the log.
   const std::string version_;
   std::string advertised_;
   std::optional<Duration> resource_ttl_;

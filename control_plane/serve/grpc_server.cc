@@ -36,7 +36,10 @@ class IdentityCalls final : public v1::IdentityService::CallbackService {
     std::optional<SpiffeId> known;
     if (caller) known = *std::move(caller);
     loop_.post([this, reactor, request, response, known] {
-      answer(*reactor, control_plane_.sign(*request, known), *response);
+      control_plane_.sign(*request, known,
+                          [reactor, response](Result<v1::SignCertificateResponse> result) {
+                            answer(*reactor, std::move(result), *response);
+                          });
     });
     return reactor;
   }

@@ -63,6 +63,18 @@ MeshState::MeshState(ObjectSet objects, const std::vector<ReadingRef>& readings)
   for (const ReadingRef& reading : readings) readings_[reading->name] = reading;
 }
 
+Result<MeshState> MeshState::open(const std::vector<ReadingRef>& readings,
+                                  const std::vector<Problem>& unreadable) {
+  MeshState state(ObjectSet(), readings);
+  LoadReport report = state.combine_usable();
+  report.problems.insert(report.problems.begin(), unreadable.begin(), unreadable.end());
+  if (state.note(report.problems)) {
+    return invalid(cat("the mesh cannot be used:\n", report.errors()));
+  }
+  state.live_ = LiveSet(std::move(report.objects));
+  return state;
+}
+
 // Sorts problems into errors_ and warnings_; are there errors?
 bool MeshState::note(const std::vector<Problem>& problems) {
   errors_.clear();
@@ -87,8 +99,9 @@ MeshState::Edit MeshState::apply(LoadReport report) {
     return Edit::kRefused;
   }
   in_force_ = true;
+  before_edit_.clear();
   if (report.objects.sources == old.sources) return Edit::kUnchanged;
-  undo_ = Undo{.readings = {}, .live = std::exchange(live_, LiveSet(std::move(report.objects)))};
+  undo_ = Undo{.live = std::exchange(live_, LiveSet(std::move(report.objects)))};
   live_.split(splits_);
   before_ = std::exchange(now_, {});
   return Edit::kTaken;
@@ -99,6 +112,10 @@ bool MeshState::remember(const SourceEdit& edit) {
   bool changed = false;
   for (const ReadingRef& reading : edit.read) {
     ReadingRef& held = readings_[reading->name];
+    const bool in_use = held != nullptr && !set_aside_.contains(reading->name);
+    if (in_use && held->mistakes == MistakesOf::kThisSource) {
+      before_edit_.try_emplace(reading->name, held);
+    }
     changed = changed || held == nullptr || held->digest != reading->digest;
     in_force_readings_.try_emplace(reading->name, held);
     held = reading;
@@ -107,15 +124,43 @@ bool MeshState::remember(const SourceEdit& edit) {
     const auto held = readings_.find(name);
     if (held == readings_.end()) continue;
     in_force_readings_.try_emplace(name, held->second);
+    if (held->second->mistakes == MistakesOf::kThisSource && !set_aside_.contains(name)) {
+      before_edit_.try_emplace(name, held->second);
+    }
     readings_.erase(held);
     changed = true;
   }
   return changed;
 }
 
-MeshState::Edit MeshState::apply(const SourceEdit& edit) {
+// Of objects that come one by one, those first that concern few others. Takes them out of the edit; was there any?
+bool MeshState::replace_each(SourceEdit& edit) {
+  const bool one_by_one = !edit.read.empty() && edit.gone.empty() &&
+                          std::ranges::all_of(edit.read, [](const ReadingRef& reading) {
+                            return reading->mistakes == MistakesOf::kThisSource;
+                          });
+  if (!one_by_one) return false;
+  Sources before;
+  const auto taken = [&](const ReadingRef& reading) {
+    if (!replace({.read = {reading}, .gone = {}, .unreadable = {}})) return false;
+    before.merge(undo_->readings);
+    return true;
+  };
+  if (std::erase_if(edit.read, taken) == 0) return false;
+  undo_ = Undo{.readings = std::move(before)};
+  return true;
+}
+
+MeshState::Edit MeshState::apply(const SourceEdit& given) {
+  SourceEdit edit = given;
   if (edit.unreadable) unreadable_ = *edit.unreadable;
-  if (in_force_ && unreadable_.empty() && replace(edit)) return Edit::kTaken;
+  // What was set aside may be right now, or not be needed any more: for that, all are looked at.
+  const bool all_good = in_force_ && unreadable_.empty() && set_aside_.empty();
+  if (all_good && replace(edit)) return Edit::kTaken;
+  const bool some = all_good && replace_each(edit);
+  if (some && edit.read.empty()) return Edit::kTaken;
+  Sources replaced = some ? undo_->readings : Sources();
+  Undo before{.set_aside = set_aside_, .in_place = in_place_};
   const bool changed = remember(edit);
   if (note(unreadable_)) {
     in_force_ = false;
@@ -123,19 +168,26 @@ MeshState::Edit MeshState::apply(const SourceEdit& edit) {
   }
   if (!changed && in_force_) {
     in_force_readings_.clear();
-    return Edit::kUnchanged;
+    return some ? Edit::kTaken : Edit::kUnchanged;
   }
-  std::vector<ReadingRef> all;
-  for (const auto& [name, reading] : readings_) all.push_back(reading);
-  const Edit outcome = apply(combine(all));
-  if (outcome == Edit::kTaken) undo_->readings = in_force_readings_;
+  const Edit outcome = apply(combine_usable());
+  if (outcome == Edit::kTaken) {
+    before.readings = in_force_readings_;
+    if (some) {
+      before.readings.merge(replaced);
+    } else {
+      before.live = std::move(undo_->live);
+    }
+    undo_ = std::move(before);
+  }
   if (outcome != Edit::kRefused) in_force_readings_.clear();
-  return outcome;
+  return some ? Edit::kTaken : outcome;
 }
 
 // Makes one source say again what it said; could that be done for the cost of it?
 bool MeshState::replace_back(const Sources& readings) {
   static const Reading kNothing;
+  if (readings.size() != 1) return false;
   const auto& [name, earlier] = *readings.begin();
   const auto held = readings_.find(name);
   const Reading& now = held == readings_.end() ? kNothing : *held->second;
@@ -157,26 +209,86 @@ void MeshState::take_back() {
       readings_[name] = reading;
     }
   }
+  set_aside_ = std::move(undo.set_aside);
+  in_place_ = std::move(undo.in_place);
   note({});
   if (replaced) return;
-  if (!undo.live) {
-    std::vector<ReadingRef> all;
-    for (const auto& [name, reading] : readings_) all.push_back(reading);
-    undo.live = LiveSet(combine(all).objects);
-  }
+  if (!undo.live) undo.live = LiveSet(combine_usable().objects);
   live_ = *std::move(undo.live);
   live_.split(splits_);
   before_ = std::exchange(now_, {});
 }
 
+LoadReport MeshState::combine_all(const Sources& readings) {
+  std::vector<ReadingRef> all;
+  bool many_authors = false;
+  for (const auto& [name, reading] : readings) {
+    all.push_back(reading);
+    many_authors = many_authors || reading->mistakes == MistakesOf::kThisSource;
+  }
+  return combine(all, many_authors ? References::kMayBeMissing : References::kMustExist);
+}
+
+// All sources together; those that are wrong and concern nobody else as they were before, or not at all.
+LoadReport MeshState::combine_usable() {
+  constexpr int kMostRounds = 10;  // One mistake may hide another; beyond, the edit is refused.
+  Sources use = readings_;
+  // What is in force in the place of those that may be wrong.
+  Sources before = std::exchange(in_place_, {});
+  before.insert(before_edit_.begin(), before_edit_.end());
+  set_aside_.clear();
+  for (int round = 0;; ++round) {
+    LoadReport report = combine_all(use);
+    std::set<std::string> again;
+    const auto set_aside = [&](const std::string& file, const std::string& why) {
+      const auto wrong = use.find(file);
+      const bool alone = wrong != use.end() && wrong->second->mistakes == MistakesOf::kThisSource;
+      if (!alone || round == kMostRounds || !again.insert(file).second) return;
+      set_aside_.try_emplace(file, why);
+      const auto held = before.find(file);
+      const bool as_before =
+          held != before.end() && held->second != nullptr && held->second != wrong->second;
+      if (as_before) {
+        wrong->second = held->second;
+      } else {
+        use.erase(wrong);
+      }
+    };
+    for (const Problem& problem : report.problems) {
+      // Without a line it is no object's.
+      const bool error = problem.severity == Problem::Severity::kError && problem.line > 0;
+      if (error) set_aside(problem.file, problem.message);
+    }
+    const Metadata& mesh = objects().mesh.metadata;
+    const bool moved = again.empty() && report.ok() && !mesh.name.empty() &&
+                       report.objects.mesh.spec.trust_domain != objects().mesh.spec.trust_domain;
+    if (moved) {
+      // In its place stays the Mesh that it was to take the place of.
+      const std::string& file = report.objects.mesh.metadata.file;
+      const auto replaced = before.find(mesh.file);
+      if (replaced != before.end()) before.try_emplace(file, replaced->second);
+      set_aside(file, trust_domain_changed(objects(), report.objects));
+    }
+    if (!again.empty()) continue;
+    for (const auto& [name, why] : set_aside_) {
+      const auto used = use.find(name);
+      in_place_[name] = used == use.end() ? nullptr : used->second;
+    }
+    return report;
+  }
+}
+
 LoadReport MeshState::preview(const std::vector<std::string>& without,
                               const std::vector<ReadingRef>& with) const {
-  std::map<std::string, ReadingRef> kept = readings_;
+  Sources kept = readings_;
+  for (const auto& [name, reading] : in_place_) {
+    kept.erase(name);
+    if (reading != nullptr) kept.emplace(name, reading);
+  }
   for (const std::string& name : without) kept.erase(name);
-  std::vector<ReadingRef> all;
-  for (const auto& [name, reading] : kept) all.push_back(reading);
-  all.insert(all.end(), with.begin(), with.end());
-  LoadReport report = combine(all);
+  std::size_t number = 0;  // Several may have one name: documents of one file.
+  for (const ReadingRef& reading : with) kept.emplace(cat(reading->name, "\n", ++number), reading);
+  LoadReport report = combine_all(kept);
   report.problems.insert(report.problems.begin(), unreadable_.begin(), unreadable_.end());
   if (report.ok() && report.objects.mesh.spec.trust_domain != objects().mesh.spec.trust_domain) {
     const Metadata& mesh = report.objects.mesh.metadata;
@@ -201,7 +313,7 @@ bool MeshState::replace(const SourceEdit& edit) {
   const std::optional<Touched> touched = live_.replace(before, after, problems);
   if (!touched) return false;
   note(problems);
-  undo_ = Undo{.readings = {{name, held == readings_.end() ? nullptr : held->second}}, .live = {}};
+  undo_ = Undo{.readings = {{name, held == readings_.end() ? nullptr : held->second}}};
   if (gone) {
     readings_.erase(held);
   } else {

@@ -18,6 +18,7 @@
 
 #include "control_plane/objects/live_set.h"
 #include "control_plane/serve/node_resources.h"
+#include "proxy/base/result.h"
 
 namespace glia {
 
@@ -28,6 +29,10 @@ class MeshState {
  public:
   // `objects` of a report that is ok(), combined from `readings`; none if edits come whole.
   explicit MeshState(ObjectSet objects, const std::vector<ReadingRef>& readings = {});
+
+  // Of all that is there at the start, apart from what is set aside. An error: every mistake, one a line.
+  static Result<MeshState> open(const std::vector<ReadingRef>& readings,
+                                const std::vector<Problem>& unreadable);
 
   enum class Edit : uint8_t {
     kTaken,      // The objects are in force now.
@@ -55,6 +60,8 @@ class MeshState {
   // Of the newest edit; empty if it is in force. One "file:line:column: sentence" each.
   const std::vector<std::string>& errors() const { return errors_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
+  // Sources whose newest text is not in force, though all others are (MistakesOf::kThisSource), and why.
+  const std::map<std::string, std::string>& set_aside() const { return set_aside_; }
   // Made on first use and kept until the objects change; null if there is no such workload.
   std::shared_ptr<const NodeResources> resources(std::string_view workload,
                                                  ClientKind client = ClientKind::kSidecar);
@@ -97,11 +104,17 @@ class MeshState {
 
   using Sources = std::map<std::string, ReadingRef>;  // Null: it was not there.
   struct Undo {
-    Sources readings;             // As they were in force.
-    std::optional<LiveSet> live;  // Nothing: one object of one source was replaced.
+    Sources readings = {};             // As they were in force.
+    std::optional<LiveSet> live = {};  // Nothing: objects of some sources were replaced.
+    // As they were.
+    std::map<std::string, std::string> set_aside = {};
+    Sources in_place = {};
   };
 
   bool note(const std::vector<Problem>& problems);
+  static LoadReport combine_all(const Sources& readings);
+  LoadReport combine_usable();
+  bool replace_each(SourceEdit& edit);
   bool remember(const SourceEdit& edit);
   bool replace(const SourceEdit& edit);
   void remake(const Touched& touched);
@@ -121,9 +134,13 @@ class MeshState {
   LiveSet live_;
   CanarySplits splits_;
   // The newest of each source, and whether they are what is in force.
-  std::map<std::string, ReadingRef> readings_;
+  Sources readings_;
   Sources in_force_readings_;  // Of sources that were edited since: what of them is in force.
   std::optional<Undo> undo_;
+  // Of set_aside(): what is in force in the place of the newest; null: nothing.
+  Sources in_place_;
+  Sources before_edit_;  // In force before edits that are not yet.
+  std::map<std::string, std::string> set_aside_;
   std::vector<Problem> unreadable_;
   bool in_force_ = true;
   PackedRef undiscovered_;          // kUnknownHost of those that hold what they have used.

@@ -175,14 +175,21 @@ Assignment service_endpoints(const ObjectSet& objects, const MeshService& servic
   // By zone, as Envoy wants them; "" is that of the workloads.
   std::map<std::string, envoy::config::endpoint::v3::LocalityLbEndpoints> zones;
   zones[""];
-  for (const std::size_t member : service.members) {
-    const Workload& workload = objects.workloads[member];
-    for (const MeshService::Port& behind : service.behind(port)) {
-      const Workload::Port* target = MeshService::target(behind, workload);
-      if (!target) continue;
-      *zones[""].add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
+  const auto add_members = [&](Workload::State state) {
+    std::size_t added = 0;
+    for (const std::size_t member : service.members) {
+      const Workload& workload = objects.workloads[member];
+      if (workload.spec.state != state) continue;
+      for (const MeshService::Port& behind : service.behind(port)) {
+        const Workload::Port* target = MeshService::target(behind, workload);
+        if (!target) continue;
+        *zones[""].add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
+        ++added;
+      }
     }
-  }
+    return added;
+  };
+  if (add_members(Workload::State::kReady) == 0) add_members(Workload::State::kDraining);
   using State = EndpointSlice::Endpoint::State;
   const auto add_all = [&](State state) {
     std::size_t added = 0;

@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -36,6 +37,18 @@ Result<void> set_control(std::string_view address, ControlPlaneAddress& control)
   control.host = trim(address.substr(0, colon), "[]");
   control.port = static_cast<uint16_t>(*port);
   return {};
+}
+
+// A file that is a token of a service account and nothing else: three parts of base64 with dots between them.
+bool is_bare_token(std::string_view text) {
+  text = trim(text, " \r\n");
+  return text.starts_with("ey") && std::ranges::count(text, '.') == 2 &&
+         text.find_first_of(" :\r\n") == text.npos;
+}
+
+std::string bare_token(const std::string& path) {
+  const Result<std::string> text = read_file(path);
+  return text ? std::string(trim(*text, " \r\n")) : "";
 }
 
 Result<JoinFacts> parse_join_file(const std::string& path) {
@@ -140,7 +153,18 @@ Result<JoinFacts> join_facts(const Options& options) {
   if (options.source == Options::Source::kJoin) return parse_join_file(options.join_file);
   JoinFacts facts;
   if (!options.token_file.empty()) {
-    TRY(facts, parse_join_file(options.token_file));
+    TRY(const std::string text, read_file(options.token_file));
+    if (is_bare_token(text)) {
+      facts.token_file = options.token_file;
+      facts.control.trust_bundle = options.trust_bundle;
+      if (options.trust_bundle.empty()) {
+        return invalid(cat(options.token_file,
+                           " is only a token, so the control plane cannot be recognized; set "
+                           "GLIA_TRUST_BUNDLE to the mesh's authority (PEM), as the webhook does"));
+      }
+    } else {
+      TRY(facts, parse_join_file(options.token_file));
+    }
   }
   if (!options.workload.empty()) facts.workload = options.workload;
   if (facts.workload.find('/') == std::string::npos) facts.workload = "default/" + facts.workload;
@@ -154,6 +178,9 @@ JoinSource::JoinSource(const Options& options, JoinFacts facts, EventLoop& loop,
       identity_(loop,
                 {.workload = facts_.workload,
                  .token = facts_.token,
+                 .fresh_token = facts_.token_file.empty()
+                                    ? std::function<std::string()>()
+                                    : [this] { return bare_token(facts_.token_file); },
                  .trust_bundle = facts_.control.trust_bundle,
                  .state_directory = options.state_dir},
                 sign_over_http(loop, network, facts_.control), random_seed(),

@@ -15,6 +15,7 @@ namespace glia {
 // What a sidecar must know to join: the content of a join file (`glia token`).
 struct JoinFacts {
   std::string token;                      // One use; "" if the state directory holds an identity.
+  std::string token_file;                 // In its place: of a service account, renewed by kubelet.
   std::string workload;                   // "namespace/name"
   std::string admin = "127.0.0.1:15000";  // Of the admin pages: spec.admin of the Workload.
   ControlPlaneAddress control;

@@ -81,7 +81,11 @@ void declare(CLI::App& app, Options& options, Written& written) {
   add("Configuration from a mesh", "--workload", options.workload,
       "NAMESPACE/NAME of this workload");
   add("Configuration from a mesh", "--token-file", options.token_file,
-      "FILE with the one-time token for --control");
+      "FILE with the one-time token for --control, or with that of a pod's service account");
+  app.add_option("--trust-bundle", options.trust_bundle,
+                 "PEM of the mesh's authority, for a --token-file that is only a token")
+      ->envname("GLIA_TRUST_BUNDLE")
+      ->group("Configuration from a mesh");
   add("Configuration from a mesh", "--join", options.join_file,
       "FILE with control plane, workload and token in one");
   add("Configuration from a mesh", "--state-dir", options.state_dir,

@@ -32,6 +32,7 @@ struct Options {
   std::string control;                   // host:port
   std::string workload;                  // "namespace/name", with kControl and kMesh.
   std::string token_file;                // "" if the state directory holds an identity.
+  std::string trust_bundle;              // PEM, for a token file that is only a token.
   std::string join_file;
   std::string mesh;       // File or directory.
   std::string state_dir;  // "": keys and configuration stay in memory. Not with kMesh.

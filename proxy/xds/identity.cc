@@ -132,7 +132,8 @@ bool IdentityClient::usable() const { return held_ && held_->not_after > loop_.c
 
 Task<Result<void>> IdentityClient::obtain() {
   const bool renewing = usable();
-  if (!renewing && options_.token.empty()) {
+  const std::string token = options_.fresh_token ? options_.fresh_token() : options_.token;
+  if (!renewing && token.empty()) {
     co_return Error(ErrorKind::kDenied, Fault::kSelf,
                     held_
                         ? "the certificate has expired and there is no join token; make a new join "
@@ -146,7 +147,7 @@ Task<Result<void>> IdentityClient::obtain() {
   // A copy: held_ may not change while the call looks at it.
   const std::optional<HeldIdentity> current = renewing ? held_ : std::nullopt;
   CO_TRY(const std::string answer,
-         co_await sign_(encode({std::move(csr), renewing ? "" : options_.token, options_.workload}),
+         co_await sign_(encode({std::move(csr), renewing ? "" : token, options_.workload}),
                         current ? &*current : nullptr));
   CO_TRY(SignResponse response, decode_sign_response(answer));
   CO_TRY(HeldIdentity identity, make_identity(std::move(response.certificate_chain_pem), next_key_,

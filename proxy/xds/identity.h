@@ -51,8 +51,10 @@ using SignCall =
     std::function<Task<Result<std::string>>(std::string request, const HeldIdentity* current)>;
 
 struct IdentityOptions {
-  std::string workload;      // "namespace/name"
-  std::string token;         // "": there must be a usable identity in the state directory.
+  std::string workload;  // "namespace/name"
+  std::string token;     // "": there must be a usable identity in the state directory.
+  // In the place of `token`: one that may be another each time, as kubelet renews it; "" is none.
+  std::function<std::string()> fresh_token = {};
   std::string trust_bundle;  // Of the join file; what the control plane itself is checked against.
   std::string state_directory;  // "": the identity is kept in memory only.
 };
