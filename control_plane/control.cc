@@ -3,6 +3,7 @@
 #include "control_plane/canary/report_service.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/net/ca_directory.h"
 
 namespace glia {
 
@@ -34,7 +35,10 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   for (const Problem& problem : report.problems) LOG(warning, problem.text());
 
   TRY(store_, Store::open(directory_.file("mesh.db"), now));
-  TRY(authority_, load_authority(*store_, report.objects.mesh.spec.trust_domain, now));
+  const std::string& trust_domain = report.objects.mesh.spec.trust_domain;
+  TRY(authority_, options.ca_directory.empty()
+                      ? load_authority(*store_, trust_domain, now)
+                      : open_ca_directory(options.ca_directory, trust_domain, now));
   registrar_.emplace(*store_, *authority_, loop_.now());
   sockets_ = {.mesh = directory_.file("grpc.sock"),
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")

@@ -26,6 +26,7 @@ struct ControlOptions {
   std::vector<std::string> mesh;  // Files or directories.
   std::string state_directory;
   std::string admin_socket;  // "": control.sock in the state directory.
+  std::string ca_directory;  // With the authority; "": the state directory holds it.
   std::string version;       // Of the program.
 };
 

@@ -107,6 +107,9 @@ int main(int argc, char** argv) {
                  "host:port that join files name, if it differs from --listen");
   app.add_option("--admin-socket", options.admin_socket,
                  "UNIX socket for glia status [STATE_DIR/control.sock]");
+  app.add_option("--ca-dir", options.ca_directory,
+                 "Directory with ca.pem and ca-key.pem, the same for all replicas [made once, in "
+                 "STATE_DIR]");
   InjectDoor inject;
   app.add_option("--inject-listen", inject.listen,
                  "Where the API server of Kubernetes asks about pods, by HTTPS [it does not]");
@@ -132,6 +135,8 @@ int main(int argc, char** argv) {
     Result<Address> at = Address::parse(inject.listen);
     if (!at) return fail(std::move(at).error().in("--inject-listen"));
     inject.options.listen = *at;
+    // Pods that are injected find us as everybody else does.
+    if (!door.advertised.empty()) inject.options.settings.control = door.advertised;
   }
   ::umask(0077);  // Whatever we make holds secrets.
   hide_memory();
