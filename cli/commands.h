@@ -91,6 +91,13 @@ int vm_token_command(const std::string& state_directory, const std::string& work
                      int lifetime_seconds);
 int vm_join_command(VmPlan plan, const std::string& token);
 int vm_leave_command(const std::string& root);
+// Names of Services in the hosts file, as the machine's sidecar knows them.
+struct NamesOptions {
+  std::string admin = "127.0.0.1:15000";  // Of the sidecar.
+  std::string hosts = "/etc/hosts";
+  bool print = false, remove = false, follow = false;  // At most one; none: once.
+};
+int vm_names_command(const NamesOptions& options);
 
 struct InjectOptions {
   std::vector<std::string> paths;  // "-": standard input.

@@ -34,6 +34,7 @@ struct Arguments {
   VmPlan vm;
   std::string token;
   InjectOptions inject;
+  NamesOptions names;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
 };
@@ -249,6 +250,21 @@ void add_vm(CLI::App& app, Arguments& arguments, int& code) {
     join->add_option(flag.name, arguments.vm.capture.*flag.value, flag.help)->type_name("");
   }
   join->callback([&] { code = vm_join_command(arguments.vm, arguments.token); });
+
+  join->add_flag("!--no-names", arguments.vm.names, "Leave /etc/hosts alone");
+
+  CLI::App* names =
+      vm->add_subcommand("names", "Names of the mesh's Services in this machine's hosts file");
+  names->add_option("--admin", arguments.names.admin, "HOST:PORT of the sidecar's admin pages")
+      ->capture_default_str();
+  names->add_option("--hosts", arguments.names.hosts, "The file")->capture_default_str();
+  CLI::Option* print = names->add_flag("--print", arguments.names.print, "Only show them");
+  CLI::Option* remove =
+      names->add_flag("--remove", arguments.names.remove, "Take them out again")->excludes(print);
+  names->add_flag("--follow", arguments.names.follow, "Keep them right until it is ended")
+      ->excludes(print)
+      ->excludes(remove);
+  names->callback([&] { code = vm_names_command(arguments.names); });
 
   CLI::App* leave = vm->add_subcommand("leave", "Undo it");
   leave->add_option("--root", arguments.vm.root, "Where it was written")->capture_default_str();

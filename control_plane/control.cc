@@ -1,6 +1,7 @@
 #include "control_plane/control.h"
 
 #include "control_plane/canary/report_service.h"
+#include "control_plane/health/health_service.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 #include "proxy/net/ca_directory.h"
@@ -47,11 +48,14 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   desk_.emplace(*plane_, *objects_);
   object_calls_.emplace(loop_, *desk_);
   TRY_VOID(start_canaries());
-  TRY(grpc_,
-      GrpcServer::start(loop_, *plane_, sockets_, {&*object_calls_, &canary_calls_->service()},
-                        [this](AdsReactors& reactors) {
-                          return make_report_service(loop_, *plane_, observations_, reactors);
-                        }));
+  TRY(grpc_, GrpcServer::start(
+                 loop_, *plane_, sockets_, {&*object_calls_, &canary_calls_->service()},
+                 [this](AdsReactors& reactors) {
+                   std::vector<std::unique_ptr<GrpcService>> more;
+                   more.push_back(make_report_service(loop_, *plane_, observations_, reactors));
+                   more.push_back(make_health_service(loop_, *plane_, health_, reactors));
+                   return more;
+                 }));
   return {};
 }
 
@@ -66,7 +70,12 @@ Result<void> Control::start_canaries() {
       Canaries::open(loop_.clock(), observations_, *webhook_, *prometheus_, *canary_store_,
                      [this](const CanarySplits& splits) { plane_->split(splits); }));
   canaries_->take(plane_->objects());
-  plane_->on_objects([this](const ObjectSet& objects) { canaries_->take(objects); });
+  health_.take(plane_->objects(), loop_.now());
+  plane_->on_objects([this](const ObjectSet& objects) {
+    canaries_->take(objects);
+    health_.take(objects, loop_.now());
+    plane_->away(health_.away(loop_.now()));  // Before anybody is sent what is new.
+  });
   canary_calls_ = CanaryCalls::create(loop_, *canaries_);
   canary_timer_.emplace(loop_, [this] {
     canaries_->tick();

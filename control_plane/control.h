@@ -13,6 +13,7 @@
 #include "control_plane/canary/observations.h"
 #include "control_plane/canary/prometheus.h"
 #include "control_plane/canary/webhook.h"
+#include "control_plane/health/health_desk.h"
 #include "control_plane/serve/control_plane.h"
 #include "control_plane/serve/grpc_server.h"
 #include "control_plane/serve/object_calls.h"
@@ -71,6 +72,7 @@ class Control {
   std::optional<Prometheus> prometheus_;
   std::unique_ptr<CanaryCalls> canary_calls_;
   std::optional<CallbackTimer> canary_timer_;
+  HealthDesk health_;
   std::unique_ptr<FileSource> source_;
   std::unique_ptr<GrpcServer> grpc_;
 };

@@ -53,6 +53,8 @@ class ControlPlane {
 
   // How far the canaries are; pushed if that is new.
   void split(const CanarySplits& splits);
+  // Who is not among the endpoints, and why; pushed if that is new.
+  void away(const AwayWorkloads& away);
   // Called with objects that came into force, before they are sent to anybody.
   void on_objects(std::function<void(const ObjectSet&)> taken) {
     objects_taken_ = std::move(taken);

@@ -44,6 +44,11 @@ class MeshState {
   // change anything?
   bool split(CanarySplits splits);
 
+  // Who is not among the endpoints, of these objects and of those that will be applied. Did that change
+  // anything?
+  bool away(const AwayWorkloads& away);
+  const AwayWorkloads& away() const { return away_; }
+
   const ObjectSet& objects() const { return live_.objects(); }
   // Of the newest edit; empty if it is in force. One "file:line:column: sentence" each.
   const std::vector<std::string>& errors() const { return errors_; }
@@ -103,6 +108,7 @@ class MeshState {
 
   LiveSet live_;
   CanarySplits splits_;
+  AwayWorkloads away_;
   // The newest of each source, and whether they are what is in force.
   std::map<std::string, ReadingRef> readings_;
   std::vector<Problem> unreadable_;

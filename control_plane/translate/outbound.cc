@@ -175,7 +175,7 @@ Assignment service_endpoints(const ObjectSet& objects, const MeshService& servic
   for (const std::size_t member : service.members) {
     const Workload& workload = objects.workloads[member];
     const Workload::Port* target = MeshService::target(port, workload);
-    if (!target) continue;
+    if (!target || !workload.away.empty()) continue;
     *zones[""].add_lb_endpoints() = lb_endpoint(workload.spec.address, target->port);
   }
   using State = EndpointSlice::Endpoint::State;

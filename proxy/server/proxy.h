@@ -14,6 +14,7 @@
 #include "proxy/server/server.h"
 #include "proxy/xds/ads.h"
 #include "proxy/xds/configuration.h"
+#include "proxy/xds/health_reporter.h"
 #include "proxy/xds/reporter.h"
 
 namespace glia {
@@ -47,6 +48,7 @@ class Proxy final : private AdminView {
   Task<void> finish();
   Result<void> listen_for_admin();
   void begin_reports();
+  void begin_health();
 
   // AdminView.
   ServerFacts facts() const override;
@@ -67,6 +69,7 @@ class Proxy final : private AdminView {
   std::unique_ptr<AdsClient> ads_;
   Server server_;
   std::unique_ptr<Reporter> reporter_;  // Null: nobody is told.
+  std::unique_ptr<HealthReporter> health_;  // The same.
   AdminServer admin_;
   std::unique_ptr<Overload> overload_;  // Null: nothing limits our memory.
   Result<void> first_publish_;

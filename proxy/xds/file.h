@@ -30,6 +30,8 @@ struct Bootstrap {
   bool ads_delta = false;   // Else state of the world.
   // The control plane is Glia's, and asks what was seen of requests (ReportService). Not in a file.
   bool tells_reports = false;
+  // Nor this: nobody but the sidecar knows how its application is (HealthService).
+  bool tells_health = false;
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
   std::string bytes;              // The whole message, for /config_dump.
 };
