@@ -108,6 +108,15 @@ struct InjectOptions {
 // standard error. Exit code 1, and no manifest, if one cannot have what it asks for.
 int inject_command(const InjectOptions& options);
 
+struct InstallOptions {
+  std::string name_space = "glia-system", image, mesh_name = "mesh", trust_domain = "mesh.local";
+  std::string ca_directory = "glia-ca";  // Made if it is not there.
+  int replicas = 2;
+  bool only_crds = false;
+};
+// What runs the control plane in Kubernetes, on standard output (docs/install.md).
+int install_command(const InstallOptions& options);
+
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,
                   int lifetime_seconds);

@@ -34,6 +34,7 @@ struct Arguments {
   VmPlan vm;
   std::string token;
   InjectOptions inject;
+  InstallOptions install;
   NamesOptions names;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
@@ -291,6 +292,28 @@ void add_inject(CLI::App& app, Arguments& arguments, int& code) {
   inject->callback([&] { code = inject_command(options); });
 }
 
+void add_install(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* install = app.add_subcommand(
+      "install", "Manifests that run the control plane in Kubernetes: | kubectl apply -f -");
+  InstallOptions& options = arguments.install;
+  install->add_option("-n,--namespace", options.name_space, "Where it lives")
+      ->capture_default_str();
+  install->add_option("--image", options.image,
+                      "Of control plane and sidecars [that of this version]");
+  install->add_option("--mesh-name", options.mesh_name, "Name of the Mesh")->capture_default_str();
+  install->add_option("--trust-domain", options.trust_domain, "First part of every identity")
+      ->capture_default_str();
+  install->add_option("--replicas", options.replicas, "How many control planes")
+      ->check(CLI::Range(1, 9))
+      ->capture_default_str();
+  install
+      ->add_option("--ca-dir", options.ca_directory,
+                   "Directory of the mesh's authority; made if it is not there")
+      ->capture_default_str();
+  install->add_flag("--crds-only", options.only_crds, "Only the kinds of objects");
+  install->callback([&] { code = install_command(options); });
+}
+
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   CLI::App* run = app.add_subcommand("run", "Run a mesh on this machine until Ctrl-C");
   run->add_option("mesh", arguments.run.mesh, "File or directory with the mesh objects")
@@ -345,6 +368,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   add_capture(app, arguments, code);
   add_vm(app, arguments, code);
   add_inject(app, arguments, code);
+  add_install(app, arguments, code);
   add_objects(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");
