@@ -92,6 +92,13 @@ int vm_token_command(const std::string& state_directory, const std::string& work
                      int lifetime_seconds);
 int vm_join_command(VmPlan plan, const std::string& token);
 int vm_leave_command(const std::string& root);
+// Names of Services in the hosts file, as the machine's sidecar knows them.
+struct NamesOptions {
+  std::string admin = "127.0.0.1:15000";  // Of the sidecar.
+  std::string hosts = "/etc/hosts";
+  bool print = false, remove = false, follow = false;  // At most one; none: once.
+};
+int vm_names_command(const NamesOptions& options);
 
 struct InjectOptions {
   std::vector<std::string> paths;  // "-": standard input.
@@ -101,6 +108,15 @@ struct InjectOptions {
 // Manifests of Kubernetes with sidecars, or without, on standard output; what became of each pod on
 // standard error. Exit code 1, and no manifest, if one cannot have what it asks for.
 int inject_command(const InjectOptions& options);
+
+struct InstallOptions {
+  std::string name_space = "glia-system", image, mesh_name = "mesh", trust_domain = "mesh.local";
+  std::string ca_directory = "glia-ca";  // Made if it is not there.
+  int replicas = 2;
+  bool only_crds = false;
+};
+// What runs the control plane in Kubernetes, on standard output (docs/install.md).
+int install_command(const InstallOptions& options);
 
 // A join file for one more sidecar, on standard output.
 int token_command(const std::string& state_directory, const std::string& workload,

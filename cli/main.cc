@@ -34,6 +34,8 @@ struct Arguments {
   VmPlan vm;
   std::string token;
   InjectOptions inject;
+  InstallOptions install;
+  NamesOptions names;
 
   Output format() const { return output == "json" ? Output::kJson : Output::kText; }
 };
@@ -252,6 +254,21 @@ void add_vm(CLI::App& app, Arguments& arguments, int& code) {
   }
   join->callback([&] { code = vm_join_command(arguments.vm, arguments.token); });
 
+  join->add_flag("!--no-names", arguments.vm.names, "Leave /etc/hosts alone");
+
+  CLI::App* names =
+      vm->add_subcommand("names", "Names of the mesh's Services in this machine's hosts file");
+  names->add_option("--admin", arguments.names.admin, "HOST:PORT of the sidecar's admin pages")
+      ->capture_default_str();
+  names->add_option("--hosts", arguments.names.hosts, "The file")->capture_default_str();
+  CLI::Option* print = names->add_flag("--print", arguments.names.print, "Only show them");
+  CLI::Option* remove =
+      names->add_flag("--remove", arguments.names.remove, "Take them out again")->excludes(print);
+  names->add_flag("--follow", arguments.names.follow, "Keep them right until it is ended")
+      ->excludes(print)
+      ->excludes(remove);
+  names->callback([&] { code = vm_names_command(arguments.names); });
+
   CLI::App* leave = vm->add_subcommand("leave", "Undo it");
   leave->add_option("--root", arguments.vm.root, "Where it was written")->capture_default_str();
   leave->callback([&] { code = vm_leave_command(arguments.vm.root); });
@@ -275,6 +292,28 @@ void add_inject(CLI::App& app, Arguments& arguments, int& code) {
   inject->add_option("-n,--namespace", options.name_space, "Of objects that name none")
       ->capture_default_str();
   inject->callback([&] { code = inject_command(options); });
+}
+
+void add_install(CLI::App& app, Arguments& arguments, int& code) {
+  CLI::App* install = app.add_subcommand(
+      "install", "Manifests that run the control plane in Kubernetes: | kubectl apply -f -");
+  InstallOptions& options = arguments.install;
+  install->add_option("-n,--namespace", options.name_space, "Where it lives")
+      ->capture_default_str();
+  install->add_option("--image", options.image,
+                      "Of control plane and sidecars [that of this version]");
+  install->add_option("--mesh-name", options.mesh_name, "Name of the Mesh")->capture_default_str();
+  install->add_option("--trust-domain", options.trust_domain, "First part of every identity")
+      ->capture_default_str();
+  install->add_option("--replicas", options.replicas, "How many control planes")
+      ->check(CLI::Range(1, 9))
+      ->capture_default_str();
+  install
+      ->add_option("--ca-dir", options.ca_directory,
+                   "Directory of the mesh's authority; made if it is not there")
+      ->capture_default_str();
+  install->add_flag("--crds-only", options.only_crds, "Only the kinds of objects");
+  install->callback([&] { code = install_command(options); });
 }
 
 void add_commands(CLI::App& app, Arguments& arguments, int& code) {
@@ -331,6 +370,7 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   add_capture(app, arguments, code);
   add_vm(app, arguments, code);
   add_inject(app, arguments, code);
+  add_install(app, arguments, code);
   add_objects(app, arguments, code);
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");

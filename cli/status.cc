@@ -62,6 +62,7 @@ void print_text(const v1::Status& status) {
   for (const v1::Proxy& proxy : status.proxies()) {
     std::string why;
     const std::string state = state_of(proxy, why);
+    if (!proxy.away().empty()) why += cat("    no endpoint: ", proxy.away(), "\n");
     std::printf("%-28s %-9s %s\n%s", proxy.workload().c_str(), state.c_str(),
                 proxy.spiffe_id().c_str(), why.c_str());
   }

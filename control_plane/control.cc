@@ -1,9 +1,11 @@
 #include "control_plane/control.h"
 
 #include "control_plane/canary/report_service.h"
+#include "control_plane/health/health_service.h"
 #include "proxy/base/log.h"
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
+#include "proxy/net/ca_directory.h"
 
 namespace glia {
 
@@ -53,7 +55,10 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   TRY(MeshState state, read_mesh(backend, options, ended));
   const WallTime now = loop_.clock().wall_now();
   TRY(store_, Store::open(directory_.file("mesh.db"), now));
-  TRY(authority_, load_authority(*store_, state.objects().mesh.spec.trust_domain, now));
+  const std::string& trust_domain = state.objects().mesh.spec.trust_domain;
+  TRY(authority_, options.ca_directory.empty()
+                      ? load_authority(*store_, trust_domain, now)
+                      : open_ca_directory(options.ca_directory, trust_domain, now));
   registrar_.emplace(*store_, *authority_, loop_.now());
   sockets_ = {.mesh = directory_.file("grpc.sock"),
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
@@ -75,11 +80,14 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   object_http_.emplace(loop_, *network_, *desk_);
   TRY_VOID(object_http_->listen(options.http_socket.empty() ? directory_.file("http.sock")
                                                             : options.http_socket));
-  TRY(grpc_,
-      GrpcServer::start(loop_, *plane_, sockets_, {&*object_calls_, &canary_calls_->service()},
-                        [this](AdsReactors& reactors) {
-                          return make_report_service(loop_, *plane_, observations_, reactors);
-                        }));
+  TRY(grpc_, GrpcServer::start(
+                 loop_, *plane_, sockets_, {&*object_calls_, &canary_calls_->service()},
+                 [this](AdsReactors& reactors) {
+                   std::vector<std::unique_ptr<GrpcService>> more;
+                   more.push_back(make_report_service(loop_, *plane_, observations_, reactors));
+                   more.push_back(make_health_service(loop_, *plane_, health_, reactors));
+                   return more;
+                 }));
   return {};
 }
 
@@ -99,7 +107,12 @@ Result<void> Control::start_canaries() {
       Canaries::open(loop_.clock(), observations_, *webhook_, *prometheus_, *canary_store_,
                      [this](const CanarySplits& splits) { plane_->split(splits); }));
   canaries_->take(plane_->objects());
-  plane_->on_objects([this](const ObjectSet& objects) { canaries_->take(objects); });
+  health_.take(plane_->objects(), loop_.now());
+  plane_->on_objects([this](const ObjectSet& objects) {
+    canaries_->take(objects);
+    health_.take(objects, loop_.now());
+    plane_->away(health_.away(loop_.now()));  // Before anybody is sent what is new.
+  });
   canary_calls_ = CanaryCalls::create(loop_, *canaries_);
   canary_timer_.emplace(loop_, [this] {
     canaries_->tick();

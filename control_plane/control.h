@@ -13,6 +13,7 @@
 #include "control_plane/canary/observations.h"
 #include "control_plane/canary/prometheus.h"
 #include "control_plane/canary/webhook.h"
+#include "control_plane/health/health_desk.h"
 #include "control_plane/kubernetes/kubernetes_source.h"
 #include "control_plane/kubernetes/token_reviews.h"
 #include "control_plane/kubernetes/webhook_bundle.h"
@@ -32,6 +33,7 @@ struct ControlOptions {
   std::string state_directory;
   std::string admin_socket;    // "": control.sock in the state directory.
   std::string http_socket;     // Of the objects; "": http.sock in the state directory.
+  std::string ca_directory;    // With the authority; "": the state directory holds it.
   std::string version;         // Of the program.
   int64_t resource_ttl_s = 0;  // See ControlPlane::resources_live_for(); 0: for ever.
 };
@@ -88,6 +90,7 @@ class Control {
   std::unique_ptr<CanaryCalls> canary_calls_;
   std::optional<CallbackTimer> canary_timer_;
   std::optional<ObjectHttp> object_http_;
+  HealthDesk health_;
   std::unique_ptr<FileSource> source_;
   std::unique_ptr<ApiServer> api_;
   std::unique_ptr<KubernetesSource> cluster_;

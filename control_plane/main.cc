@@ -127,6 +127,9 @@ int main(int argc, char** argv) {
                  "UNIX socket for glia status [STATE_DIR/control.sock]");
   app.add_option("--http-socket", options.http_socket,
                  "UNIX socket for mesh objects over HTTP [STATE_DIR/http.sock]");
+  app.add_option("--ca-dir", options.ca_directory,
+                 "Directory with ca.pem and ca-key.pem, the same for all replicas [made once, in "
+                 "STATE_DIR]");
   InjectDoor inject;
   app.add_option("--inject-listen", inject.listen,
                  "Where the API server of Kubernetes asks about pods, by HTTPS [it does not]");
@@ -165,6 +168,8 @@ int main(int argc, char** argv) {
     Result<Address> at = Address::parse(inject.listen);
     if (!at) return fail(std::move(at).error().in("--inject-listen"));
     inject.options.listen = *at;
+    // Pods that are injected find us as everybody else does.
+    if (!door.advertised.empty()) inject.options.settings.control = door.advertised;
   }
   constexpr int64_t kLeast = ControlPlane::kLeastTtl / 1s, kMost = ControlPlane::kMostTtl / 1s;
   const int64_t ttl = options.resource_ttl_s;

@@ -12,6 +12,7 @@
 
 #include "proxy/base/base64.h"
 #include "proxy/base/text.h"
+#include "vm/hosts.h"
 
 namespace glia {
 namespace {
@@ -164,6 +165,24 @@ ExecStart=)",
              "SystemCallFilter=@system-service\n\n[Install]\nWantedBy=multi-user.target\n");
 }
 
+// Root, because the hosts file is root's; and no right of root's but to write there, in the place of a file of
+// the same owner.
+std::string names_unit(const VmPlan& plan) {
+  return cat(R"([Unit]
+Description=Names of the mesh's Services in /etc/hosts
+Documentation=man:glia(1)
+After=glia-proxy.service
+
+[Service]
+ExecStart=)",
+             plan.programs, "/glia vm names --follow\nExecStopPost=", plan.programs,
+             "/glia vm names --remove\nRestart=always\nRestartSec=5\n"
+             "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER\n",
+             kHardening,
+             "ReadWritePaths=/etc\nRestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
+             "SystemCallFilter=@system-service\n\n[Install]\nWantedBy=multi-user.target\n");
+}
+
 std::string user_file(const Capture& capture) {
   return cat("g glia ", capture.proxy_gid, "\nu glia ", capture.proxy_uid, ":", capture.proxy_gid,
              " \"Glia sidecar\" ", kVmState, "\n");
@@ -208,10 +227,11 @@ Result<std::vector<std::string>> join_machine(const VmPlan& plan) {
   if (!is_plain_path(plan.programs)) {
     return invalid(cat("--programs ", plan.programs, ": not an absolute path without blanks"));
   }
-  const File files[] = {{kJoinFile, plan.join_file, 0600},
-                        {kUserFile, user_file(capture), 0644},
-                        {kProxyUnit, proxy_unit(plan, capture), 0644},
-                        {kCaptureUnit, capture_unit(plan), 0644}};
+  std::vector<File> files = {{kJoinFile, plan.join_file, 0600},
+                             {kUserFile, user_file(capture), 0644},
+                             {kProxyUnit, proxy_unit(plan, capture), 0644},
+                             {kCaptureUnit, capture_unit(plan), 0644}};
+  if (plan.names) files.push_back({kNamesUnit, names_unit(plan), 0644});
   for (const File& file : files) TRY_VOID(not_of_others(below(plan.root, file.path)));
   std::vector<std::string> written;
   for (const File& file : files) {
@@ -222,7 +242,8 @@ Result<std::vector<std::string>> join_machine(const VmPlan& plan) {
 }
 
 Result<std::vector<std::string>> leave_machine(const std::string& root) {
-  constexpr std::string_view kFiles[] = {kCaptureUnit, kProxyUnit, kUserFile, kJoinFile};
+  constexpr std::string_view kFiles[] = {kNamesUnit, kCaptureUnit, kProxyUnit, kUserFile,
+                                         kJoinFile};
   for (const std::string_view file : kFiles) TRY_VOID(not_of_others(below(root, file)));
   std::vector<std::string> gone;
   for (const std::string_view file : kFiles) {
@@ -232,6 +253,11 @@ Result<std::vector<std::string>> leave_machine(const std::string& root) {
     } else if (errno != ENOENT && errno != ENOTDIR) {
       return failed("remove", path, errno);
     }
+  }
+  const std::string hosts = below(root, kHostsFile);
+  if (fs::exists(hosts)) {
+    TRY(const bool had_names, write_names(hosts, {}));
+    if (had_names) gone.push_back(cat("names of the mesh in ", hosts));
   }
   std::error_code trouble;
   fs::remove(below(root, "/etc/glia"), trouble);  // Unless somebody has put something there.

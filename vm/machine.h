@@ -24,12 +24,14 @@ struct VmPlan {
   std::string programs = "/usr/bin";  // Where glia and glia-proxy are, as the machine sees it.
   std::string join_file;
   WrittenCapture capture;  // Its flags are those of the unit's `glia capture`.
+  bool names = true;       // Names of Services stand in /etc/hosts.
 };
 
 // Where they are, without the root.
 inline constexpr std::string_view kJoinFile = "/etc/glia/join.yaml";
 inline constexpr std::string_view kProxyUnit = "/etc/systemd/system/glia-proxy.service";
 inline constexpr std::string_view kCaptureUnit = "/etc/systemd/system/glia-capture.service";
+inline constexpr std::string_view kNamesUnit = "/etc/systemd/system/glia-names.service";
 inline constexpr std::string_view kUserFile = "/etc/sysusers.d/glia.conf";
 inline constexpr std::string_view kVmState =
     "/var/lib/glia";  // Key and certificate; systemd makes it.

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "proxy/base/text.h"
+#include "vm/hosts.h"
 
 namespace glia {
 namespace {
@@ -121,8 +122,34 @@ TEST_F(MachineTest, LeavingTakesAllAway) {
   std::ofstream(root_ + "/var/lib/glia/identity.pem") << "key";
   const auto gone = leave_machine(root_);
   ASSERT_TRUE(gone.ok()) << gone.error().message();
-  EXPECT_EQ(gone->size(), 5u);
+  EXPECT_EQ(gone->size(), 6u);
   EXPECT_EQ(all_files(), std::vector<std::string>());
+  EXPECT_TRUE(leave_machine(root_)->empty());
+}
+
+TEST_F(MachineTest, NamesAreKeptByAUnitThatMayWriteTheHostsFileAndNothingElse) {
+  ASSERT_TRUE(join_machine(plan_).ok());
+  const std::string names = text(kNamesUnit);
+  EXPECT_NE(names.find("\nExecStart=/usr/bin/glia vm names --follow\n"
+                       "ExecStopPost=/usr/bin/glia vm names --remove\n"),
+            std::string::npos);
+  EXPECT_NE(names.find("\nReadWritePaths=/etc\n"), std::string::npos);
+  EXPECT_NE(names.find("\nProtectSystem=strict\n"), std::string::npos);
+  ASSERT_TRUE(leave_machine(root_).ok());
+  plan_.names = false;
+  ASSERT_TRUE(join_machine(plan_).ok());
+  EXPECT_FALSE(fs::exists(cat(root_, kNamesUnit)));
+}
+
+TEST_F(MachineTest, LeavingTakesTheNamesOutOfTheHostsFile) {
+  ASSERT_TRUE(join_machine(plan_).ok());
+  const std::string hosts = cat(root_, kHostsFile), before = "127.0.0.1 localhost";
+  std::ofstream(hosts) << before;
+  ASSERT_TRUE(*write_names(hosts, {{"10.96.0.1", {"reco"}}}));
+  const auto gone = leave_machine(root_);
+  ASSERT_TRUE(gone.ok());
+  EXPECT_EQ(gone->size(), 6u);
+  EXPECT_EQ(text(kHostsFile), before);
   EXPECT_TRUE(leave_machine(root_)->empty());
 }
 

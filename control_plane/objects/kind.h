@@ -50,6 +50,11 @@ Kind canary_kind();
 Type<Workload::ModelServer> model_server();
 void check_model_server(Workload::Spec& spec, Reader& reader);
 
+// Workload.spec.health, and what it needs of the rest of the spec.
+Type<Workload::Health> health();
+void check_health(Workload::Spec& spec, Reader& reader);
+Type<std::string> port_name();
+
 // Workload.spec.admission.
 Type<Workload::Admission> admission();
 // Workload.spec.tokenBudgets.

@@ -78,6 +78,7 @@ void check_workload(Workload::Spec& spec, const YamlNode&, Reader& reader) {
                     cat("is ", spec.admin.port, ", which is the port of the outbound listener"));
   }
   check_model_server(spec, reader);
+  check_health(spec, reader);
   if (!spec.ready) return;
   if (spec.ready->port.empty() && !spec.ports.empty()) spec.ready->port = spec.ports[0].name;
   for (const Workload::Port& port : spec.ports) {
@@ -145,10 +146,6 @@ Wrong check_service_key(std::string_view text) {
   return ns ? ns : check_label_name(text.substr(slash + 1));
 }
 
-Type<std::string> port_name() {
-  return text("a port name", "^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", check_port_name);
-}
-
 Type<Workload::Port> workload_port() {
   ObjectType<Workload::Port> type("a port of a Workload");
   type.required("name", &Workload::Port::name, port_name(),
@@ -193,6 +190,10 @@ void complete_egress(Workload& workload) {
 }
 
 }  // namespace
+
+Type<std::string> port_name() {
+  return text("a port name", "^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$", check_port_name);
+}
 
 Kind mesh_kind() {
   ObjectType<Mesh::Spec> spec("spec of a Mesh");
@@ -328,6 +329,11 @@ Kind workload_kind() {
                 "Of `command`, relative to the directory of this file.", ".")
       .optional("ready", &Spec::ready, Type<Workload::Ready>(ready),
                 "Without it, the application is ready when its first port accepts connections.")
+      .optional("health", &Spec::health, health(),
+                "Its sidecar, which must have come with a join file, looks whether the application "
+                "is well and tells the control plane. Who is not well, or not heard of, is not "
+                "among the endpoints of its Services: see virtual-machines.md. `{}` is enough.",
+                "it is always among them")
       .check(check_workload);
   Kind kind = make_kind<Workload, Spec>("glia.dev/v1", check_label_name, spec, SpecNeed::kRequired,
                                         [](Workload&& workload, Draft& draft) {

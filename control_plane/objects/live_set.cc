@@ -162,6 +162,20 @@ std::vector<std::size_t> LiveSet::split(const CanarySplits& splits) {
   return changed;
 }
 
+Touched LiveSet::away(const AwayWorkloads& away) {
+  Touched touched;
+  for (std::size_t place = 0; place < objects_.workloads.size(); ++place) {
+    Workload& workload = objects_.workloads[place];
+    const auto found = away.empty() ? away.end() : away.find(workload.metadata.key());
+    const std::string now = found == away.end() ? "" : found->second;
+    if (now.empty() != workload.away.empty()) {
+      touched.services.insert(member_of_[place].begin(), member_of_[place].end());
+    }
+    workload.away = now;
+  }
+  return touched;
+}
+
 std::optional<std::size_t> LiveSet::service_place(std::string_view ns,
                                                   std::string_view name) const {
   return place_of(objects_.services, ns, name);

@@ -26,6 +26,9 @@ struct Touched {
   std::set<std::size_t> workloads;  // Of those whose own listeners it changes.
 };
 
+// Of workloads that are not among the endpoints of their Services, why. By "namespace/name".
+using AwayWorkloads = std::map<std::string, std::string, std::less<>>;
+
 class LiveSet {
  public:
   // Of a report that is ok().
@@ -36,6 +39,10 @@ class LiveSet {
   // What the controller says of each Canary; nothing goes to the candidate of one that is not named.
   // Returns the places of those for which that is new.
   std::vector<std::size_t> split(const CanarySplits& splits);
+
+  // Those alone are not among the endpoints of the Services that select them. Returns the Services for
+  // which that is new.
+  Touched away(const AwayWorkloads& away);
 
   // Puts what `after` says in the place of what `before`, which is in force, said. Nothing if that
   // is more than one object with other content, or concerns more than a few others, or may be a

@@ -107,6 +107,15 @@ struct WorkloadSharedBudgets {
   WhenAway when_away = WhenAway::kLocal;
 };
 
+// How its sidecar sees that the application of a Workload is well (docs/virtual-machines.md).
+struct WorkloadHealth {
+  std::string path;  // "": a connection is enough.
+  std::string port;  // Name of one of `ports`; filled in with the first if it was not given.
+  Duration interval = std::chrono::seconds(2), timeout = std::chrono::seconds(1);
+  uint32_t failures = 2, successes = 1;  // In a row.
+  Place at;
+};
+
 // All traffic of a Workload comes to its sidecar by rules of the kernel (docs/capture.md).
 struct WorkloadCapture {
   enum class Inbound : uint8_t { kStrict, kPermissive };
@@ -146,6 +155,7 @@ struct Workload {
   using Admission = WorkloadAdmission;
   using TokenBudget = WorkloadTokenBudget;
   using Capture = WorkloadCapture;
+  using Health = WorkloadHealth;
   using SharedBudgets = WorkloadSharedBudgets;
   // Do callers choose it? Its sidecar goes on in any case.
   enum class State : uint8_t { kReady, kDraining, kAway };
@@ -169,12 +179,14 @@ struct Workload {
     TextMap env;
     std::string working_directory = ".";  // Relative to the directory of metadata.file.
     std::optional<Ready> ready;
+    std::optional<Health> health;
     Place at;
   };
   Metadata metadata;
   Spec spec;
   // Places in ObjectSet::policies of those that select it, in order; not in YAML.
   std::vector<std::size_t> policies;
+  std::string away;  // Why it is no endpoint of its Services now; "": it is. Not in YAML.
 
   const Port* port(std::string_view name) const;  // Null if there is none.
   // Where the sidecar listens for its own machine alone: spec.address when it is a loopback address,

@@ -175,6 +175,7 @@ v1::Status ControlPlane::status() const {
     if (!sidecar.streams.empty()) {
       proxy->set_connected_unix_s(seconds(sidecar.streams.back()->connected_));
     }
+    if (const Workload* known = objects.workload(workload)) proxy->set_away(known->away);
     describe(*proxy, sidecar.kinds());
   }
   return status;

@@ -75,6 +75,8 @@ class ControlPlane {
 
   // How far the canaries are; pushed if that is new.
   void split(const CanarySplits& splits);
+  // Who is not among the endpoints, and why; pushed if that is new.
+  void away(const AwayWorkloads& away);
   // Called with objects that were taken, before they are sent to anybody, and with those before them if
   // they are taken back.
   void on_objects(std::function<void(const ObjectSet&)> taken) {

@@ -184,14 +184,14 @@ class TwoSockets final : public GrpcServer {
   ~TwoSockets() override { CHECK(stopped_ || mesh_ == nullptr); }
 
   Result<void> start(const Sockets& sockets, std::vector<grpc::Service*> admin,
-                     const MoreService& more) {
+                     const MoreServices& more) {
     if (more) more_ = more(reactors_);
     admin.push_back(&status_);
     admin.push_back(&client_status_);
     TRY(admin_, listen(sockets.admin, admin));
     std::vector<grpc::Service*> services = {&identity_};
     for (const auto& service : ads_) services.push_back(service.get());
-    if (more_ != nullptr) services.push_back(&more_->service());
+    for (const auto& service : more_) services.push_back(&service->service());
     Result<std::unique_ptr<grpc::Server>> mesh = listen(sockets.mesh, services);
     if (!mesh) {
       admin_->Shutdown();
@@ -221,7 +221,7 @@ class TwoSockets final : public GrpcServer {
   EventLoop& loop_;
   AdsReactors reactors_;
   std::vector<std::unique_ptr<grpc::Service>> ads_;
-  std::unique_ptr<GrpcService> more_;
+  std::vector<std::unique_ptr<GrpcService>> more_;
   IdentityCalls identity_;
   StatusCalls status_;
   ClientStatusCalls client_status_;
@@ -234,7 +234,7 @@ class TwoSockets final : public GrpcServer {
 Result<std::unique_ptr<GrpcServer>> GrpcServer::start(EventLoop& loop, ControlPlane& control_plane,
                                                       Sockets sockets,
                                                       std::vector<grpc::Service*> admin,
-                                                      const MoreService& more) {
+                                                      const MoreServices& more) {
   auto server = std::make_unique<TwoSockets>(loop, control_plane);
   TRY_VOID(server->start(sockets, std::move(admin), more));
   return std::unique_ptr<GrpcServer>(std::move(server));

@@ -1,7 +1,7 @@
 // GrpcServer: the control plane on two UNIX sockets, with the gRPC C++ library.
 //
 // grpc.sock carries ADS, the discovery services of single types, IdentityService and what else a
-// sidecar may call (MoreService), and is reached only through our own front door, which speaks TLS and
+// sidecar may call (MoreServices), and is reached only through our own front door, which speaks TLS and
 // strict HTTP/2 to the world and says in x-forwarded-client-cert who calls.
 // control.sock carries StatusService, client status discovery and what else people may ask for whoever
 // may open it: this user. gRPC runs its callbacks on threads of its own; each only posts to the loop,
@@ -44,14 +44,14 @@ class GrpcServer {
     std::string mesh;   // ADS and the like, and IdentityService
     std::string admin;  // StatusService, ObjectService and client status discovery
   };
-  // Makes one more service for the socket of the mesh; its streams end with the reactors.
-  using MoreService = std::function<std::unique_ptr<GrpcService>(AdsReactors&)>;
+  // Makes further services for the socket of the mesh; their streams end with the reactors.
+  using MoreServices = std::function<std::vector<std::unique_ptr<GrpcService>>(AdsReactors&)>;
   // Both references, and `admin`, further services for the admin socket, outlive the server. Call on
   // the loop's thread.
   static Result<std::unique_ptr<GrpcServer>> start(EventLoop& loop, ControlPlane& control_plane,
                                                    Sockets sockets,
                                                    std::vector<grpc::Service*> admin = {},
-                                                   const MoreService& more = {});
+                                                   const MoreServices& more = {});
   virtual ~GrpcServer() = default;
   // Ends every call, turning the loop meanwhile. Needed before the server is destroyed.
   virtual void stop() = 0;

@@ -103,6 +103,7 @@ MeshState::Edit MeshState::apply(LoadReport report) {
   if (report.objects.sources == old.sources) return Edit::kUnchanged;
   undo_ = Undo{.live = std::exchange(live_, LiveSet(std::move(report.objects)))};
   live_.split(splits_);
+  (void)live_.away(away_);
   before_ = std::exchange(now_, {});
   return Edit::kTaken;
 }

@@ -56,6 +56,11 @@ class MeshState {
   // change anything?
   bool split(CanarySplits splits);
 
+  // Who is not among the endpoints, of these objects and of those that will be applied. Did that change
+  // anything?
+  bool away(const AwayWorkloads& away);
+  const AwayWorkloads& away() const { return away_; }
+
   const ObjectSet& objects() const { return live_.objects(); }
   // Of the newest edit; empty if it is in force. One "file:line:column: sentence" each.
   const std::vector<std::string>& errors() const { return errors_; }
@@ -133,6 +138,7 @@ class MeshState {
 
   LiveSet live_;
   CanarySplits splits_;
+  AwayWorkloads away_;
   // The newest of each source, and whether they are what is in force.
   Sources readings_;
   Sources in_force_readings_;  // Of sources that were edited since: what of them is in force.

@@ -179,7 +179,7 @@ Assignment service_endpoints(const ObjectSet& objects, const MeshService& servic
     std::size_t added = 0;
     for (const std::size_t member : service.members) {
       const Workload& workload = objects.workloads[member];
-      if (workload.spec.state != state) continue;
+      if (workload.spec.state != state || !workload.away.empty()) continue;
       for (const MeshService::Port& behind : service.behind(port)) {
         const Workload::Port* target = MeshService::target(behind, workload);
         if (!target) continue;

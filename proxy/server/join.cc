@@ -208,6 +208,8 @@ void JoinSource::use(const HeldIdentity& identity) {
   }
   bootstrap->tells_reports = true;
   bootstrap->identity = identity.spiffe_id;
+  // Whoever came with a join file is on a machine of its own. Of pods kubelet knows how they are.
+  bootstrap->tells_health = options_.source == Options::Source::kJoin;
   for (SecretResource& secret : secrets_of(identity)) {
     bootstrap->draft.set_secret(std::move(secret));
   }

@@ -5,8 +5,8 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/net/ca_directory.h"
 #include "proxy/net/spiffe.h"
-#include "proxy/server/ca_directory.h"
 
 namespace glia {
 

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "proxy/net/ca_directory.h"
 #include "proxy/net/tls.h"
-#include "proxy/server/ca_directory.h"
 #include "test/sim/sim.h"
 
 namespace glia {

@@ -12,6 +12,7 @@
 #include "proxy/base/text.h"
 #include "proxy/base/version.h"
 #include "proxy/server/cgroup.h"
+#include "proxy/server/health_look.h"
 #include "proxy/xds/ads_http.h"
 #include "proxy/xds/config_dump.h"
 #include "proxy/xds/kept_configuration.h"
@@ -59,7 +60,16 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   if (keeps) begin_keeping();
   ads_->start();
   if (configuration_->bootstrap().tells_reports) begin_reports();
+  if (configuration_->bootstrap().tells_health) begin_health();
   return {};
+}
+
+void Proxy::begin_health() {
+  health_ = std::make_unique<HealthReporter>(
+      loop_, health_over_http(loop_, network_, *configuration_),
+      [this](const HealthOrder& order) { return look_at(loop_, network_, order); },
+      configuration_->bootstrap().node.id, random_seed());
+  health_->start();
 }
 
 void Proxy::begin_reports() {
@@ -201,6 +211,7 @@ void Proxy::fail() {
 void Proxy::shut_down() {
   if (std::exchange(shutting_down_, true)) return loop_.stop();
   LOG(info, "ending: waiting up to ", to_ms(options_.drain_time), " ms for requests in progress");
+  if (health_ != nullptr) health_->leave();
   server_.drain(options_.drain_time);
   keep_the_rest();
   finishing_ = finish();

@@ -17,6 +17,7 @@
 #include "proxy/xds/ads.h"
 #include "proxy/xds/configuration.h"
 #include "proxy/xds/configuration_keeper.h"
+#include "proxy/xds/health_reporter.h"
 #include "proxy/xds/reporter.h"
 
 namespace glia {
@@ -53,6 +54,7 @@ class Proxy final : private AdminView {
   void begin_keeping();
   void restore(const std::string& owner);
   void keep_the_rest();
+  void begin_health();
 
   // AdminView.
   ServerFacts facts() const override;
@@ -77,6 +79,7 @@ class Proxy final : private AdminView {
   std::string kept_;  // "PATH of TIME": what the proxy was started with; "" if nothing.
   Server server_;
   std::unique_ptr<Reporter> reporter_;  // Null: nobody is told.
+  std::unique_ptr<HealthReporter> health_;  // The same.
   AdminService admin_pages_;
   SmallServer admin_;
   std::unique_ptr<Overload> overload_;  // Null: nothing limits our memory.

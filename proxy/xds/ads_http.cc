@@ -15,6 +15,7 @@ constexpr std::string_view kPath =
 constexpr std::string_view kDeltaPath =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 constexpr std::string_view kReportPath = "/glia.v1.ReportService/StreamReports";
+constexpr std::string_view kHealthPath = "/glia.v1.HealthService/StreamHealth";
 constexpr std::size_t kMessageMax = 64 << 20;  // bytes of one DiscoveryResponse
 // A control plane may have nothing to say for days; one that vanished must not look like that.
 constexpr Duration kKeepaliveInterval = 30s;
@@ -203,6 +204,10 @@ OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& co
 
 OpenAds reports_over_http(EventLoop& loop, Network& network, const Configuration& configuration) {
   return over_http(loop, network, configuration, [] { return kReportPath; });
+}
+
+OpenAds health_over_http(EventLoop& loop, Network& network, const Configuration& configuration) {
+  return over_http(loop, network, configuration, [] { return kHealthPath; });
 }
 
 }  // namespace glia

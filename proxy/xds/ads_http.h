@@ -13,5 +13,7 @@ namespace glia {
 OpenAds ads_over_http(EventLoop& loop, Network& network, const Configuration& configuration);
 // The same for glia.v1.ReportService: a call of its own to the same cluster.
 OpenAds reports_over_http(EventLoop& loop, Network& network, const Configuration& configuration);
+// And for glia.v1.HealthService.
+OpenAds health_over_http(EventLoop& loop, Network& network, const Configuration& configuration);
 
 }  // namespace glia

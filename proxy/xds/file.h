@@ -32,6 +32,8 @@ struct Bootstrap {
   bool tells_reports = false;
   // The SPIFFE id with which it has joined a mesh; "" if it has not. Not in a file.
   std::string identity;
+  // Nor this: nobody but the sidecar knows how its application is (HealthService).
+  bool tells_health = false;
   bool lds = false, cds = false;  // Listeners and clusters come by ADS too.
   std::string bytes;              // The whole message, for /config_dump.
 };

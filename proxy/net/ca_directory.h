@@ -1,5 +1,6 @@
-// The authority of a mesh without a control plane: ca.pem and ca-key.pem in a directory that the
-// sidecars of one machine share, or that is copied to each machine.
+// The authority of a mesh in two files, ca.pem and ca-key.pem of a directory: one that the sidecars of a
+// mesh without a control plane share, or that is copied to each machine; or one that every replica of a
+// control plane has.
 //
 // Whoever reads the key can be any workload of the mesh; that is the price of having no control
 // plane. Who comes first makes the two files, the key with mode 0600.

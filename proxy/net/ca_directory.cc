@@ -1,4 +1,4 @@
-#include "proxy/server/ca_directory.h"
+#include "proxy/net/ca_directory.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
