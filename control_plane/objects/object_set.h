@@ -16,6 +16,7 @@
 #include "control_plane/objects/canary.h"
 #include "control_plane/objects/digest.h"
 #include "control_plane/objects/inference_pool.h"
+#include "control_plane/objects/model_policy.h"
 #include "control_plane/objects/objects.h"
 
 namespace glia {
