@@ -161,7 +161,7 @@ std::vector<std::string> alone_domains(const ObjectSet& objects, const Workload&
   return domains;
 }
 
-VirtualHost undiscovered_host() {
+VirtualHost undiscovered_host(std::optional<Duration> idle) {
   VirtualHost host;
   host.set_name(kUnknownHost);
   host.add_domains("*");
@@ -169,7 +169,9 @@ VirtualHost undiscovered_host() {
   route->set_name(kUnknownHost);
   route->mutable_match()->set_prefix("/");
   answer(*route, 404, "no Service has this host name");
-  pack(v1::DiscoverHost(), (*route->mutable_typed_per_filter_config())["glia.discover_host"]);
+  v1::DiscoverHost discover;
+  if (idle) discover.mutable_idle()->set_seconds(*idle / 1s);
+  pack(discover, (*route->mutable_typed_per_filter_config())["glia.discover_host"]);
   return host;
 }
 
