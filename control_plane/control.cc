@@ -64,6 +64,7 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
               .admin = options.admin_socket.empty() ? directory_.file("control.sock")
                                                     : options.admin_socket};
   plane_.emplace(loop_, std::move(state), *registrar_, options.version);
+  if (options.host_idle_s) plane_->forget_hosts_after(std::chrono::seconds(*options.host_idle_s));
   if (options.resource_ttl_s > 0) {
     plane_->resources_live_for(std::chrono::seconds(options.resource_ttl_s));
   }

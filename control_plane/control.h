@@ -31,11 +31,12 @@ struct ControlOptions {
   std::vector<std::string> mesh;        // Files or directories.
   std::optional<ApiAccess> kubernetes;  // The mesh is (also) in this cluster.
   std::string state_directory;
-  std::string admin_socket;    // "": control.sock in the state directory.
-  std::string http_socket;     // Of the objects; "": http.sock in the state directory.
-  std::string ca_directory;    // With the authority; "": the state directory holds it.
-  std::string version;         // Of the program.
-  int64_t resource_ttl_s = 0;  // See ControlPlane::resources_live_for(); 0: for ever.
+  std::string admin_socket;            // "": control.sock in the state directory.
+  std::string http_socket;             // Of the objects; "": http.sock in the state directory.
+  std::string ca_directory;            // With the authority; "": the state directory holds it.
+  std::string version;                 // Of the program.
+  std::optional<int64_t> host_idle_s;  // See ControlPlane::forget_hosts_after(); nothing: an hour.
+  int64_t resource_ttl_s = 0;          // See ControlPlane::resources_live_for(); 0: for ever.
 };
 
 // Made and used on the thread of `loop`, whose backend is `backend`.

@@ -230,6 +230,16 @@ TEST_F(ControlXdsTest, ASidecarOnDemandIsSentWhatItAsksForByName) {
   const DeltaResponse more = stream->receive();
   ASSERT_EQ(more.resources_size(), 1);
   EXPECT_EQ(more.resources(0).name(), kBackCluster);
+  stream->send(answer(more));
+
+  DeltaRequest back;  // It is not needed any more.
+  back.set_type_url(std::string(kHostUrl));
+  back.add_resource_names_unsubscribe("back.default:80");
+  stream->send(back);
+  const DeltaResponse gone = stream->receive();
+  EXPECT_EQ(gone.resources_size(), 0);
+  ASSERT_EQ(gone.removed_resources_size(), 1);
+  EXPECT_EQ(gone.removed_resources(0), kBackCluster);
 }
 
 TEST_F(ControlXdsTest, WhoAsksForTooManyHostsAtATimeLosesTheStream) {

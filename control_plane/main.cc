@@ -138,6 +138,11 @@ int main(int argc, char** argv) {
   app.add_option("--inject-image", inject.options.settings.image,
                  "Of the sidecars [that of this version]");
   app.add_option(
+         "--forget-hosts-after-s", options.host_idle_s,
+         "Seconds without use after which sidecars with discovery: OnDemand give back the way to "
+         "a Service; 0: never [3600]")
+      ->check(CLI::Range(0, 604'800));
+  app.add_option(
          "--resource-ttl-s", options.resource_ttl_s,
          "Seconds after which a sidecar that does not reach us drops what we have sent it, 3 to "
          "604800; 0: never")

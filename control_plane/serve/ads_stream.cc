@@ -155,19 +155,24 @@ Result<void> AdsStream::take_hosts(const AdsSession::DeltaRequest& request) {
     return Error(ErrorKind::kOverflow, Fault::kDownstream,
                  cat("more than ", kMostHostsAsked, " hosts were asked for at a time"));
   }
-  const std::size_t before = used_.size();
+  bool changed = false;
+  // What is given back: the way to it goes as that to anything that is not needed any more.
+  for (const std::string& name : request.resource_names_unsubscribe()) {
+    const Result<std::string> found = find_host(objects, *workload, name);
+    changed = (found && used_.erase(*found) > 0) || changed;
+  }
   for (const std::string& name : request.resource_names_subscribe()) {
     const Result<std::string> found = find_host(objects, *workload, name);
     v1::Host host;
     if (found) {
-      used_.insert(*found);
+      changed = used_.insert(*found).second || changed;
     } else {
       host.set_status(found.error().kind() == ErrorKind::kDenied ? 403 : 404);
       host.set_sentence(found.error().message());
     }
     hosts_.emplace_back(name, std::move(host));
   }
-  if (used_.size() != before) session_->set_target(resources(), control_plane_.loop_.now());
+  if (changed) session_->set_target(resources(), control_plane_.loop_.now());
   return {};
 }
 

@@ -54,6 +54,9 @@ class ControlPlane {
   static constexpr Duration kLeastTtl = 3s, kMostTtl = 7 * 24h;
   void resources_live_for(std::optional<Duration> ttl) { resource_ttl_ = ttl; }
   std::optional<Duration> resource_ttl() const { return resource_ttl_; }
+  // Sidecars that hold what they have used give it back after so long without use (whole seconds; 0:
+  // never). Before the first stream.
+  void forget_hosts_after(Duration idle) { mesh_.forget_hosts_after(idle); }
   // A new reading of the mesh's files: pushed if it is good and new, else remembered as the reason.
   void apply(LoadReport report);
   // The same, for the cost of what it changes.

@@ -506,7 +506,7 @@ MeshState::NodeRef MeshState::within(const WithinKey& key) {
   Outbound& all = outbound(ns, client);
   std::set<std::string> clusters = relayed_clusters(objects(), services);
   ResourceMap hosts;
-  if (used && undiscovered_ == nullptr) undiscovered_ = pack_host(undiscovered_host());
+  if (used && undiscovered_ == nullptr) undiscovered_ = pack_host(undiscovered_host(host_idle_));
   const PackedRef unknown = used ? undiscovered_ : held(all.hosts, kUnknownHost);
   if (unknown != nullptr) hosts.set(kUnknownHost, unknown);
   for (const std::string& name : services) {

@@ -60,6 +60,8 @@ class MeshState {
   // anything?
   bool away(const AwayWorkloads& away);
   const AwayWorkloads& away() const { return away_; }
+  // Those that hold what they have used give it back after so long without use; before the first is served.
+  void forget_hosts_after(Duration idle) { host_idle_ = idle; }
 
   const ObjectSet& objects() const { return live_.objects(); }
   // Of the newest edit; empty if it is in force. One "file:line:column: sentence" each.
@@ -149,7 +151,8 @@ class MeshState {
   std::map<std::string, std::string> set_aside_;
   std::vector<Problem> unreadable_;
   bool in_force_ = true;
-  PackedRef undiscovered_;          // kUnknownHost of those that hold what they have used.
+  PackedRef undiscovered_;  // kUnknownHost of those that hold what they have used.
+  std::optional<Duration> host_idle_;
   std::size_t most_within_ = 1000;  // Beyond it, forget_used().
   std::vector<std::string> errors_, warnings_;
   Made now_, before_;  // Of the objects in force, and of those before them.

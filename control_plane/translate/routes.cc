@@ -167,10 +167,11 @@ std::vector<std::string> alone_domains(const ObjectSet& objects, const Workload&
   return domains;
 }
 
-VirtualHost undiscovered_host() {
+VirtualHost undiscovered_host(std::optional<Duration> idle) {
   VirtualHost host = other_hosts("no Service has this host name");
-  pack(v1::DiscoverHost(),
-       (*host.mutable_routes(0)->mutable_typed_per_filter_config())["glia.discover_host"]);
+  v1::DiscoverHost discover;
+  if (idle) discover.mutable_idle()->set_seconds(*idle / 1s);
+  pack(discover, (*host.mutable_routes(0)->mutable_typed_per_filter_config())["glia.discover_host"]);
   return host;
 }
 

@@ -163,7 +163,7 @@ Task<std::optional<Reply>> Exchange::look_for_host() {
 Task<Result<void>> Exchange::find_host() {
   Discovery* const discovery = site_.context().discovery;
   if (discovery == nullptr || !discovery->possible()) co_return Result<void>();
-  const Duration limit = *route_->discover;
+  const Duration limit = route_->discover->timeout;
   const TimePoint until = loop().now() + limit;
   std::string host = to_lower(request().authority);
   std::optional<Error> no_such_name;

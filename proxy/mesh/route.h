@@ -174,6 +174,12 @@ struct RedirectAction {
   bool strip_query = false;
 };
 
+// glia.v1.DiscoverHost.
+struct DiscoverHost {
+  Duration timeout;    // So long a request waits.
+  Duration idle = 0s;  // What was found and is not used for so long is given back; 0: it stays.
+};
+
 struct Route {
   std::string name;  // As configured, or "<virtual host>[<index>]".
   RouteMatch match;
@@ -185,9 +191,9 @@ struct Route {
   // The route's own settings of a filter, by the filter's name; they replace the listener's.
   std::map<std::string, FilterSettings> filters;
   MinimumRate rate;  // Of every request that is not gRPC.
-  // glia.v1.DiscoverHost: the control plane is asked for the request's host, and waited for so long;
-  // what it does not know is answered by its sentence. Nothing: what is here is all there is.
-  std::optional<Duration> discover;
+  // The control plane is asked for the request's host; what it does not know is answered by its sentence.
+  // Nothing: what is here is all there is.
+  std::optional<DiscoverHost> discover;
   std::optional<ModelName> model_name;
   std::optional<Hedging> hedging;
   std::optional<SessionKey> session;            // Decides among weighted clusters; none: chance.

@@ -19,7 +19,7 @@ class DiscoveryTest : public testing::Test {
     Route& route = unknown.routes.emplace_back();
     route.name = "unknown";
     route.direct = DirectAction{.status = 404, .body = "nobody"};
-    route.discover = 5s;
+    route.discover = DiscoverHost{.timeout = 5s};
     t.hosts().push_back(std::move(unknown));
     t.worker().discovery().ask_by([this](const std::string& host, Duration limit) {
       asked.push_back(cat(host, " ", limit / 1s));
@@ -143,6 +143,24 @@ TEST_F(DiscoveryTest, WhatACapturedConnectionWasForCountsWhereItsHostMeansNothin
   is_nobody("10.9.9.9:80");
   EXPECT_EQ(nothing->status, 404);
   EXPECT_TRUE(nothing->body.starts_with("nobody is example.com")) << nothing->body;
+}
+
+// So it is known what may be given back.
+TEST_F(DiscoveryTest, AClusterIsSaidToBeUsedOnceForEachTimeAndWhileItIs) {
+  EXPECT_EQ(t.worker().used_clusters().size(), 0u);
+  EXPECT_EQ(t.send({.authority = "known"}).status, 200);
+  EXPECT_EQ(t.worker().used_clusters().size(), 1u);
+  EXPECT_EQ(t.worker().used_clusters().size(), 0u);
+  t.upstream("10.0.1.1").hangs();
+  const auto answer = send("known");
+  for (int i = 0; i < 3; ++i) {
+    t.advance(1s);
+    EXPECT_EQ(t.worker().used_clusters().size(), 1u);
+  }
+  t.client().drop();
+  t.advance(10ms);
+  t.worker().used_clusters();
+  EXPECT_EQ(t.worker().used_clusters().size(), 0u);
 }
 
 TEST_F(DiscoveryTest, OnlySoManyRequestsWait) {

@@ -56,6 +56,10 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
         [this](const std::string& host, const Error& error) { server_.refuse_host(host, error); });
     server_.discover_by(
         [this](const std::string& host, Duration limit) { ads_->want_host(host, limit); });
+    ads_->forget_idle_hosts([this] {
+      looking_ = look_for_idle_hosts();
+      looking_.start();
+    });
   }
   if (keeps) begin_keeping();
   ads_->start();
@@ -70,6 +74,11 @@ void Proxy::begin_health() {
       [this](const HealthOrder& order) { return look_at(loop_, network_, order); },
       configuration_->bootstrap().node.id, random_seed());
   health_->start();
+}
+
+Task<void> Proxy::look_for_idle_hosts() {
+  const std::set<std::string> used = co_await server_.used_clusters();
+  ads_->hosts_used(used);
 }
 
 void Proxy::begin_reports() {
@@ -113,6 +122,7 @@ void Proxy::restore(const std::string& owner) {
       return std::move(held).error().in(path);
     }
     kept_ = cat(path, " of ", rfc3339(kept->saved));
+    publish(configuration_->snapshot());  // Before anybody may ask whether we are ready.
     LOG(info, "begins with the configuration in ", kept_, " (", file->size(),
         " bytes), until the control plane says what is new");
     return {};
@@ -308,6 +318,9 @@ Task<MetricsPage> Proxy::metrics() {
   if (reporter_ != nullptr) {
     page.gauge("glia_reported_clusters", {}, static_cast<int64_t>(reporter_->clusters()));
     page.counter("glia_reports_total", {}, reporter_->sent());
+  }
+  if (ads_ != nullptr && ads_->can_discover()) {
+    page.counter("glia_hosts_given_back_total", {}, ads_->hosts_given_back());
   }
   for (const ResourceKind kind : kResourceKinds) {
     page.gauge("glia_configuration_refused", {{"type", std::string(short_of(kind))}},

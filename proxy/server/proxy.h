@@ -55,6 +55,7 @@ class Proxy final : private AdminView {
   void restore(const std::string& owner);
   void keep_the_rest();
   void begin_health();
+  Task<void> look_for_idle_hosts();
 
   // AdminView.
   ServerFacts facts() const override;
@@ -86,6 +87,7 @@ class Proxy final : private AdminView {
   Result<void> first_publish_;
   CallbackTimer late_drain_;  // A graceful drain closes the listeners when it fires.
   Task<void> finishing_;
+  Task<void> looking_;  // For hosts that nobody uses.
   // Set when /ready first says LIVE. Later drawings are taken over without a moment of not serving.
   mutable bool was_live_ = false;
   bool shutting_down_ = false;

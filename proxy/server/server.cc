@@ -194,6 +194,14 @@ Task<Tallies> Server::take_tallies() {
   co_return sum;
 }
 
+Task<std::set<std::string>> Server::used_clusters() {
+  std::set<std::string> all;
+  const auto answers =
+      co_await ask<std::vector<std::string>>([](Worker& worker) { return worker.used_clusters(); });
+  for (const auto& part : answers) all.insert(part.begin(), part.end());
+  co_return all;
+}
+
 Task<std::vector<std::string>> Server::reopen_logs() {
   std::set<std::string> problems;
   const auto answers =

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ class Server {
   Task<std::vector<EndpointRow>> endpoints();  // Added up over the workers, in order of cluster.
   Task<std::vector<std::string>> exchanges();
   Task<Tallies> take_tallies();  // What was counted since the last time.
+  // That clients have used since the last time, or use now, on any worker.
+  Task<std::set<std::string>> used_clusters();
   // From now on requests for hosts that a drawing does not have, where it says that the control plane may
   // know them, wait, and `ask` is called on the main thread. It ends in a drawing or in refuse_host().
   void discover_by(Discovery::Ask ask);

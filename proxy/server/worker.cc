@@ -153,6 +153,20 @@ void add_belief(const Cluster& cluster, const Endpoint& endpoint, TimePoint now,
 
 }  // namespace
 
+std::vector<std::string> Worker::used_clusters() {
+  std::vector<std::string> used;
+  std::map<std::string, uint64_t, std::less<>> seen;
+  for (const auto& [name, cluster] : clusters_.all()) {
+    const ClusterStats& stats = cluster->stats();
+    const auto before = requests_seen_.find(name);
+    const bool more = stats.requests != (before == requests_seen_.end() ? 0 : before->second);
+    if (more || stats.requests_active > 0 || stats.pending_active > 0) used.push_back(name);
+    seen.emplace(name, stats.requests);
+  }
+  requests_seen_ = std::move(seen);
+  return used;
+}
+
 std::vector<EndpointRow> Worker::endpoints() const {
   std::vector<EndpointRow> rows;
   for (const auto& [name, cluster] : clusters_.all()) {

@@ -60,6 +60,9 @@ class Worker {
   // Requests that wait for hosts.
   Discovery& discovery() { return discovery_; }
 
+  // Clusters that a client has used since the last time, or uses now.
+  std::vector<std::string> used_clusters();
+
   // Somebody renamed the access logs. Returns what could not be opened again, one sentence each.
   std::vector<std::string> reopen_logs();
   void collect(MetricsPage& page) const;
@@ -86,6 +89,8 @@ class Worker {
   std::size_t most_connections_ = SIZE_MAX;
   uint64_t refused_ = 0;  // Connections that were closed at once.
   Pressure pressure_ = Pressure::kNone;
+  std::map<std::string, uint64_t, std::less<>>
+      requests_seen_;  // By used_clusters(), of each cluster.
   MetricsPage ended_;  // Totals of listeners that are gone.
   bool draining_ = false;
 };

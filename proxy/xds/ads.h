@@ -86,6 +86,10 @@ class AdsClient final : private AdsCall::Watcher {
   bool can_discover() const { return delta(); }
   void discover(HostDemand::Refused refused);
   void want_host(const std::string& host, Duration limit) { hosts_->want(host, limit); }
+  // See HostDemand::forget_idle(); after discover().
+  void forget_idle_hosts(std::function<void()> ask) { hosts_->forget_idle(std::move(ask)); }
+  void hosts_used(const std::set<std::string>& clusters) { hosts_->used(clusters); }
+  uint64_t hosts_given_back() const { return hosts_ == nullptr ? 0 : hosts_->given_back(); }
 
  private:
   // The conversation about one type.

@@ -28,7 +28,7 @@ struct Inherited {
   std::optional<SessionKey> session;
   std::optional<Hedging> hedging;
   std::shared_ptr<const CompareRules> compare;
-  std::optional<Duration> discover;
+  std::optional<DiscoverHost> discover;
 };
 
 std::optional<TextMatcher> path_text(const Reader& match, std::string_view field,
@@ -393,8 +393,9 @@ void decode_per_filter(const Reader& owner, Inherited& own, const Filters& filte
       return;
     }
     if (config.type() == "glia.v1.DiscoverHost") {
-      own.discover = config.duration("timeout", kDiscoverHost);
-      if (own.discover <= 0s) config.fail("timeout", "must be above 0s");
+      own.discover = {.timeout = config.duration("timeout", kDiscoverHost),
+                      .idle = config.duration("idle", kForgetHost)};
+      if (own.discover->timeout <= 0s) config.fail("timeout", "must be above 0s");
       return;
     }
     config.accept_all();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/base/log.h"
 #include "proxy/base/text.h"
 #include "proxy/xds/wire.h"
 
@@ -26,6 +27,13 @@ const VirtualHost* discovering(const RouteTable& table) {
   return discovers ? any : nullptr;
 }
 
+Duration idle_of(const VirtualHost& any) {
+  for (const Route& route : any.routes) {
+    if (route.discover) return route.discover->idle;
+  }
+  return Duration::zero();
+}
+
 // Nothing if the host was found.
 std::optional<Error> refusal_in(std::string_view bytes) {
   const Result<Message> host = decode_wire(*MessageSchema::find(HostDemand::kType), bytes);
@@ -48,7 +56,8 @@ HostDemand::HostDemand(EventLoop& loop, const Configuration& configuration, Send
       send_(std::move(send)),
       refused_(std::move(refused)),
       sending_(loop, [this] { send_wanted(); }),
-      giving_up_(loop, [this] { give_up(); }) {}
+      giving_up_(loop, [this] { give_up(); }),
+      looking_(loop, [this] { ask_used_(); }) {}
 
 void HostDemand::want(const std::string& host, Duration limit) {
   if (wanted_.contains(host)) return;
@@ -66,6 +75,7 @@ void HostDemand::want(const std::string& host, Duration limit) {
 
 void HostDemand::opened() {
   open_ = true;
+  plan_looking();
   std::vector<std::string> names = all_held();
   for (auto& [host, wanted] : wanted_) {
     names.push_back(host);
@@ -108,7 +118,82 @@ void HostDemand::take(const PushedResources& push) {
   send_(std::move(answer));
 }
 
+void HostDemand::forget_idle(std::function<void()> ask) {
+  ask_used_ = std::move(ask);
+  plan_looking();
+}
+
+std::map<std::string, HostDemand::Group> HostDemand::groups() const {
+  std::map<std::string, Group> groups;
+  for (const auto& [name, resource] : configuration_.draft().of(ResourceKind::kRoutes)) {
+    const auto& table = std::get<std::shared_ptr<const RouteTable>>(resource->value);
+    const VirtualHost* any = discovering(*table);
+    const Duration idle = any == nullptr ? Duration::zero() : idle_of(*any);
+    if (idle <= Duration::zero()) continue;
+    for (const VirtualHost& host : table->hosts()) {
+      if (&host == any) continue;
+      Group& group = groups[host.name.substr(0, host.name.rfind(':'))];
+      group.idle = idle;
+      group.hosts.push_back(host.name);
+      for (const Route& route : host.routes) {
+        if (!route.forward) continue;
+        for (const WeightedCluster& target : route.forward->clusters) {
+          group.clusters.insert(target.cluster);
+        }
+        for (const Mirror& mirror : route.forward->mirrors) group.clusters.insert(mirror.cluster);
+      }
+    }
+  }
+  return groups;
+}
+
+void HostDemand::plan_looking() {
+  if (ask_used_ == nullptr || looking_.running()) return;
+  std::optional<Duration> least;
+  for (const auto& [name, group] : groups())
+    least = std::min(least.value_or(group.idle), group.idle);
+  if (least) looking_.start(std::clamp(*least / 4, kLookOften, kLookSeldom));
+}
+
+void HostDemand::used(const std::set<std::string>& clusters) {
+  // Ports without HTTP have clusters and no host: "outbound:5432:reco.default" is the group's, too.
+  std::set<std::string_view> by_name;
+  for (const std::string& cluster : clusters) {
+    by_name.insert(std::string_view(cluster).substr(cluster.rfind(':') + 1));
+  }
+  const TimePoint now = loop_.now();
+  const bool heard = open_ && why_ended_.empty();
+  std::map<std::string, TimePoint> last;
+  std::vector<std::string> idle;
+  for (const auto& [name, group] : groups()) {
+    const bool is_used = by_name.contains(name) ||
+                         std::ranges::any_of(group.clusters, [&](std::string_view cluster) {
+                           return clusters.contains(std::string(cluster));
+                         });
+    const auto before = last_used_.find(name);
+    TimePoint& when = last[name];
+    when = is_used || before == last_used_.end() ? now : before->second;
+    if (!heard || now - when < group.idle) continue;
+    idle.insert(idle.end(), group.hosts.begin(), group.hosts.end());
+    when = now;  // Asked again as late as that, should the control plane not follow.
+  }
+  last_used_ = std::move(last);
+  if (!idle.empty()) give_back(idle);
+  plan_looking();
+}
+
+void HostDemand::give_back(const std::vector<std::string>& hosts) {
+  Message message(*MessageSchema::find(kDeltaRequest));
+  message.add_text("type_url", cat("type.googleapis.com/", kType));
+  for (const std::string& host : hosts) message.add_text("resource_names_unsubscribe", host);
+  given_back_ += hosts.size();
+  LOG(info, "gives back ", hosts.size(), " hosts that nobody has used for a while, ", hosts.front(),
+      hosts.size() > 1 ? " and others" : "");
+  send_(std::move(message));
+}
+
 void HostDemand::look() {
+  plan_looking();
   if (wanted_.empty()) return;
   std::erase_if(wanted_, [this](const auto& entry) { return held(entry.first); });
   wake_for_first();

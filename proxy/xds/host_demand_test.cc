@@ -40,16 +40,20 @@ struct HostDemandTest : PlayedAds {
     changes("type.googleapis.com/glia.v1.Host", "h", host, bytes_of("glia.v1.Host", yaml));
   }
   // A table that holds these hosts and knows how to find others.
-  static std::string table(const std::vector<std::string>& names) {
+  static std::string table(const std::vector<std::string>& names,
+                           const std::string& idle = "3600s") {
     std::string hosts;
     for (const std::string& name : names) {
-      hosts += cat("{name: '", name, "', domains: ['", name,
-                   "'], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}, ");
+      const bool forwards = name.starts_with("by-route");
+      hosts +=
+          cat("{name: '", name, "', domains: ['", name, "'], routes: [{match: {prefix: /}, ",
+              forwards ? "route: {cluster: control}" : "direct_response: {status: 200}", "}]}, ");
     }
     return bytes_of(message_of(ResourceKind::kRoutes),
                     cat("name: main\nvirtual_hosts: [", hosts, R"({name: unknown, domains: ["*"],
   routes: [{match: {prefix: /}, direct_response: {status: 404}, typed_per_filter_config: {
-    d: {"@type": t/glia.v1.DiscoverHost}}}]}])"));
+    d: {"@type": t/glia.v1.DiscoverHost, idle: )",
+                        idle, "}}}]}]"));
   }
   void settle(const std::vector<std::string>& names) {
     push(ResourceKind::kListener, "1", "web", listener("web", 8080, "main"));
@@ -61,6 +65,15 @@ struct HostDemandTest : PlayedAds {
     world.run_for(600ms);
   }
 
+  // Of what is used nothing is given back.
+  void forgets(const std::vector<std::string>& names, const std::string& idle) {
+    client->forget_idle_hosts([this] { client->hosts_used(used); });
+    push(ResourceKind::kListener, "1", "web", listener("web", 8080, "main"));
+    push(ResourceKind::kRoutes, "2", "main", table(names, idle));
+    take();
+  }
+
+  std::set<std::string> used;
   std::vector<std::string> refused;
   std::vector<ErrorKind> kinds;
 };
@@ -126,6 +139,42 @@ TEST_F(HostDemandTest, WithoutAnAnswerItEndsInTime) {
             "b: the control plane did not say within 5000 ms where b is; it is not "
             "reached: connection refused");
   EXPECT_EQ(kinds[1], ErrorKind::kNoCluster);
+}
+
+TEST_F(HostDemandTest, WhatNobodyUsesIsGivenBackWithAllItsPorts) {
+  forgets({"a.d:80", "a.d:90", "b.d:80", "by-route.d:80"}, "60s");
+  used = {"outbound:5432:b.d", "control"};
+  world.run_for(59s);
+  EXPECT_EQ(take(), Lines{});
+  world.run_for(30s);
+  EXPECT_EQ(take(), (Lines{" -a.d:80 -a.d:90"}));
+  EXPECT_EQ(client->hosts_given_back(), 2u);
+  push(ResourceKind::kRoutes, "3", "main", table({"b.d:80", "by-route.d:80"}, "60s"));
+  EXPECT_EQ(take().size(), 1u);
+  world.run_for(1h);
+  EXPECT_EQ(take(), Lines{});
+  used = {"control"};
+  world.run_for(80s);
+  EXPECT_EQ(take(), (Lines{" -b.d:80"}));
+  // Meanwhile somebody wants it again.
+  push(ResourceKind::kRoutes, "4", "main", table({"by-route.d:80"}, "60s"));
+  take();
+  client->want_host("b", 5s);
+  world.run_for(1ms);
+  EXPECT_EQ(take(), (Lines{" +b"}));
+}
+
+TEST_F(HostDemandTest, NothingIsGivenBackWhileTheControlPlaneIsAwayNorWhereNoTimeIsSet) {
+  forgets({"a.d:80"}, "60s");
+  for (int i = 0; i < 200; ++i) {
+    if (watcher != nullptr) std::exchange(watcher, nullptr)->on_end("gone");
+    world.run_for(5s);
+  }
+  EXPECT_EQ(client->hosts_given_back(), 0u);
+  world.run_for(60s);
+  push(ResourceKind::kRoutes, "3", "main", table({"a.d:80"}, "0s"));
+  world.run_for(1h);
+  EXPECT_EQ(client->hosts_given_back(), 0u);
 }
 
 TEST_F(HostDemandTest, AsksForSoManyHostsAtATimeOnly) {
