@@ -80,7 +80,11 @@ void ControlPlane::apply(LoadReport report) { applied(mesh_.apply(std::move(repo
 void ControlPlane::apply(const SourceEdit& edit) { applied(mesh_.apply(edit)); }
 
 void ControlPlane::applied(MeshState::Edit edit) {
-  for (const std::string& warning : mesh_.warnings()) LOG(warning, warning);
+  // Each once: where objects come one by one, most edits leave those of the others as they were.
+  if (told_warnings_.size() > kMaxProblemsHeld) told_warnings_.clear();
+  for (const std::string& warning : mesh_.warnings()) {
+    if (told_warnings_.insert(warning).second) LOG(warning, warning);
+  }
   for (const auto& [source, why] : mesh_.set_aside()) {
     const auto told = told_aside_.find(source);
     if (told == told_aside_.end() || told->second != why) {
@@ -266,6 +270,7 @@ Result<v1::SignCertificateResponse> ControlPlane::sign_for(v1::SignCertificateRe
       SpiffeId::parse(cat("spiffe://", objects().mesh.spec.trust_domain, "/ns/", holder->ns, "/sa/",
                           holder->service_account));
   if (!caller) return refuse(caller.error());
+  LOG(info, request.workload(), " joins by the token of its service account");
   request.clear_token();
   return sign(request, *caller);
 }

@@ -104,7 +104,9 @@ class ControlPlane {
   Registrar& registrar_;
   TokenReviewer* reviewer_ = nullptr;
   std::function<void(const ObjectSet&)> objects_taken_;
-  std::map<std::string, std::string> told_aside_;  // In the log.
+  // In the log.
+  std::map<std::string, std::string> told_aside_;
+  std::set<std::string> told_warnings_;
   const std::string version_;
   std::string advertised_;
   const WallTime started_;
