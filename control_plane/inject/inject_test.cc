@@ -67,6 +67,21 @@ std::string lines_of(const ManifestText& made) {
   return out;
 }
 
+TEST(Inject, ASidecarIsToldByWhatItKnowsTheControlPlane) {
+  const Json pod =
+      Json::parse(R"({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "app"}]}})");
+  InjectSettings settings;
+  const auto environment = [&]() -> Json {
+    const auto made = with_sidecar(pod, "Pod", settings);
+    EXPECT_TRUE(made.ok());
+    return list_at(made ? (*made)["spec"]["initContainers"][1] : Json(), "env");
+  };
+  EXPECT_EQ(environment().size(), 2u);
+  settings.trust_bundle = "PEM";
+  ASSERT_EQ(environment().size(), 3u);
+  EXPECT_EQ(environment()[2], (Json{{"name", "GLIA_TRUST_BUNDLE"}, {"value", "PEM"}}));
+}
+
 TEST(InjectGolden, EveryManifestBecomesWhatItSays) {
   const char* const update = std::getenv("GLIA_UPDATE_GOLDEN");
   int manifests = 0;

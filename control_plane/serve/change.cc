@@ -79,8 +79,7 @@ bool ControlPlane::when_decided(std::function<void()> work) {
 }
 
 void ControlPlane::applied(MeshState::Edit edit, Change change) {
-  for (const std::string& warning : mesh_.warnings()) LOG(warning, warning);
-  tell_set_aside();
+  tell_mistakes();
   // Of people's changes the newest counts, of files what they say now.
   const auto again = [&](const std::string& source) { return change.sources.contains(source); };
   if (stopped_ && (change.whole || stopped_->sources.empty() ||
@@ -100,7 +99,12 @@ void ControlPlane::applied(MeshState::Edit edit, Change change) {
   try_out();
 }
 
-void ControlPlane::tell_set_aside() {
+// Each once: where objects come one by one, most edits leave those of the others as they were.
+void ControlPlane::tell_mistakes() {
+  if (told_warnings_.size() > kMaxProblemsHeld) told_warnings_.clear();
+  for (const std::string& warning : mesh_.warnings()) {
+    if (told_warnings_.insert(warning).second) LOG(warning, warning);
+  }
   for (const auto& [source, why] : mesh_.set_aside()) {
     const auto told = told_aside_.find(source);
     if (told != told_aside_.end() && told->second == why) continue;

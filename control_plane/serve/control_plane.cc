@@ -244,6 +244,7 @@ Result<v1::SignCertificateResponse> ControlPlane::sign_for(v1::SignCertificateRe
       SpiffeId::parse(cat("spiffe://", objects().mesh.spec.trust_domain, "/ns/", holder->ns, "/sa/",
                           holder->service_account));
   if (!caller) return refuse(caller.error());
+  LOG(info, request.workload(), " joins by the token of its service account");
   request.clear_token();
   return sign(request, *caller);
 }

@@ -140,7 +140,7 @@ class ControlPlane {
   };
   static Change change_of(const SourceEdit& edit);
   void applied(MeshState::Edit edit, Change change);
-  void tell_set_aside();
+  void tell_mistakes();
   // Offers what is new to a few; without any of them, it is in force.
   void tell_objects();
   void try_out();
@@ -165,7 +165,9 @@ class ControlPlane {
   Registrar& registrar_;
   TokenReviewer* reviewer_ = nullptr;
   std::function<void(const ObjectSet&)> objects_taken_;
-  std::map<std::string, std::string> told_aside_;  // In the log.
+  // In the log.
+  std::map<std::string, std::string> told_aside_;
+  std::set<std::string> told_warnings_;
   const std::string version_;
   std::string advertised_;
   std::optional<Duration> resource_ttl_;

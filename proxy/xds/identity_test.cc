@@ -119,6 +119,18 @@ TEST_F(IdentityTest, JoinsWithItsTokenAndRenewsWithItsCertificateAtHalfOfItsLife
   EXPECT_LT(part, 0.61);
 }
 
+TEST_F(IdentityTest, ATokenThatSomebodyRenewsIsReadForEachTry) {
+  signer_.refuse = 1;
+  int reads = 0;
+  start({.fresh_token = [&reads] { return "token-" + std::to_string(++reads); },
+         .trust_bundle = signer_.bundle()});
+  passes(10s);
+  ASSERT_EQ(got_.size(), 1u);
+  ASSERT_EQ(signer_.seen.size(), 2u);
+  EXPECT_EQ(signer_.seen[0].request.token(), "token-1");
+  EXPECT_EQ(signer_.seen[1].request.token(), "token-2");
+}
+
 TEST_F(IdentityTest, RenewsAShortCertificateNoMoreOftenThanALongOne) {
   signer_.lifetime = 1min;
   start({.token = "secret", .trust_bundle = signer_.bundle()});

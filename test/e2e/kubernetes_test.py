@@ -133,12 +133,13 @@ metadata: {name: buyer, namespace: shop}
         certificates = fetch(15021, "/certs", host=server_address).text
         self.assertIn("spiffe://mesh.local/ns/shop/sa/seller", certificates)
 
-        start = time.monotonic()
-        self.is_at("web-1", server_address, ready=False)
-        eventually(lambda: self.status(client_address) == 503, "nobody is ready")
-        print(f"from a pod's status to its callers: {time.monotonic() - start:.3f} s")
-        self.is_at("web-1", server_address)
-        eventually(called, "it is ready again")
+        for _ in range(3):
+            start = time.monotonic()
+            self.is_at("web-1", server_address, ready=False)
+            eventually(lambda: self.status(client_address) == 503, "nobody is ready")
+            print(f"from a pod's status to its callers: {time.monotonic() - start:.3f} s")
+            self.is_at("web-1", server_address)
+            eventually(called, "it is ready again")
 
         # A route of the Gateway API, with all the defaults that the API server writes into it.
         self.cluster.create("""
