@@ -126,6 +126,7 @@ void ClusterView::put(const Resource& resource, const Json& object) {
   if (resource.kind == "Pod") return put_pod(key, read_pod(object));
   if (resource.kind == "Service") return put_service(key, read_service(object));
   if (resource.kind == "EndpointSlice") return put_slice(key, read_slice(object));
+  if (resource.kind == InferencePool::kKind) put_pool(key, read_pool(object));
   put_other(resource, key, &object);
 }
 
@@ -134,6 +135,7 @@ void ClusterView::gone(const Resource& resource, const std::string& ns, const st
   if (resource.kind == "Pod") return put_pod(key, {});
   if (resource.kind == "Service") return put_service(key, {});
   if (resource.kind == "EndpointSlice") return put_slice(key, {});
+  if (resource.kind == InferencePool::kKind) put_pool(key, {});
   put_other(resource, key, nullptr);
 }
 
@@ -274,20 +276,20 @@ void ClusterView::retell_slices(const Key& service) {
   for (const std::string& slice : slices->second) new_slices_.insert({service.first, slice});
 }
 
+void ClusterView::retell_pods(const std::string& ns, const TextMap& selector) {
+  if (selector.empty()) return;
+  for (auto pod = pods_.lower_bound({ns, ""}); pod != pods_.end() && pod->first.first == ns;
+       ++pod) {
+    if (selects(selector, pod->second.labels)) new_pods_.insert(pod->first);
+  }
+}
+
 void ClusterView::put_service(const Key& key, std::optional<Service> service) {
   const auto held = services_.find(key);
   if (held == services_.end() && !service) return;
   new_services_.insert(key);
-  // Which ports a pod has depends on the Services that select it.
-  for (auto pod = pods_.lower_bound({key.first, ""});
-       pod != pods_.end() && pod->first.first == key.first; ++pod) {
-    const auto concerns = [&](const Service& one) {
-      return !one.selector.empty() && selects(one.selector, pod->second.labels);
-    };
-    if ((held != services_.end() && concerns(held->second)) || (service && concerns(*service))) {
-      new_pods_.insert(pod->first);
-    }
-  }
+  if (held != services_.end()) retell_pods(key.first, held->second.selector);
+  if (service) retell_pods(key.first, service->selector);
   retell_slices(key);
   if (service) {
     service->in_mesh = held != services_.end() && held->second.in_mesh;
@@ -315,6 +317,28 @@ void ClusterView::put_slice(const Key& key, std::optional<Slice> slice) {
   new_services_.insert({key.first, slice->service});
   slices_of_[{key.first, slice->service}].insert(key.second);
   slices_[key] = *std::move(slice);
+}
+
+ClusterView::Pool ClusterView::read_pool(const Json& object) {
+  const Json& spec = object_at(object, "spec");
+  Pool pool;
+  pool.selector = texts(object_at(object_at(spec, "selector"), "matchLabels"));
+  pool.protocol = protocol_of(text_at(spec, "appProtocol"), "", 0);
+  for (const Json& port : list_at(spec, "targetPorts")) {
+    if (const auto number = port_at(port, "number")) pool.ports.push_back(*number);
+  }
+  return pool;
+}
+
+void ClusterView::put_pool(const Key& key, std::optional<Pool> pool) {
+  const auto held = pools_.find(key);
+  if (held != pools_.end()) retell_pods(key.first, held->second.selector);
+  if (pool) retell_pods(key.first, pool->selector);
+  if (pool) {
+    pools_[key] = *std::move(pool);
+  } else if (held != pools_.end()) {
+    pools_.erase(held);
+  }
 }
 
 void ClusterView::put_other(const Resource& resource, const Key& key, const Json* object) {
@@ -382,6 +406,15 @@ std::optional<std::string> ClusterView::pod_text(const Key& key) const {
       const uint16_t number = behind == ports.end() ? port.number : behind->number;
       if (behind == ports.end()) ports.push_back({"", number});
       if (!port.protocol.empty()) protocols[number] = port.protocol;
+    }
+  }
+  for (auto pool = pools_.lower_bound({key.first, ""});
+       pool != pools_.end() && pool->first.first == key.first; ++pool) {
+    if (pool->second.selector.empty() || !selects(pool->second.selector, pod.labels)) continue;
+    for (const uint16_t number : pool->second.ports) {
+      const bool held = std::ranges::find(ports, number, &PodPort::number) != ports.end();
+      if (!held) ports.push_back({"", number});
+      if (!pool->second.protocol.empty()) protocols[number] = pool->second.protocol;
     }
   }
   std::ranges::sort(ports, {}, &PodPort::number);

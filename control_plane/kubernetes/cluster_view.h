@@ -67,6 +67,11 @@ class ClusterView {
     std::string cluster_ip, family;
     bool in_mesh = false;  // As it was told last.
   };
+  struct Pool {
+    TextMap selector;
+    std::vector<uint16_t> ports;
+    std::string protocol;  // Of appProtocol; "": HTTP/1.1, or what the port's name says.
+  };
   struct Slice {
     std::string service;
     std::string family;
@@ -76,15 +81,19 @@ class ClusterView {
   static std::optional<Pod> read_pod(const Json& object);
   static std::optional<Service> read_service(const Json& object);
   static std::optional<Slice> read_slice(const Json& object);
+  static Pool read_pool(const Json& object);
   void put_pod(const Key& key, std::optional<Pod> pod);
   void put_service(const Key& key, std::optional<Service> service);
   void put_slice(const Key& key, std::optional<Slice> slice);
+  void put_pool(const Key& key, std::optional<Pool> pool);
   void put_other(const Resource& resource, const Key& key, const Json* object);
 
   bool belongs_in_mesh(const Key& key, const Service& service) const;
   // Is anybody without a sidecar behind it, and ready?
   bool has_others(const Key& key) const;
   void retell_slices(const Key& service);
+  // Which ports a pod has depends on the Services and pools that select it.
+  void retell_pods(const std::string& ns, const TextMap& selector);
   std::optional<std::string> pod_text(const Key& key) const;
   std::optional<std::string> service_text(const Key& key) const;
   std::optional<std::string> slice_text(const Key& key) const;
@@ -95,6 +104,7 @@ class ClusterView {
   std::multiset<std::string> addresses_;  // Of those.
   std::map<Key, Service> services_;
   std::map<Key, Slice> slices_;
+  std::map<Key, Pool> pools_;
   std::map<Key, std::set<std::string>> slices_of_;  // By Service.
   std::set<Key> meshes_;
   std::set<Key> new_pods_, new_services_, new_slices_;            // To be told.

@@ -123,6 +123,26 @@ TEST_F(ClusterViewTest, APodWithASidecarIsAWorkload) {
   ASSERT_EQ(found->spec.ports.size(), 2u);  // Not UDP's.
 }
 
+TEST_F(ClusterViewTest, PodsOfAnInferencePoolHaveItsPorts) {
+  constexpr char kPool[] = R"({"metadata": {"namespace": "shop", "name": "llama"}, "spec": {
+    "selector": {"matchLabels": {"app": "web"}}, "targetPorts": [{"number": 8000}],
+    "appProtocol": "kubernetes.io/h2c", "endpointPickerRef": {"name": "epp", "port": {"number": 9002}}}})";
+  pod("web-0", {});
+  take();
+  put("InferencePool", kPool);
+  EXPECT_EQ(take(), (std::vector<std::string>{"Pod/shop/web-0", "InferencePool/shop/llama"}));
+  const ObjectSet mesh = objects();
+  ASSERT_EQ(problems_, std::vector<std::string>{});
+  const Workload* const workload = mesh.workload("shop/web-0");
+  ASSERT_NE(workload->port("p8000"), nullptr);
+  EXPECT_EQ(workload->port("p8000")->protocol, Workload::Protocol::kHttp2);
+  const MeshService* const pool = mesh.backend(InferencePool::kKind, "shop", "llama");
+  ASSERT_NE(pool, nullptr);
+  EXPECT_EQ(pool->members.size(), 1u);
+  gone("InferencePool", "llama");
+  EXPECT_EQ(take(), (std::vector<std::string>{"Pod/shop/web-0", "-InferencePool/shop/llama"}));
+}
+
 TEST_F(ClusterViewTest, APodThatIsNoMemberIsNoWorkload) {
   pod("plain", {.injected = ""});
   pod("waits", {.address = ""});

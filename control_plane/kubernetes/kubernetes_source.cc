@@ -19,6 +19,7 @@ std::vector<Resource> KubernetesSource::resources() {
           {kGateway, "v1", "httproutes", "HTTPRoute", ""},
           {kGateway, "v1", "grpcroutes", "GRPCRoute", ""},
           {kGateway, "v1beta1", "referencegrants", "ReferenceGrant", ""},
+          {"inference.networking.k8s.io", "v1", "inferencepools", "InferencePool", ""},
           {kOurs, "v1", "meshes", "Mesh", ""},
           {kOurs, "v1", "workloads", "Workload", ""},
           {kOurs, "v1", "trafficpolicies", "TrafficPolicy", ""},
