@@ -60,7 +60,7 @@ struct ControlMesh {
       names += cat(s == 0 ? "" : ", ", "s", (i + s) % services);
     }
     for (int c = 0; !all && c < canaries; ++c) {
-      const bool named = (target(c) - i + services) % services < egress;
+      const bool named = ((target(c) - i) % services + services) % services < egress;
       if (!named) names += cat(", s", target(c));
     }
     return cat(head("glia.dev/v1", "Workload"), "metadata: {name: w", i, ", labels: {app: a",

@@ -4,7 +4,9 @@ waited for and not for ever, and memory follows use. With GLIA_LONG (./dev test 
 memory test has 1,000 Services, else 200.
 """
 
+import json
 import os
+import subprocess
 import time
 import unittest
 
@@ -52,6 +54,23 @@ class OnDemand(Scene):
         self.assertEqual(ask(web, "app.default.svc:80").status, 200)
         self.assertEqual(self.control.text().count("hosts that it asked for"), asked)
         self.assertEqual(clusters_of(self.at["app"]), [])
+
+    def test_explain_says_what_is_held_now_and_what_comes_with_the_first_use(self):
+        def when(*words):
+            ran = subprocess.run([harness.GLIA, "config", "explain", self.file.path, "--from", "web",
+                                  "-o", "json", *words], capture_output=True, text=True, check=True,
+                                 timeout=harness.WITHIN_S)
+            return {one["resource"]: one["when"] for one in json.loads(ran.stdout)}
+        app, host = "cluster outbound:80:app.default", "host app.default:80"
+        self.assertEqual(when()[app], "comes with the first use")
+        now = when("--state-dir", self.control.state)
+        self.assertEqual((now[app], now[host]), ("not held, comes with the first use",) * 2)
+        self.assertEqual(now["listener outbound"], "held now")
+        self.assertEqual(ask(self.at["web"], "app").status, 200)
+        eventually(lambda: when("--state-dir", self.control.state)[host] == "held now", "it is held")
+        now = when("--state-dir", self.control.state)
+        self.assertEqual(now[app], "held now")
+        self.assertEqual(now["host other.default:80"], "not held, comes with the first use")
 
     def test_unknown_and_forbidden_are_answered_with_the_reason(self):
         unknown = ask(self.at["web"], "nothing")
