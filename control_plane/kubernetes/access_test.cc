@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 
@@ -108,7 +109,7 @@ class InCluster : public testing::Test {
 };
 
 TEST_F(InCluster, ReadsWhatKubeletPutsIntoEveryPod) {
-  ASSERT_EQ(0, std::system(cat("mkdir -p ", directory(), "account").c_str()));
+  std::filesystem::create_directories(directory() + "account");
   write("account/token", "t");
   write("account/ca.crt", "c");
   write("account/namespace", "glia-system\n");

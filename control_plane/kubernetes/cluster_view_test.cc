@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "control_plane/kubernetes/kubernetes_source.h"
 #include "proxy/base/text.h"
 
@@ -11,10 +13,7 @@ namespace {
 
 const Resource& resource(std::string_view kind) {
   static const std::vector<Resource> all = KubernetesSource::resources();
-  for (const Resource& one : all) {
-    if (one.kind == kind) return one;
-  }
-  throw std::string("no such kind");
+  return *std::ranges::find(all, kind, &Resource::kind);
 }
 
 class ClusterViewTest : public testing::Test {
