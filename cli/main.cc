@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cli/commands.h"
+#include "cli/completion.h"
 #include "proxy/base/log.h"
 #include "proxy/base/version.h"
 
@@ -372,6 +373,13 @@ void add_commands(CLI::App& app, Arguments& arguments, int& code) {
   add_inject(app, arguments, code);
   add_install(app, arguments, code);
   add_objects(app, arguments, code);
+
+  CLI::App* completion = app.add_subcommand(
+      "completion", "A script with which a shell completes this program's words");
+  completion->add_option("shell", arguments.kind, "bash or zsh")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh"}));
+  completion->callback([&] { std::fputs(completion_script(app, arguments.kind).c_str(), stdout); });
 
   CLI::App* version = app.add_subcommand("version", "The version of this program");
   add_output(*version, arguments);

@@ -2,7 +2,7 @@
 
 Phases: all tests optimised; our code's tests under AddressSanitizer and UBSan; the tests that are
 tagged "tsan" under ThreadSanitizer; the end-to-end tests in test/e2e with real peers; the
-demonstration; with --long, the fuzz targets for a while. The last line of the output is "N passed, N failed", and nothing else decides the
+demonstration; with --long, the fuzz targets for a while, and the package in a bare Debian. The last line of the output is "N passed, N failed", and nothing else decides the
 exit status.
 """
 
@@ -206,6 +206,18 @@ def run_script(tally, script, environment):
         tally.failures.append(f"{name}: has no test")
 
 
+def packaging(tally):
+    """What people install: of programs with all linked in, tried in a bare Debian 12. Last, because bazel-bin
+    holds those programs afterwards."""
+    with tempfile.TemporaryDirectory(prefix="glia-package-") as packages:
+        if subprocess.run([ROOT / "dev", "package", "--out", packages], cwd=ROOT).returncode != 0:
+            tally.failures.append("./dev package: failed, see above")
+            return
+        environment = dict(os.environ, GLIA_BIN=str(ROOT / "bazel-bin"), PYTHONPATH=str(ROOT),
+                           GLIA_PACKAGES=packages)
+        run_script(tally, ROOT / "test" / "e2e" / "package_test.py", environment)
+
+
 def fuzzing(tally):
     targets = fuzz.all_targets()
     wrong = fuzz.fuzz(targets, FUZZ_SECONDS)
@@ -260,6 +272,7 @@ def main():
             tally.phase("demonstration", lambda: demonstration(tally))
             if options.long:
                 tally.phase("fuzzing", lambda: fuzzing(tally))
+                tally.phase("package", lambda: packaging(tally))
     except KeyboardInterrupt:
         tally.failures.append("interrupted")
     subprocess.run([sys.executable, ROOT / "tools" / "prune_cache.py"])
