@@ -19,8 +19,8 @@ die() {
   exit 1
 }
 
-# setup PART...: each part is build, test, bench, lint (groups of Debian packages), python or
-# python-test (requirement files, in one environment), go or node. Sets GLIA_PYTHON, GLIA_GO_PEERS and
+# setup PART...: each part is build, test, bench, lint (groups of Debian packages), python,
+# python-test or python-load (requirement files, in one environment), go or node. Sets GLIA_PYTHON, GLIA_GO_PEERS and
 # GLIA_NODE_PEERS.
 setup() {
   mkdir -p "$GLIA_CACHE"

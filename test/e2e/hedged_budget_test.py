@@ -35,8 +35,11 @@ class Engine(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:  # The one that was cancelled has nobody who listens.
+            self.close_connection = True
 
     def do_GET(self):  # Metrics, which it has none of.
         self.send_response(404)

@@ -62,6 +62,10 @@ Result<Asked> read_asked(const Request& request, const std::string& body,
   return asked;
 }
 
+// It answers for whatever is asked for.
+constexpr char kModels[] =
+    R"({"object":"list","data":[{"id":"m","object":"model","created":1,"owned_by":"glia"}]})";
+
 std::string words(uint32_t tokens) {
   std::string text;
   while (tokens-- > 0) text += " tok";
@@ -243,7 +247,7 @@ Task<void> PoolServer::serve(ServerStream& stream) {
   }
   if (stream.request().method == "GET") {
     (void)co_await stream.respond(
-        json_response(stream, 200, path == "/v1/models" ? R"({"object":"list","data":[]})" : "{}"));
+        json_response(stream, 200, path == "/v1/models" ? kModels : "{}"));
     co_return;
   }
   if (stream.request().body == nullptr) {
