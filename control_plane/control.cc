@@ -78,7 +78,7 @@ Result<void> Control::open(LibeventBackend& backend, const ControlOptions& optio
   desk_.emplace(*plane_, *objects_);
   object_calls_.emplace(loop_, *desk_);
   TRY_VOID(start_canaries());
-  object_http_.emplace(loop_, *network_, *desk_);
+  object_http_.emplace(loop_, network_, *desk_);
   TRY_VOID(object_http_->listen(options.http_socket.empty() ? directory_.file("http.sock")
                                                             : options.http_socket));
   TRY(grpc_, GrpcServer::start(
