@@ -47,6 +47,8 @@ Result<void> Proxy::start(Bootstrap bootstrap) {
   set_limits(configuration_->bootstrap().limits);
   publish(configuration_->snapshot());
   TRY_VOID(std::move(first_publish_));
+  // From here on an address that cannot be had is an error of whoever pushed it.
+  configuration_->check_with([this](const Snapshot& drawn) { return server_.reserve(drawn); });
   TRY_VOID(listen_for_admin());
   if (configuration_->bootstrap().ads_cluster.empty()) return {};
   ads_ = std::make_unique<AdsClient>(

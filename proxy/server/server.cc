@@ -21,18 +21,44 @@ Server::Server(EventLoop& main, uint32_t workers, Duration drain_time)
 
 Server::~Server() { workers_.clear(); }
 
+bool Server::holds_port(const std::string& name, const ListenerConfig& listener) const {
+  if (snapshot_ == nullptr || !ports_.contains(name)) return false;
+  const auto held = snapshot_->listeners.find(name);
+  return held != snapshot_->listeners.end() && held->second->socket_key == listener.socket_key;
+}
+
+Result<PortReservation> Server::reserve_port(const std::string& name,
+                                             const ListenerConfig& listener) {
+  Result<PortReservation> port = PortReservation::reserve(listener.address);
+  if (!port) return std::move(port).error().in(cat("listener[", name, "]"));
+  return port;
+}
+
+Result<void> Server::reserve(const Snapshot& snapshot) {
+  std::map<std::string, Reserved> fresh;
+  for (const auto& [name, listener] : snapshot.listeners) {
+    const auto ready = reserved_.find(name);
+    const bool reserved =
+        ready != reserved_.end() && ready->second.socket_key == listener->socket_key;
+    if (reserved || holds_port(name, *listener)) continue;
+    TRY(PortReservation port, reserve_port(name, *listener));
+    fresh.emplace(name, Reserved{listener->socket_key, std::move(port)});
+  }
+  for (auto& [name, reserved] : fresh) {
+    reserved_.erase(name);
+    reserved_.emplace(name, std::move(reserved));
+  }
+  return {};
+}
+
 Result<void> Server::publish(SnapshotRef snapshot) {
+  TRY_VOID(reserve(*snapshot));
   std::map<std::string, PortReservation> ports;
   for (const auto& [name, listener] : snapshot->listeners) {
-    const auto held = ports_.find(name);
-    const bool same = held != ports_.end() && snapshot_ != nullptr &&
-                      snapshot_->listeners.contains(name) &&
-                      snapshot_->listeners.find(name)->second->socket_key == listener->socket_key;
-    if (same) continue;
-    Result<PortReservation> port = PortReservation::reserve(listener->address);
-    if (!port) return std::move(port).error().in(cat("listener[", name, "]"));
-    ports.emplace(name, std::move(*port));
+    if (holds_port(name, *listener)) continue;
+    ports.emplace(name, std::move(reserved_.at(name).port));
   }
+  reserved_.clear();
   for (auto& [name, port] : ports_) {
     if (snapshot->listeners.contains(name)) ports.emplace(name, std::move(port));
   }

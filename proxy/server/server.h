@@ -30,6 +30,9 @@ class Server {
   // Puts `snapshot` in force on every worker. An address that cannot be listened on is an error, and
   // then nothing changes.
   Result<void> publish(SnapshotRef snapshot);
+  // Before publish(): holds the ports that `snapshot` needs. The error says which cannot be had; then those of
+  // drawings before it are still held.
+  Result<void> reserve(const Snapshot& snapshot);
   // Does every worker run the drawing that was published last? Until then a new listener refuses.
   bool up_to_date() const { return applied_ == published_; }
   const SnapshotRef& snapshot() const { return snapshot_; }
@@ -80,7 +83,16 @@ class Server {
   const Duration drain_time_;
   State state_ = State::kInitializing;
   SnapshotRef snapshot_;
+  struct Reserved {
+    std::string socket_key;
+    PortReservation port;
+  };
+  bool holds_port(const std::string& name, const ListenerConfig& listener) const;
+  static Result<PortReservation> reserve_port(const std::string& name,
+                                              const ListenerConfig& listener);
+
   std::map<std::string, PortReservation> ports_;  // By listener, those of the drawing.
+  std::map<std::string, Reserved> reserved_;      // Those of the drawing that comes.
   std::vector<std::unique_ptr<WorkerThread>> workers_;
   uint64_t last_question_ = 0;
   std::map<uint64_t, void*> questions_;  // Those that still wait; an Asking<Answer> each.

@@ -31,6 +31,10 @@ class Configuration {
   // from the one before; the first time after start().
   Configuration(EventLoop& loop, Bootstrap bootstrap, std::function<void(SnapshotRef)> publish);
 
+  // `check` says whether this process can run a drawing; what it cannot run is refused like what is wrong in
+  // itself. Called for all that comes after it is set.
+  void check_with(std::function<Result<void>(const Snapshot&)> check) { check_ = std::move(check); }
+
   // Draws the static resources.
   Result<void> start();
   // One push, whole or not at all; the error is the sentence for the NACK.
@@ -70,6 +74,7 @@ class Configuration {
   Freezer freezer_;
   std::optional<Refusal> refusals_[5];
   std::function<void(SnapshotRef)> publish_;
+  std::function<Result<void>(const Snapshot&)> check_;
   SnapshotRef published_;
   EventLoop& loop_;
   CallbackTimer publishing_;

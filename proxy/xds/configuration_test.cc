@@ -135,6 +135,26 @@ TEST_F(ConfigurationTest, WhoWaitsAndWhatWasUsedIsKeptFromDrawingToDrawing) {
   EXPECT_EQ(budgets()->ledger, ledger);
 }
 
+TEST_F(ConfigurationTest, WhatTheProcessCannotRunIsRefusedAndWhatRanStays) {
+  ASSERT_TRUE(configuration->set_secret(fresh_identity()).ok());
+  ASSERT_TRUE(
+      configuration->set_secret({.name = "ROOTCA", .trusted_ca = authority.certificate()}).ok());
+  const auto before = listener();
+  bool able = false;
+  configuration->check_with([&able](const Snapshot&) -> Result<void> {
+    if (able) return {};
+    return invalid("listener[in]: its port is taken");
+  });
+  const Result<void> refused = configuration->push(ResourceKind::kCluster, "9", {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(configuration->refusal(ResourceKind::kCluster)->sentence,
+            "listener[in]: its port is taken");
+  EXPECT_EQ(listener(), before);
+  able = true;
+  EXPECT_TRUE(configuration->push(ResourceKind::kCluster, "10", {}).ok());
+  EXPECT_FALSE(configuration->refusal(ResourceKind::kCluster));
+}
+
 TEST_F(ConfigurationTest, TheDumpShowsWhatRunsAndNoPrivateKey) {
   const Result<void> refused = configuration->push(ResourceKind::kCluster, "9", {"\x08"});
   EXPECT_FALSE(refused.ok());

@@ -1,6 +1,8 @@
 """A change that a real sidecar refuses, because its machine lacks what it names: it is in force nowhere,
 everybody reads the sidecar's own sentence, and what mends it goes through."""
 
+import re
+import socket
 import subprocess
 import unittest
 
@@ -68,6 +70,18 @@ class RefusedChange(Scene):
         self.file.save(self.objects("again", password))
         eventually(lambda: ask(self.at["web"], "again").status == 200, "what mends it is in force")
         self.assertEqual(self.glia("status").returncode, 0)
+
+    def test_a_port_that_is_taken_is_a_refusal(self):
+        taken = self.enterContext(socket.create_server((self.at["app"], 0)))
+        port = taken.getsockname()[1]
+        objects = self.objects()
+        objects[2]["spec"]["ports"].append({"name": "more", "port": port,
+                                            "appPort": self.origin.port})
+        self.file.save(objects)
+        eventually(lambda: re.search(
+            rf"NOT IN FORCE  .*refuses listeners \w+: .*{self.at['app']}:{port}",
+            self.glia("status").stdout), "the refusal is shown")
+        self.assertEqual(ask(self.at["web"], "app").status, 200)
 
 
 if __name__ == "__main__":
