@@ -54,10 +54,15 @@ std::vector<std::string> by_interface(const Capture& capture, std::string_view f
   return matches;
 }
 
-void jump_from_outside(const Capture& capture, std::string_view chain, Writer& out) {
+// A connection that was there before the rules would look like a new one when its next packet comes: the
+// kernel has not followed it. Only what begins now is led to the sidecar.
+constexpr std::string_view kBegins = " -m tcp --tcp-flags FIN,SYN,RST,ACK SYN";
+
+void jump_from_outside(const Capture& capture, std::string_view chain, std::string_view match,
+                       Writer& out) {
   for (const std::string& from : by_interface(capture, "-i")) {
     out.jump(cat("-A PREROUTING", from.empty() ? " ! -i lo" : from,
-                 " -p tcp -m addrtype --dst-type LOCAL -j ", chain));
+                 " -p tcp -m addrtype --dst-type LOCAL", match, " -j ", chain));
   }
 }
 
@@ -113,9 +118,9 @@ IptablesTable nat_table(const Capture& capture, bool v6) {
   out.chain(kInbound);
   out.chain(kOutbound);
   if (capture.mode == Capture::Mode::kRedirect) {
-    jump_from_outside(capture, kInbound, out);
+    jump_from_outside(capture, kInbound, kBegins, out);
   }
-  out.jump(cat("-A OUTPUT -p tcp -j ", kOutbound));
+  out.jump(cat("-A OUTPUT -p tcp", kBegins, " -j ", kOutbound));
   write_inbound(capture, kInbound, cat("-j REDIRECT --to-ports ", capture.inbound_port), out);
   write_outbound(capture, out);
   return out.take();
@@ -126,7 +131,7 @@ IptablesTable mangle_table(const Capture& capture, bool v6) {
   out.chain(kArriving);
   // As in nft_rules.cc: answers to what was translated here are for a machine behind us.
   out.rule(kArriving, " -m conntrack --ctdir REPLY", "-j RETURN");
-  jump_from_outside(capture, kArriving, out);
+  jump_from_outside(capture, kArriving, "", out);
   write_inbound(capture, kArriving,
                 cat("-j TPROXY --on-port ", capture.inbound_port, " --on-ip ",
                     v6 ? "::" : "0.0.0.0", " --tproxy-mark 0x0/0x0"),

@@ -120,7 +120,10 @@ void write_outbound(const Capture& capture, Writer& out) {
 
 std::string nft_rules(const Capture& capture) {
   const bool tproxy = capture.mode == Capture::Mode::kTproxy;
-  const std::string tcp = cat(family_of(capture), "meta l4proto tcp ");
+  // A connection that was there before the rules would look like a new one when its next packet comes:
+  // the kernel has not followed it. Only what begins now is led to the sidecar.
+  const std::string begins = cat(family_of(capture), "tcp flags syn / fin,syn,rst,ack ");
+  const std::string tcp = tproxy ? cat(family_of(capture), "meta l4proto tcp ") : begins;
   Writer out;
   out.open("prerouting");
   out.line(cat("type ", tproxy ? "filter" : "nat", " hook prerouting priority ",
@@ -137,7 +140,7 @@ std::string nft_rules(const Capture& capture) {
   out.close();
   out.open("output");
   out.line("type nat hook output priority -100; policy accept;");
-  out.line(cat(tcp, "jump outbound"));
+  out.line(cat(begins, "jump outbound"));
   out.close();
   if (tproxy) write_inbound(capture, "arriving", "tproxy", out);
   write_inbound(capture, "inbound", "redirect", out);

@@ -109,8 +109,7 @@ struct WorkloadSharedBudgets {
 
 // How its sidecar sees that the application of a Workload is well (docs/virtual-machines.md).
 struct WorkloadHealth {
-  std::string path;  // "": a connection is enough.
-  std::string port;  // Name of one of `ports`; filled in with the first if it was not given.
+  std::string path, port;  // "": a connection is enough; the first of `ports`, filled in.
   Duration interval = std::chrono::seconds(2), timeout = std::chrono::seconds(1);
   uint32_t failures = 2, successes = 1;  // In a row.
   Place at;

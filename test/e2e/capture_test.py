@@ -4,6 +4,7 @@ them that know nothing of a mesh, and the wire between them read along."""
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -147,6 +148,30 @@ class Rules(unittest.TestCase):
         self.assertIn("nothing to do", self.glia("install", *flags))
         installed = self.machine("nft", "-s", "list", "table", "inet", "glia").stdout
         self.assertEqual(sorted(installed), sorted(shown))  # nft has an order of its own for names.
+
+    def test_connections_that_were_there_before_stay_as_they_are(self):
+        # Of a machine whose kernel has followed none: the next packet of each looks like a new connection.
+        for flags in (("--backend", "nft"), ("--backend", "iptables-nft", "--families", "v4")):
+            with self.subTest(flags[1]), namespaces.Switch() as switch:
+                machine, other = (namespaces.Machine(switch, number) for number in (2, 3))
+                server = ("import socket; s = socket.create_server(('', 7000)); print('ready', flush=True); "
+                          "c, _ = s.accept(); [c.sendall(c.recv(9)) for _ in range(3)]")
+                client = (f"import socket; c = socket.create_connection(('{machine.v4}', 7000), 10); "
+                          "[(c.sendall(b'x'), print(c.recv(9), flush=True), input()) for _ in range(2)]")
+                with self.talker(machine, server) as listening, listening.stdout:
+                    self.assertEqual(listening.stdout.readline(), "ready\n")
+                    with self.talker(other, client) as calling, calling.stdout:
+                        self.assertEqual(calling.stdout.readline(), "b'x'\n")
+                        machine(harness.GLIA, "capture", "install", *flags)
+                        calling.stdin.write("\n")
+                        calling.stdin.flush()
+                        self.assertEqual(calling.stdout.readline(), "b'x'\n")
+                        calling.kill()
+                    listening.kill()
+
+    def talker(self, machine, script):
+        return subprocess.Popen(["ip", "netns", "exec", machine.name, sys.executable, "-c", script],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def test_check_fails_where_nothing_is_captured(self):
         self.assertIn("not there; run `glia capture install`", self.glia("check", status=1))
