@@ -441,8 +441,8 @@ TEST_F(AdsSessionTest, WhatWasRefusedAndIsWantedNoMoreIsNotSentWithTheNext) {
   EXPECT_EQ(arrives(), "clusters a1good [a1 good]") << "nobody holds the bad one";
 }
 
-// In state of the world they come inside a Resource, and one without contents takes nothing away.
-TEST_F(AdsSessionTest, HeartbeatsAreNamesWithoutContents) {
+// In state of the world they come inside a Resource; only where an absence says nothing without contents.
+TEST_F(AdsSessionTest, HeartbeatsTakeNothingAway) {
   serve(kSmall);
   session_->live_for(30s);
   settle(kSmall);
@@ -460,8 +460,13 @@ TEST_F(AdsSessionTest, HeartbeatsAreNamesWithoutContents) {
   ASSERT_TRUE(response.resources(0).UnpackTo(&one));
   EXPECT_EQ(one.name(), "a");
   EXPECT_EQ(one.version(), "a1");
-  EXPECT_FALSE(one.has_resource());
+  EXPECT_EQ(one.resource().value(), "a1") << "whoever hears of no cluster has none";
   EXPECT_EQ(send(XdsType::kCluster, {}, response.nonce()), Heard::kAsked);
+  const std::optional<AdsPush> of_endpoints = session_->next(now_);
+  ASSERT_TRUE(of_endpoints);
+  ASSERT_TRUE(to_response(*of_endpoints).resources(0).UnpackTo(&one));
+  EXPECT_EQ(one.name(), "a");
+  EXPECT_FALSE(one.has_resource());
   // Names that a proxy had sent before it heard are sent again with its answer.
   EXPECT_EQ(send(XdsType::kCluster, {}, "1"), Heard::kStale);
 }

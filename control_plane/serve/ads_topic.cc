@@ -270,6 +270,8 @@ void AdsTopic::send(ResourceMap desired, AdsPush& push) {
 
 void AdsTopic::beat(AdsPush& push) const {
   push.heartbeat = true;
+  // Envoy 1.40 takes bare ones of these for a state of the world without anything, and crashes.
+  push.bare = delta() || !full_state();
   for (const ResourceMap::Entry& entry : accepted) {
     push.resources.emplace_back(entry.name, entry.resource);
   }
@@ -287,7 +289,7 @@ void fill(const std::string& name, std::string version, const PackedRef& resourc
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*push.ttl);
     one.mutable_ttl()->set_seconds(seconds.count());
   }
-  if (!push.heartbeat) *one.mutable_resource() = resource->any();
+  if (!push.bare) *one.mutable_resource() = resource->any();
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ struct AdsPush {
   std::vector<std::string> removed;  // Only in delta.
   // How long the proxy may use it without hearing of it again; nothing: for ever.
   std::optional<Duration> ttl = {};
-  // Without the resources themselves, which the proxy has, and without their types: they live on.
-  bool heartbeat = false;
+  // Says only that what the proxy has lives on; without the resources themselves if it is `bare`.
+  bool heartbeat = false, bare = false;
   // Instead of all that: what is said of hosts that were asked for by name.
   std::vector<std::pair<std::string, v1::Host>> hosts = {};
 };

@@ -60,7 +60,13 @@ HostDemand::HostDemand(EventLoop& loop, const Configuration& configuration, Send
       looking_(loop, [this] { ask_used_(); }) {}
 
 void HostDemand::want(const std::string& host, Duration limit) {
-  if (wanted_.contains(host)) return;
+  // Whoever asks has not got the drawing yet: asked for now, it would be wanted when it was given back.
+  if (held(host)) return;
+  if (const auto before = wanted_.find(host); before != wanted_.end()) {
+    before->second.until = std::max(before->second.until, loop_.now() + limit);
+    before->second.limit = limit;
+    return wake_for_first();
+  }
   if (wanted_.size() >= kMostHosts) {
     return refused_(host, Error(ErrorKind::kOverflow, Fault::kSelf,
                                 cat("the control plane is asked for ", kMostHosts,

@@ -164,6 +164,24 @@ TEST_F(HostDemandTest, WhatNobodyUsesIsGivenBackWithAllItsPorts) {
   EXPECT_EQ(take(), (Lines{" +b"}));
 }
 
+// A request may ask just before it gets the drawing that has its host.
+TEST_F(HostDemandTest, WhatIsHeldIsNotWantedAndWhoAsksLaterIsWaitedForLonger) {
+  settle({"reco"});
+  client->want_host("reco", 5s);
+  world.run_for(1ms);
+  EXPECT_EQ(take(), Lines{});
+  push(ResourceKind::kRoutes, "3", "main", table({}));  // Given back.
+  take();
+  client->want_host("reco", 5s);
+  world.run_for(4s);
+  EXPECT_EQ(take(), (Lines{" +reco"}));
+  client->want_host("reco", 5s);
+  world.run_for(4s);
+  EXPECT_EQ(refused, Lines{});
+  world.run_for(2s);
+  EXPECT_EQ(refused.size(), 1u);
+}
+
 TEST_F(HostDemandTest, NothingIsGivenBackWhileTheControlPlaneIsAwayNorWhereNoTimeIsSet) {
   forgets({"a.d:80"}, "60s");
   for (int i = 0; i < 200; ++i) {
