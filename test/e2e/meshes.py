@@ -130,10 +130,11 @@ class ControlPlane(harness.Program):
 
     def __init__(self, directory, mesh_file, port=0, flags=()):
         self.state = pathlib.Path(directory, "state")
+        before = pathlib.Path(directory, "glia-control.log")  # Of others in this directory.
+        said = before.read_text(errors="replace").count("glia-control: serving") if before.exists() else 0
         super().__init__("glia-control", [
             harness.GLIA_CONTROL, "--mesh", mesh_file.path, "--state-dir", self.state / "control",
             "--listen", f"127.0.0.1:{port}", "--log-level", "debug", *flags], directory)
-        said = self.text().count("glia-control: serving") if port else 0
 
         def serving():
             self.check_alive()

@@ -109,30 +109,6 @@ class OnDemand(Scene):
         # Nothing that was held is taken away by a control plane that does not know of it.
         self.assertEqual(clusters_of(web), ["outbound:80:app.default", "outbound:80:other.default"])
 
-    def test_what_nobody_uses_is_given_back_and_found_again_without_a_failure(self):
-        port = self.control.port
-        self.control.process.kill()
-        self.control.process.wait()
-        self.control = self.enterContext(ControlPlane(
-            self.directory, self.file, port, flags=("--forget-hosts-after-s", 2)))
-        web = self.at["web"]
-        eventually(lambda: ask(web, "app").status == 200, "it is there again", within_s=60)
-
-        def held():
-            # What is used all the time is never given back, nor fails.
-            self.assertEqual(ask(web, "app").status, 200)
-            return clusters_of(web)
-        for _ in range(3):
-            for name in ("other", "third"):
-                self.assertEqual(ask(web, name).status, 200)  # At whatever moment.
-            eventually(lambda: held() == ["outbound:80:app.default"], "the others are given back")
-        self.assertGreaterEqual(self.given_back(web), 6)
-
-    def given_back(self, address):
-        page = harness.fetch(ADMIN_PORT, "/stats/prometheus", host=address).text
-        return float(next(line for line in page.splitlines()
-                          if line.startswith("glia_hosts_given_back_total ")).split()[1])
-
     def test_one_that_cannot_ask_holds_everything(self):
         sidecar = self.enterContext(BootstrapSidecar(
             self.directory, self.control, "third", self.third(), harness.GLIA_PROXY))

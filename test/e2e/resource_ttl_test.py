@@ -1,5 +1,5 @@
 """What a control plane sends lives for a while only, if it is told so: while it is there its heartbeats keep
-everything alive, over both variants of ADS and in Envoy too; once it is gone, sidecars drop what they hold.
+everything alive, over both variants of ADS; once it is gone, sidecars drop what they hold.
 """
 
 import unittest
@@ -23,11 +23,11 @@ def status_of(address):
 class ResourcesLiveForAWhile(Scene):
     def setUp(self):
         network = free_network()
-        self.at = {name: f"{network}.{host}" for host, name in enumerate(("app", "delta", "all", "envoy"), 1)}
+        self.at = {name: f"{network}.{host}" for host, name in enumerate(("app", "delta", "all"), 1)}
         self.origin = self.enterContext(HttpOrigin("app"))
         self.file = MeshFile(self.directory, [
             mesh(), workload("app", self.at["app"], self.origin.port), service("app"),
-            *(workload(name, self.at[name]) for name in ("delta", "all", "envoy"))])
+            *(workload(name, self.at[name]) for name in ("delta", "all"))])
         self.control = self.enterContext(ControlPlane(
             self.directory, self.file, flags=("--resource-ttl-s", TTL_S)))
 
@@ -56,12 +56,6 @@ class ResourcesLiveForAWhile(Scene):
         self.start("delta")
         self.start("all", api_type="GRPC")
         self.callers_live_and_die("delta", "all")
-
-    def test_envoy(self):
-        envoy = harness.envoy()
-        self.start("app")
-        self.start("envoy", envoy, "GRPC")
-        self.callers_live_and_die("envoy")
 
 
 if __name__ == "__main__":
