@@ -4,9 +4,7 @@ waited for and not for ever, and memory follows use. With GLIA_LONG (./dev test 
 memory test has 1,000 Services, else 200.
 """
 
-import json
 import os
-import subprocess
 import time
 import unittest
 
@@ -55,23 +53,6 @@ class OnDemand(Scene):
         self.assertEqual(self.control.text().count("hosts that it asked for"), asked)
         self.assertEqual(clusters_of(self.at["app"]), [])
 
-    def test_explain_says_what_is_held_now_and_what_comes_with_the_first_use(self):
-        def when(*words):
-            ran = subprocess.run([harness.GLIA, "config", "explain", self.file.path, "--from", "web",
-                                  "-o", "json", *words], capture_output=True, text=True, check=True,
-                                 timeout=harness.WITHIN_S)
-            return {one["resource"]: one["when"] for one in json.loads(ran.stdout)}
-        app, host = "cluster outbound:80:app.default", "host app.default:80"
-        self.assertEqual(when()[app], "comes with the first use")
-        now = when("--state-dir", self.control.state)
-        self.assertEqual((now[app], now[host]), ("not held, comes with the first use",) * 2)
-        self.assertEqual(now["listener outbound"], "held now")
-        self.assertEqual(ask(self.at["web"], "app").status, 200)
-        eventually(lambda: when("--state-dir", self.control.state)[host] == "held now", "it is held")
-        now = when("--state-dir", self.control.state)
-        self.assertEqual(now[app], "held now")
-        self.assertEqual(now["host other.default:80"], "not held, comes with the first use")
-
     def test_unknown_and_forbidden_are_answered_with_the_reason(self):
         unknown = ask(self.at["web"], "nothing")
         self.assertEqual(unknown.status, 404)
@@ -108,6 +89,30 @@ class OnDemand(Scene):
         eventually(lambda: ask(web, "other").status == 200, "the rest is found again", within_s=60)
         # Nothing that was held is taken away by a control plane that does not know of it.
         self.assertEqual(clusters_of(web), ["outbound:80:app.default", "outbound:80:other.default"])
+
+    def test_what_nobody_uses_is_given_back_and_found_again_without_a_failure(self):
+        port = self.control.port
+        self.control.process.kill()
+        self.control.process.wait()
+        self.control = self.enterContext(ControlPlane(
+            self.directory, self.file, port, flags=("--forget-hosts-after-s", 2)))
+        web = self.at["web"]
+        eventually(lambda: ask(web, "app").status == 200, "it is there again", within_s=60)
+
+        def held():
+            # What is used all the time is never given back, nor fails.
+            self.assertEqual(ask(web, "app").status, 200)
+            return clusters_of(web)
+        for _ in range(3):
+            for name in ("other", "third"):
+                self.assertEqual(ask(web, name).status, 200)  # At whatever moment.
+            eventually(lambda: held() == ["outbound:80:app.default"], "the others are given back")
+        self.assertGreaterEqual(self.given_back(web), 6)
+
+    def given_back(self, address):
+        page = harness.fetch(ADMIN_PORT, "/stats/prometheus", host=address).text
+        return float(next(line for line in page.splitlines()
+                          if line.startswith("glia_hosts_given_back_total ")).split()[1])
 
     def test_one_that_cannot_ask_holds_everything(self):
         sidecar = self.enterContext(BootstrapSidecar(
