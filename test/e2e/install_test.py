@@ -32,6 +32,11 @@ def run(*command, status=0, text=None, **options):
     return ran
 
 
+def documents_of(text):
+    """Without those that are comments only."""
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
 def by_kind(documents, kind):
     return [one for one in documents if one["kind"] == kind]
 
@@ -43,7 +48,7 @@ def flags_of(command):
 class Install(harness.Scene):
     def install(self, *flags, ca="ca"):
         ran = run(harness.GLIA, "install", "--ca-dir", self.directory / ca, *flags)
-        return list(yaml.safe_load_all(ran.stdout))
+        return documents_of(ran.stdout)
 
     def one(self, documents, kind):
         found = by_kind(documents, kind)
@@ -200,10 +205,10 @@ class Kustomize(unittest.TestCase):
         kubectl = shutil.which("kubectl")
         if kubectl is None:
             self.skipTest("kubectl is not on this machine")
-        made = list(yaml.safe_load_all(run(kubectl, "kustomize", DEPLOY).stdout))
+        made = documents_of(run(kubectl, "kustomize", DEPLOY).stdout)
         with tempfile.TemporaryDirectory() as scratch:
-            printed = list(yaml.safe_load_all(run(
-                harness.GLIA, "install", "--ca-dir", pathlib.Path(scratch, "ca")).stdout))
+            printed = documents_of(run(
+                harness.GLIA, "install", "--ca-dir", pathlib.Path(scratch, "ca")).stdout)
         for hook in (hook for one in by_kind(printed, "MutatingWebhookConfiguration")
                      for hook in one["webhooks"]):
             del hook["clientConfig"]["caBundle"]
