@@ -118,9 +118,11 @@ Json token_volume() {
          {{{"serviceAccountToken",
             {{"audience", "glia"}, {"expirationSeconds", kTokenSeconds}, {"path", "token"}}}}}}}}};
 }
-// In memory: it holds the sidecar's key.
+
+// In memory: it holds the sidecar's key. And its configuration, twice while it is written: 1 MB for 1,000
+// Services.
 Json state_volume() {
-  return {{"name", kStateVolume}, {"emptyDir", {{"medium", "Memory"}, {"sizeLimit", "4Mi"}}}};
+  return {{"name", kStateVolume}, {"emptyDir", {{"medium", "Memory"}, {"sizeLimit", "32Mi"}}}};
 }
 
 // "$(VAR)" in a command is replaced by Kubernetes, "$$" is a dollar.
