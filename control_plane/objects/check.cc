@@ -20,8 +20,13 @@ std::string text_of(const TextMap& labels) {
 
 class Checks {
  public:
-  Checks(ObjectSet& objects, const Unread& unread, std::vector<Problem>& problems)
-      : objects_(objects), unread_(unread), problems_(problems), index_(objects.workloads) {}
+  Checks(ObjectSet& objects, const Unread& unread, References references,
+         std::vector<Problem>& problems)
+      : objects_(objects),
+        unread_(unread),
+        references_(references),
+        problems_(problems),
+        index_(objects.workloads) {}
 
   void run() {
     for (std::size_t i = 0; i < objects_.workloads.size(); ++i) {
@@ -323,7 +328,8 @@ class Checks {
     }
   }
 
-  // A misspelt port in a Deny policy would leave a hole: an error.
+  // A misspelt port in a Deny policy would leave a hole: an error. But where pods come and go by themselves, a
+  // policy must not end because the last one with such a port went: the rule has nothing to match then.
   void check_port(const AuthorizationPolicy& policy, const std::string& port, Place at,
                   std::string_view path, const std::vector<std::size_t>& selected) {
     std::set<std::string> names;
@@ -332,15 +338,15 @@ class Checks {
     }
     if (names.contains(port)) return;
     const auto meant = closest_of(port, names);
-    error(policy, at,
-          cat(path, ".ports: ", port,
-              " is not a port of a Workload that the policy "
-              "selects",
-              meant ? cat("; did you mean ", *meant, "?") : ""));
+    const bool comes_and_goes = references_ == References::kMayBeMissing;
+    say(policy, comes_and_goes ? Problem::Severity::kWarning : Problem::Severity::kError, at,
+        cat(path, ".ports: ", port, " is not a port of a Workload that the policy selects",
+            meant ? cat("; did you mean ", *meant, "?") : ""));
   }
 
   ObjectSet& objects_;
   const Unread& unread_;
+  const References references_;
   std::vector<Problem>& problems_;
   LabelIndex index_;
   std::map<std::string, std::string> cluster_ips_;  // Address -> who has it.
@@ -400,7 +406,7 @@ bool Unread::has(std::string_view kind, std::string_view ns, std::string_view na
 
 void check_objects(ObjectSet& objects, const Unread& unread, References references,
                    std::vector<Problem>& problems) {
-  Checks(objects, unread, problems).run();
+  Checks(objects, unread, references, problems).run();
   check_routes(objects, unread, references, problems);
   check_canaries(objects, unread, problems);
 }

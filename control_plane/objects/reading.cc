@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -157,7 +158,7 @@ class Combination {
     if (documents > kMaxObjects) {
       report_.problems.push_back(
           {"", 0, 0, cat("there are ", documents, " objects, the limit is ", kMaxObjects)});
-      return finish();
+      return finish(references);
     }
     ObjectSet& set = draft_.objects;
     set.version = set.sources.text();
@@ -165,7 +166,7 @@ class Combination {
     each_list([&](auto list) { settle(set.*list); });
     add_pools(set);
     check_objects(set, unread_, references, report_.problems);
-    return finish();
+    return finish(references);
   }
 
  private:
@@ -224,14 +225,25 @@ class Combination {
     }
   }
 
-  LoadReport finish() {
+  LoadReport finish(References references) {
     for (Problem& problem : report_.problems) make_one_line(problem.message);
-    sort_problems();
+    sort_problems(references);
     report_.objects = std::move(draft_.objects);
     return std::move(report_);
   }
 
-  void sort_problems() {
+  // Of many authors: the first error of a source says that it is wrong, and none may hide behind another's.
+  // How many are left?
+  static std::size_t one_error_each(std::vector<Problem>& problems) {
+    std::set<std::string> wrong;
+    std::erase_if(problems, [&wrong](const Problem& problem) {
+      return problem.severity == Problem::Severity::kError && !problem.file.empty() &&
+             !wrong.insert(problem.file).second;
+    });
+    return wrong.size();
+  }
+
+  void sort_problems(References references) {
     auto& problems = report_.problems;
     std::map<std::string_view, std::size_t> places;
     for (std::size_t i = 0; i < report_.files.size(); ++i) places.emplace(report_.files[i], i + 1);
@@ -249,9 +261,11 @@ class Combination {
     const auto again = std::ranges::unique(
         problems, [&](const Problem& a, const Problem& b) { return key(a) == key(b); });
     problems.erase(again.begin(), again.end());
-    if (!errors_first || problems.size() <= kMaxProblems) return;
-    const std::size_t more = problems.size() - kMaxProblems;
-    problems.resize(kMaxProblems);
+    std::size_t most = kMaxProblems;
+    if (references == References::kMayBeMissing) most = std::max(most, one_error_each(problems));
+    if (!errors_first || problems.size() <= most) return;
+    const std::size_t more = problems.size() - most;
+    problems.resize(most);
     problems.push_back({"", 0, 0, cat("and ", more, " more problems"), problems[0].severity});
   }
 

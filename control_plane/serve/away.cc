@@ -23,7 +23,9 @@ void ControlPlane::away(const AwayWorkloads& away) {
   for (const auto& [workload, why] : before) {
     if (!away.contains(workload)) LOG(info, workload, " is among the endpoints of its Services");
   }
-  if (mesh_.away(away)) push();
+  const bool changed = mesh_.away(away);
+  // It goes with what is told or tried out now, which is not for everybody yet.
+  if (changed && !telling_ && !trial_) push();
 }
 
 }  // namespace glia

@@ -38,6 +38,16 @@ std::string some_of(const std::set<std::string>& names) {
   return text;
 }
 
+// Where a cluster says who is there: pods and endpoints. It says each once, so nobody would say it again if
+// it were taken back; and endpoints cannot wait until somebody was heard.
+bool says_who_is_there(const Reading& reading) {
+  return reading.mistakes == MistakesOf::kThisSource && reading.whole() &&
+         std::ranges::all_of(reading.objects, [](const auto& object) {
+           return object.first.starts_with("Workload ") ||
+                  object.first.starts_with("EndpointSlice ");
+         });
+}
+
 }  // namespace
 
 ControlPlane::Change ControlPlane::change_of(const SourceEdit& edit) {
@@ -62,7 +72,26 @@ void ControlPlane::apply(const SourceEdit& edit) {
     add(edit, *waiting_.edit);
     return;
   }
-  applied(mesh_.apply(edit), change_of(edit));
+  SourceEdit untried, rest{.read = {}, .gone = {}, .unreadable = edit.unreadable};
+  for (const ReadingRef& reading : edit.read) {
+    (says_who_is_there(*reading) ? untried : rest).read.push_back(reading);
+  }
+  // Likewise of what a cluster does not have any more.
+  for (const std::string& name : edit.gone) {
+    (mesh_.stands_alone(name) ? untried : rest).gone.push_back(name);
+  }
+  const bool any = !untried.read.empty() || !untried.gone.empty();
+  if (any) apply_untried(untried);
+  if (any && rest.read.empty() && rest.gone.empty() && !rest.unreadable) return;
+  applied(mesh_.apply(rest), change_of(rest));
+}
+
+void ControlPlane::apply_untried(const SourceEdit& edit) {
+  const MeshState::Edit outcome = mesh_.apply(edit);
+  tell_mistakes();
+  if (outcome != MeshState::Edit::kTaken) return;
+  tell_objects();
+  put_in_force();
 }
 
 void ControlPlane::apply(const SourceEdit& edit, std::string what, Decided decided) {
@@ -215,6 +244,11 @@ void ControlPlane::pass() {
     found->second.heard_again = loop_.now() + Trial::kLatePause;
   }
   end_trial();
+  put_in_force();
+  decide({});
+}
+
+void ControlPlane::put_in_force() {
   mesh_.keep();
   in_force_ = objects().version;
   LOG(info, "configuration ", in_force_, " is in force (", objects().size(), " objects)");
@@ -222,7 +256,6 @@ void ControlPlane::pass() {
     return entry.second.streams.empty() && objects().workload(entry.first) == nullptr;
   });
   push();
-  decide({});
 }
 
 // For nobody.
@@ -261,12 +294,17 @@ void ControlPlane::do_what_waits() {
   if (doing_what_waits_) return;
   doing_what_waits_ = true;
   while (!trial_) {
+    // However fast edits come, after each one somebody who waits has his turn.
+    const bool turn_of_work = edit_had_its_turn_ && !waiting_.work.empty();
+    edit_had_its_turn_ = false;
     if (auto splits = std::exchange(waiting_.splits, {})) {
       split(*splits);
-    } else if (auto report = std::exchange(waiting_.report, {})) {
-      apply(*std::move(report));
-    } else if (auto edit = std::exchange(waiting_.edit, {})) {
-      apply(*edit);
+    } else if (waiting_.report && !turn_of_work) {
+      edit_had_its_turn_ = true;
+      apply(*std::exchange(waiting_.report, {}));
+    } else if (waiting_.edit && !turn_of_work) {
+      edit_had_its_turn_ = true;
+      apply(*std::exchange(waiting_.edit, {}));
     } else if (!waiting_.work.empty()) {
       const std::function<void()> work = std::move(waiting_.work.front());
       waiting_.work.pop_front();

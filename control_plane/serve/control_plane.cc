@@ -228,8 +228,11 @@ void ControlPlane::sign(const v1::SignCertificateRequest& request,
 Result<v1::SignCertificateResponse> ControlPlane::sign_for(v1::SignCertificateRequest request,
                                                            const Result<TokenHolder>& holder) {
   const auto refuse = [&request](Error error) {
-    LOG(warning, "no certificate was signed for ", printable(request.workload()), ": ",
-        error.message());
+    // As in sign(): strangers must not fill the disk.
+    if (error.kind() != ErrorKind::kOverflow) {
+      LOG(warning, "no certificate was signed for ", printable(request.workload()), ": ",
+          error.message());
+    }
     return error;
   };
   if (!holder) return refuse(holder.error());

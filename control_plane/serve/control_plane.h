@@ -141,6 +141,8 @@ class ControlPlane {
   static Change change_of(const SourceEdit& edit);
   void applied(MeshState::Edit edit, Change change);
   void tell_mistakes();
+  void apply_untried(const SourceEdit& edit);
+  void put_in_force();
   // Offers what is new to a few; without any of them, it is in force.
   void tell_objects();
   void try_out();
@@ -189,6 +191,7 @@ class ControlPlane {
   std::optional<Stopped> stopped_;
   Waiting waiting_;
   bool doing_what_waits_ = false;
+  bool edit_had_its_turn_ = false;  // Of what waits.
   bool telling_ = false;     // on_objects() is under way.
   bool words_came_ = false;  // trial_timer_ is about to fire because of them.
 };

@@ -182,7 +182,13 @@ MeshState::Edit MeshState::apply(const SourceEdit& given) {
     undo_ = std::move(before);
   }
   if (outcome != Edit::kRefused) in_force_readings_.clear();
-  return some ? Edit::kTaken : outcome;
+  if (!some) return outcome;
+  // What of the edit was taken one by one can be taken back; what is wrong in it stays set aside.
+  if (outcome != Edit::kTaken) {
+    undo_->set_aside = set_aside_;
+    undo_->in_place = in_place_;
+  }
+  return Edit::kTaken;
 }
 
 // Makes one source say again what it said; could that be done for the cost of it?
@@ -217,16 +223,24 @@ void MeshState::take_back() {
   if (!undo.live) undo.live = LiveSet(combine_usable().objects);
   live_ = *std::move(undo.live);
   live_.split(splits_);
+  (void)live_.away(away_);
   before_ = std::exchange(now_, {});
 }
 
+bool MeshState::stands_alone(const std::string& source) const {
+  const auto held = readings_.find(source);
+  return held != readings_.end() && held->second->mistakes == MistakesOf::kThisSource;
+}
+
 LoadReport MeshState::combine_all(const Sources& readings) {
-  std::vector<ReadingRef> all;
-  bool many_authors = false;
+  // Of two objects of one name the first stays, and the other is the mistake: that of a source which can be
+  // set aside.
+  std::vector<ReadingRef> all, alone;
   for (const auto& [name, reading] : readings) {
-    all.push_back(reading);
-    many_authors = many_authors || reading->mistakes == MistakesOf::kThisSource;
+    (reading->mistakes == MistakesOf::kAll ? all : alone).push_back(reading);
   }
+  const bool many_authors = !alone.empty();
+  all.insert(all.end(), alone.begin(), alone.end());
   return combine(all, many_authors ? References::kMayBeMissing : References::kMustExist);
 }
 

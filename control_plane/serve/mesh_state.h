@@ -52,6 +52,9 @@ class MeshState {
   // That edit stays; forgets the way back.
   void keep() { undo_.reset(); }
 
+  // Does a mistake in that source concern that one alone?
+  bool stands_alone(const std::string& source) const;
+
   // How far the canaries are, those of these objects and of those that will be applied. Did that
   // change anything?
   bool split(CanarySplits splits);

@@ -137,6 +137,59 @@ TEST_F(SetAside, AMeshOfAnotherTrustDomainIsSetAsideAndAllElseGoesOn) {
   EXPECT_EQ(addresses(), (std::vector<std::string>{"10.0.9.1", "10.0.9.7"}));
 }
 
+TEST_F(SetAside, WhatIsTakenBackLeavesWhatIsWrongAside) {
+  open({source("policy", policy("web", ", timeouts: {connect: 3s}"))});
+  EXPECT_EQ(apply({source("two", workload("two", 7)),
+                   source("policy", policy("web", ", timeouts: {connect: soon}"))}),
+            Edit::kTaken);
+  EXPECT_EQ(addresses(), (std::vector<std::string>{"10.0.9.1", "10.0.9.7"}));
+  EXPECT_EQ(aside().size(), 1u);
+  state_->take_back();
+  EXPECT_EQ(addresses(), (std::vector<std::string>{"10.0.9.1", "10.0.9.2"}));
+  EXPECT_EQ(aside().size(), 1u);
+  // And all are looked at together.
+  EXPECT_EQ(apply({source("one", workload("one", 8))}), Edit::kTaken);
+  EXPECT_EQ(aside().size(), 1u);
+  ASSERT_EQ(state_->objects().traffic_policies.size(), 1u);
+  EXPECT_EQ(state_->objects().traffic_policies[0].spec.timeouts.connect, Duration(3s));
+}
+
+TEST_F(SetAside, OfTwoOfOneNameThatOfTheFileStays) {
+  open({read_source({"written", policy("web", ", timeouts: {connect: 3s}")}),
+        source("another", policy("web", ", timeouts: {connect: 4s}"))});
+  ASSERT_EQ(aside().size(), 1u);
+  EXPECT_NE(aside()[0].find("another: TrafficPolicy p: is there twice"), std::string::npos)
+      << aside()[0];
+  EXPECT_EQ(state_->objects().traffic_policies[0].spec.timeouts.connect, Duration(3s));
+}
+
+TEST_F(SetAside, MistakesOfManyHideNobodys) {
+  std::vector<ReadingRef> wrong;
+  for (int i = 0; i < 2'200; ++i) {
+    std::string text = policy("nowhere");
+    text.replace(text.find("name: p"), 7, cat("name: p", i));
+    wrong.push_back(source(cat("policy-", i), text));
+  }
+  open(wrong);
+  EXPECT_EQ(aside().size(), wrong.size());
+  EXPECT_EQ(addresses().size(), 2u);
+}
+
+// It would be gone with all its rules, and what they deny would be allowed.
+TEST_F(SetAside, APolicyStaysWhenTheLastPortThatItNamesGoes) {
+  std::string two = workload("two", 2);
+  two.replace(two.find("name: http"), 10, "name: admin");
+  open({source("two", two),
+        source("deny",
+               "apiVersion: glia.dev/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny}\n"
+               "spec: {selector: {app: web}, action: Deny, rules: "
+               "[{to: [{ports: [admin]}]}, {to: [{ports: [http]}]}]}\n")});
+  ASSERT_EQ(aside(), std::vector<std::string>{});
+  EXPECT_EQ(apply({source("two", workload("two", 2))}), Edit::kTaken);
+  EXPECT_EQ(aside(), std::vector<std::string>{});
+  EXPECT_EQ(state_->objects().policies.size(), 1u);
+}
+
 TEST_F(SetAside, AFileWithAMistakeStillConcernsAll) {
   open();
   EXPECT_EQ(apply({read_source({"file.yaml", policy("nowhere")})}), Edit::kRefused);
