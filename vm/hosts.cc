@@ -43,8 +43,10 @@ std::optional<Block> find_block(std::string_view hosts) {
     if (at == hosts.npos) continue;
     const std::size_t end = hosts.find(kEnd, at);
     if (end == hosts.npos) continue;
-    const std::size_t added = line == kBeginOnNewLine && at > 0 ? 1 : 0;
-    return Block{at - added, end + kEnd.size()};
+    const std::size_t after = end + kEnd.size();
+    // Nobody has written behind it since, who would need it.
+    const bool newline_too = line == kBeginOnNewLine && at > 0 && after == hosts.size();
+    return Block{at - (newline_too ? 1 : 0), after};
   }
   return {};
 }

@@ -33,6 +33,11 @@ TEST(HostsFile, WhatSomebodyWroteBehindTheBlockStays) {
   EXPECT_EQ(other.find("reco"), other.npos);
 }
 
+TEST(HostsFile, ALineBehindABlockThatBeganOnALineOfItsOwnStaysALine) {
+  const std::string with = with_names("127.0.0.1 localhost", kNames) + "10.0.0.9 later\n";
+  EXPECT_EQ(without_names(with), "127.0.0.1 localhost\n10.0.0.9 later\n");
+}
+
 TEST(HostsFile, NamesThatItGivesItselfAreLeftToIt) {
   const std::string with = with_names("10.0.0.1 RECO\n", kNames);
   EXPECT_NE(with.find("\n10.96.0.1 reco.default\n"), with.npos) << with;

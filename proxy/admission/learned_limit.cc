@@ -58,7 +58,7 @@ void LearnedLimit::look_over(double mean) {
 void LearnedLimit::follow(double mean) {
   const double grows =
       patience_ > 0 && mean > 0 ? std::clamp(kPatience * patience_ / mean, 1.0, kRoom) : kRoom;
-  const double change = mean > 0 ? std::clamp(grows * *shortest_ / mean, kFall, grows) : grows;
+  const double change = mean > 0 ? std::clamp(kRoom * *shortest_ / mean, kFall, grows) : grows;
   double next = limit_ * change;
   // Small limits must be able to move at all.
   if (std::abs(next - limit_) < 1) {

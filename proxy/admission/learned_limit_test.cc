@@ -138,6 +138,17 @@ TEST(LearnedLimit, DoesNotGrowToWhereWorkTakesAsLongAsCallersWait) {
   EXPECT_GE(after(10s), 18u);
 }
 
+// Work that takes as long however much of it there is, by chance more or less, and callers who wait hardly
+// longer.
+TEST(LearnedLimit, DoesNotShrinkByChanceWhereCallersWaitHardlyLonger) {
+  LearnedLimit limit(1000);
+  Random random(5);
+  for (int i = 0; i < 20'000; ++i) {
+    limit.ended(Duration(random.below(2'000'000'000)), limit.value(), 1100ms);
+  }
+  EXPECT_GE(limit.value(), 8u);  // Lowered for a look at times.
+}
+
 TEST(LearnedLimit, StaysBelowTheMost) {
   LearnedLimit limit(20);
   for (int i = 0; i < 10'000; ++i) limit.ended(1s, limit.value());

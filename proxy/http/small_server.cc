@@ -29,6 +29,8 @@ void SmallServer::on_accept(std::unique_ptr<Stream> stream) {
 void SmallServer::on_finished(ServerConnection& connection) {
   const auto place =
       std::ranges::find(connections_, &connection, &std::unique_ptr<ServerConnection>::get);
+  // It was ended for a newer one in the turn in which it ended by itself.
+  if (place == connections_.end()) return;
   loop_.reap(std::move(*place));
   connections_.erase(place);
 }

@@ -108,6 +108,27 @@ TEST_F(AppProbesTest, WhoHoldsConnectionsOpenKeepsNobodyOut) {
   EXPECT_EQ(ask("/app-probe/web/liveness")->status, 200);
 }
 
+// A connection that ends in the turn in which it is ended for a newer one.
+TEST_F(AppProbesTest, TheOldestMayEndByItselfMeanwhile) {
+  const Address at = *Address::ip("127.0.0.1", AppProbes::kPort);
+  std::deque<std::unique_ptr<SimClient>> many;
+  const auto open = [&] {
+    many.push_back(std::make_unique<SimClient>(world_, "10.0.0.3", at, Codec::kHttp1));
+    many.back()->send({.path = "/app-probe/web/liveness"});
+  };
+  for (std::size_t i = 0; i < SmallServer::kMostConnections; ++i) open();
+  world_.run_for(1s);
+  for (int round = 0; round < 40; ++round) {
+    if (round % 2 == 0) open();
+    many.pop_front();
+    if (round % 2 == 1) open();
+    open();
+    world_.run_for(Duration(world_.random().below(2'000'000)));
+  }
+  world_.run_for(1s);
+  EXPECT_EQ(ask("/app-probe/web/liveness")->status, 200);
+}
+
 TEST_F(AppProbesTest, OnlyWhatIsNamedCanBeAsked) {
   for (const char* const path : {"/", "/ready", "/app-probe/", "/app-probe/web", "/admin",
                                  "/app-probe/web/readiness/../x"}) {

@@ -245,13 +245,18 @@ void AdsClient::on_message(std::string_view bytes) {
     return changed_();
   }
   const std::string fingerprint = fingerprint_of(*push, delta());
-  // The same again: not worth reading, the sentence is the same.
-  if (!topic.refused.empty() && fingerprint == topic.refused) {
+  // The same again: not worth reading, the sentence is the same. But what this machine did not have may be
+  // there now: a port, for one.
+  if (!topic.refused.empty() && fingerprint == topic.refused && !topic.machine_lacks) {
     return refuse(*kind, push->version, topic.sentence, fingerprint);
   }
+  topic.machine_lacks = false;
   if (!push->trouble.empty()) return refuse(*kind, push->version, push->trouble, fingerprint);
   const Result<void> pushed = apply(*kind, *push);
-  if (!pushed.ok()) return refuse(*kind, push->version, pushed.error().message(), fingerprint);
+  if (!pushed.ok()) {
+    topic.machine_lacks = pushed.error().kind() == ErrorKind::kInternal;
+    return refuse(*kind, push->version, pushed.error().message(), fingerprint);
+  }
   accept(*kind, *push);
 }
 

@@ -100,6 +100,7 @@ class AdsClient final : private AdsCall::Watcher {
     std::string nonce;                 // Of the last response on this stream.
     std::string refused;               // Hash and version of the last refused response.
     std::string sentence;              // Why.
+    bool machine_lacks = false;        // And that may pass.
     Duration hold = Duration::zero();  // Before the next answer to `refused`.
     std::unique_ptr<CallbackTimer> held_answer;
     std::map<std::string, TimePoint> ends;  // Of resources that came with a time to live.

@@ -20,14 +20,7 @@ Configuration::Configuration(EventLoop& loop, Bootstrap bootstrap,
 Result<void> Configuration::start() { return adopt(draft_); }
 
 Result<void> Configuration::adopt(Draft draft) {
-  TRY(const SnapshotRef drawn, freezer_.freeze(draft));
-  if (check_) {
-    if (Result<void> able = check_(*drawn); !able) {
-      // It was drawn before, and so it can be again.
-      (void)freezer_.freeze(draft_);
-      return able;
-    }
-  }
+  TRY(const SnapshotRef drawn, freezer_.freeze(draft, check_));
   draft_ = std::move(draft);
   // A delay of nothing: what else this turn brings goes into the same publication.
   if (drawn != published_ && !publishing_.running()) publishing_.start(Duration::zero());

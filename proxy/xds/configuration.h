@@ -33,7 +33,7 @@ class Configuration {
 
   // `check` says whether this process can run a drawing; what it cannot run is refused like what is wrong in
   // itself. Called for all that comes after it is set.
-  void check_with(std::function<Result<void>(const Snapshot&)> check) { check_ = std::move(check); }
+  void check_with(Freezer::Check check) { check_ = std::move(check); }
 
   // Draws the static resources.
   Result<void> start();
@@ -74,7 +74,7 @@ class Configuration {
   Freezer freezer_;
   std::optional<Refusal> refusals_[5];
   std::function<void(SnapshotRef)> publish_;
-  std::function<Result<void>(const Snapshot&)> check_;
+  Freezer::Check check_;
   SnapshotRef published_;
   EventLoop& loop_;
   CallbackTimer publishing_;

@@ -198,7 +198,7 @@ void Freezer::freeze_cluster(const Draft& draft, const ResourceRef& resource, Ne
   keep(resource->name, waits, "cluster", clusters_, std::move(made), usable, next.clusters, next);
 }
 
-Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
+Result<SnapshotRef> Freezer::freeze(const Draft& draft, const Check& check) {
   Next next;
   std::map<std::string, std::string> addresses;
   for (const auto& [name, resource] : draft.of(ResourceKind::kCluster))
@@ -222,6 +222,7 @@ Result<SnapshotRef> Freezer::freeze(const Draft& draft) {
   snapshot->node_cluster = node_.cluster;
   for (const auto& [name, built] : next.listeners) snapshot->listeners[name] = built.config;
   for (const auto& [name, built] : next.clusters) snapshot->clusters[name] = built.config;
+  if (check) TRY_VOID(check(*snapshot));
   listeners_ = std::move(next.listeners);
   clusters_ = std::move(next.clusters);
   tls_ = std::move(next.tls);

@@ -7,6 +7,7 @@
 // was. warming() says who waits for what.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,7 +30,9 @@ class Freezer {
 
   // A failure leaves everything as it was; its sentence is that of the NACK. The same drawing comes
   // back if nothing changed.
-  Result<SnapshotRef> freeze(const Draft& draft);
+  // `check`, if there is one, may refuse what would be new.
+  using Check = std::function<Result<void>(const Snapshot&)>;
+  Result<SnapshotRef> freeze(const Draft& draft, const Check& check = {});
   // Null before the first.
   const SnapshotRef& current() const { return current_; }
   // "listener web waits for routes reco"

@@ -5,8 +5,8 @@
 
 #include "proxy/base/text.h"
 #include "proxy/http/grpc.h"
-#include "proxy/net/tls.h"
 #include "proxy/mesh/connected.h"
+#include "proxy/net/tls.h"
 
 namespace glia {
 namespace {

@@ -314,7 +314,9 @@ TEST_F(PrivateFiles, WhatIsMissingIsNothingAndWhatOthersMayWriteIsNotTrusted) {
   ASSERT_TRUE(write_private_file(directory, "some", "12345678901").ok());
   EXPECT_EQ(read_private_file(directory, "some", 10).error().message(),
             path + " is larger than 10 bytes");
-  ::chmod(path.c_str(), 0620);
+  ::chmod(path.c_str(), 0660);  // As kubelet does it for an fsGroup.
+  EXPECT_TRUE(read_private_file(directory, "some", 100).ok());
+  ::chmod(path.c_str(), 0602);
   EXPECT_EQ(read_private_file(directory, "some", 100).error().message(),
             path + " can be written by others, so it is not trusted; delete it");
   EXPECT_FALSE(write_private_file(directory + "/no/such", "some", "").ok());

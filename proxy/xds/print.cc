@@ -282,7 +282,9 @@ void print_route(Lines& out, int depth, const Route& route) {
   if (route.discover) {
     const Duration idle = route.discover->idle;
     line(out, depth + 1, "discovers the host within ", seconds(route.discover->timeout),
-         idle == kForgetHost ? "" : idle > 0s ? cat(", forgets it after ", seconds(idle)) : ", keeps it");
+         idle == kForgetHost ? ""
+         : idle > 0s         ? cat(", forgets it after ", seconds(idle))
+                             : ", keeps it");
   }
   if (route.model_name) line(out, depth + 1, text_of(*route.model_name));
   if (route.session) {
