@@ -59,6 +59,25 @@ def path_of(kind, namespace=None, name=None, *rest):
     return f"/{root}/{version}{where}/{plural}{tail}"
 
 
+# As little of the inference extension's definition as makes the API server know the kind.
+INFERENCE_POOLS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: inferencepools.inference.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: "unapproved, for tests"}
+spec:
+  group: inference.networking.k8s.io
+  scope: Namespaced
+  names: {kind: InferencePool, plural: inferencepools}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+
+
 class Cluster:
     """An API server with a database of its own, in a context that ends both."""
 
@@ -195,12 +214,14 @@ class Cluster:
             self.create(pathlib.Path(tool("gateway_crds.sh"),
                                      f"gateway.networking.k8s.io_{kind}.yaml").read_text())
 
+        self.create(INFERENCE_POOLS)
+
         def established():
             found = self.ask("GET", path_of("CustomResourceDefinition"))[1]["items"]
             ready = [one for one in found if any(
                 condition["type"] == "Established" and condition["status"] == "True"
                 for condition in one.get("status", {}).get("conditions") or [])]
-            return len(ready) == len(found) >= 9
+            return len(ready) == len(found) >= 10
         eventually(established, "the definitions are established")
 
     def token(self, namespace, account, audience=None, pod=None):
