@@ -93,9 +93,9 @@ class JudgedByPrometheus(Scene):
             lagging = self.becomes("lagging", "rolled back")
             self.assertIn("Lag (Prometheus) 508 against 100: worse by 408 %, 10.0 tolerated",
                           lagging["reason"])
-            silent = self.shown("silent")
-            self.assertEqual(silent["phase"], "progressing")
-            self.assertIn("the query finds no series", silent["reason"])
+            eventually(lambda: "the query finds no series" in self.shown("silent")["reason"],
+                       "it says why it waits")
+            self.assertEqual(self.shown("silent")["phase"], "progressing")
             self.prometheus.process.kill()
             eventually(lambda: "refused" in self.shown("silent")["reason"], "it says that nobody is there")
             self.assertEqual(self.shown("silent")["phase"], "progressing")
