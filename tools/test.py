@@ -27,7 +27,7 @@ E2E_TIMEOUT_S = 300
 # What ./dev build builds.
 PROGRAMS = ("//proxy/server:glia-proxy", "//control_plane:glia-control",
             "//control_plane/standalone:glia-translate", "//cli:glia",
-            "//test/e2e:report_control")
+            "//test/e2e:report_control", "//test/pool:pool")
 DEMO_LIMIT_S = 360  # Twice what ./dev demo may take: other things may run beside a test.
 FUZZ_SECONDS = 30  # for each target
 NOT_RUN = {"FAILED_TO_BUILD", "NO_STATUS", "INCOMPLETE"}
