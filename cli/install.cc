@@ -1,5 +1,7 @@
 // glia install: the manifests of deploy/ with this cluster's words, on standard output.
+#include <algorithm>
 #include <cstdio>
+#include <vector>
 
 #include "cli/commands.h"
 #include "control_plane/inject/webhook.h"
@@ -58,22 +60,33 @@ Result<void> check(const InstallOptions& options) {
   return {};
 }
 
-void replace_all(std::string& text, std::string_view what, std::string_view with) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != text.npos; at += with.size()) {
-    text.replace(at, what.size(), with);
+struct Change {
+  std::string from, to;
+};
+
+// In one pass, so that what was put in is not taken for a word of deploy/.
+std::string changed(std::string_view text, const std::vector<Change>& changes) {
+  std::string out;
+  while (!text.empty()) {
+    const auto here = std::ranges::find_if(
+        changes, [&](const Change& change) { return text.starts_with(change.from); });
+    const bool found = here != changes.end();
+    out += found ? std::string_view(here->to) : text.substr(0, 1);
+    text.remove_prefix(found ? here->from.size() : 1);
   }
+  return out;
 }
 
 std::string filled_in(std::string_view manifest, const InstallOptions& options) {
-  std::string text(manifest);
-  replace_all(text, kNamespace, options.name_space);  // First: what follows may have this in it.
-  replace_all(text, kReplicas, cat("  replicas: ", options.replicas, "\n"));
+  std::vector<Change> changes = {
+      {std::string(kNamespace), options.name_space},
+      {std::string(kMeshName), cat("  name: ", options.mesh_name, "\n")},
+      {std::string(kTrustDomain), options.trust_domain},
+      {std::string(kReplicas), cat("  replicas: ", options.replicas, "\n")}};
   // With one replica, a budget that keeps one would keep its node from ever being drained.
-  if (options.replicas == 1) replace_all(text, kOneIsLeft, "  maxUnavailable: 1\n");
-  replace_all(text, kMeshName, cat("  name: ", options.mesh_name, "\n"));
-  replace_all(text, kTrustDomain, options.trust_domain);
-  if (!options.image.empty()) replace_all(text, cat("glia:", kGliaVersion), options.image);
-  return text;
+  if (options.replicas == 1) changes.push_back({std::string(kOneIsLeft), "  maxUnavailable: 1\n"});
+  if (!options.image.empty()) changes.push_back({cat("glia:", kGliaVersion), options.image});
+  return changed(manifest, changes);
 }
 
 std::string secret(const CertificateAuthority& authority, const InstallOptions& options) {

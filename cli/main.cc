@@ -253,9 +253,8 @@ void add_vm(CLI::App& app, Arguments& arguments, int& code) {
   for (const CaptureFlag& flag : kCaptureFlags) {
     join->add_option(flag.name, arguments.vm.capture.*flag.value, flag.help)->type_name("");
   }
-  join->callback([&] { code = vm_join_command(arguments.vm, arguments.token); });
-
   join->add_flag("!--no-names", arguments.vm.names, "Leave /etc/hosts alone");
+  join->callback([&] { code = vm_join_command(arguments.vm, arguments.token); });
 
   CLI::App* names =
       vm->add_subcommand("names", "Names of the mesh's Services in this machine's hosts file");

@@ -159,6 +159,13 @@ class Install(harness.Scene):
         # One that must stay would keep its node from being drained.
         self.assertNotIn("minAvailable", self.one(documents, "PodDisruptionBudget")["spec"])
 
+    def test_what_was_put_in_is_not_replaced_again(self):
+        for namespace, mesh in (("mesh", "prod"), ("prod", "glia-system")):
+            with self.subTest(namespace=namespace, mesh=mesh):
+                documents = self.install("--namespace", namespace, "--mesh-name", mesh)
+                self.assertEqual(self.one(documents, "Namespace")["metadata"]["name"], namespace)
+                self.assertEqual(self.one(documents, "Mesh")["metadata"]["name"], mesh)
+
     def test_wrong_options_are_refused_with_a_sentence(self):
         for flags, said in ((("--namespace", "No Such"), "--namespace No Such: not a name"),
                             (("--image", "a b"), "--image a b: not the name of an image"),
