@@ -99,7 +99,7 @@ Result<void> AdsClient::restore(const std::vector<PushedResources>& kept) {
 
 void AdsClient::start() {
   first_fetch_.start(options_.initial_fetch);
-  check_settled();
+  check_complete();
   reconnect_.start(Duration::zero());
 }
 
@@ -127,7 +127,7 @@ void AdsClient::connect() {
 
 void AdsClient::refresh() {
   for (const ResourceKind kind : kResourceKinds) subscribe(kind);
-  check_settled();
+  if (check_complete()) changed_();
 }
 
 // Asks for what is wanted of that kind, if that differs from what was asked for.
@@ -241,6 +241,7 @@ void AdsClient::on_message(std::string_view bytes) {
   topic.nonce = push->nonce;
   if (is_heartbeat(*push)) {  // Neither a state of the world nor a word on what was refused.
     note_ends(*kind, *push);
+    unconfirmed_ = false;
     request(*kind);
     return changed_();
   }
@@ -280,10 +281,9 @@ void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
     if (other != kind || delta()) subscribe(other);
   }
   if (hosts_ != nullptr) hosts_->look();
-  check_settled();
   unconfirmed_ = false;
   const bool only_heard = delta() && push.resources.empty() && push.removed.empty();
-  if (!only_heard) changed_();
+  if (check_complete() || !only_heard) changed_();
 }
 
 void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
@@ -383,10 +383,11 @@ bool AdsClient::complete() const {
   return configuration_.warming().empty();
 }
 
-void AdsClient::check_settled() {
-  if (settled_ || !complete()) return;
-  settled_ = true;
+bool AdsClient::check_complete() {
+  if (was_complete_ || !complete()) return false;
+  was_complete_ = settled_ = true;
   first_fetch_.stop();
+  return true;
 }
 
 }  // namespace glia

@@ -71,6 +71,8 @@ class AdsClient final : private AdsCall::Watcher {
   bool connected() const { return connected_; }
   // All that is wanted has arrived, or the time for the first fetch is over; then it stays so.
   bool settled() const { return settled_; }
+  // All that is wanted has arrived, once at least.
+  bool was_complete() const { return was_complete_; }
   // Why the last call ended; "" if none did.
   const std::string& last_end() const { return last_end_; }
   // Is all that is held from restore()? False once the control plane has sent or confirmed any of it.
@@ -127,7 +129,8 @@ class AdsClient final : private AdsCall::Watcher {
   bool wildcard(ResourceKind kind) const;
   bool delta() const { return configuration_.bootstrap().ads_delta; }
   bool complete() const;
-  void check_settled();
+  // True: what was missing until now has come.
+  bool check_complete();
   Topic& topic(ResourceKind kind) { return topics_[static_cast<std::size_t>(kind)]; }
   const Topic& topic(ResourceKind kind) const { return topics_[static_cast<std::size_t>(kind)]; }
 
@@ -150,6 +153,7 @@ class AdsClient final : private AdsCall::Watcher {
   bool open_now_ = false;
   bool node_sent_ = false;
   bool settled_ = false;
+  bool was_complete_ = false;
   bool unconfirmed_ = false;
 };
 

@@ -23,7 +23,7 @@ void ConfigurationKeeper::changed() {
   if (writing_) return;
   if (!since_) since_ = loop_.now();
   TimePoint due = std::min(loop_.now() + kSettle, *since_ + kBetweenWrites);
-  if (last_) due = std::max(due, *last_ + kBetweenWrites);
+  if (last_) due = std::max(due, *last_ + (trouble_.empty() ? kBetweenWrites : kTryAgain));
   timer_.start(std::max(due - loop_.now(), Duration::zero()));
 }
 
@@ -38,10 +38,10 @@ Result<std::string> ConfigurationKeeper::content() const {
 }
 
 void ConfigurationKeeper::begin() {
-  // A start with a part would be worse than one with an older file.
-  if (!ads_.settled()) return timer_.start(kSettle);
-  last_ = loop_.now();
   since_.reset();
+  // A start with a part would be worse than one with an older file. What completes it is a change.
+  if (!ads_.was_complete()) return;
+  last_ = loop_.now();
   changed_ = false;
   Result<std::string> all = content();
   if (!all) return note(all.error());
@@ -52,14 +52,14 @@ void ConfigurationKeeper::begin() {
 
 void ConfigurationKeeper::ended(std::size_t size, const Result<void>& result) {
   writing_ = false;
-  if (!result) {
+  if (result) {
+    ++written_;
+    size_ = size;
+    trouble_.clear();
+  } else {
     note(result.error());
     changed_ = true;
-    return timer_.start(kTryAgain);
   }
-  ++written_;
-  size_ = size;
-  trouble_.clear();
   if (changed_) changed();
 }
 
@@ -75,7 +75,7 @@ void ConfigurationKeeper::note(const Error& error) {
 
 std::optional<std::string> ConfigurationKeeper::unwritten() {
   // A write that is under way may still fail; then the file before stays, which is good, too.
-  if (!ads_.settled() || !std::exchange(changed_, false)) return {};
+  if (!ads_.was_complete() || !std::exchange(changed_, false)) return {};
   timer_.stop();
   Result<std::string> all = content();
   if (all) return *std::move(all);

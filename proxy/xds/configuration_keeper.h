@@ -3,9 +3,8 @@
 //
 // A change comes in several pushes and is written once, a while after the last of them, never before
 // all that is needed has come for the first time; a mesh that changes all the time costs a file each
-// kBetweenWrites. A disk that does not take it is tried again,
-// and the file before stays. Belongs to the main thread; the writing itself is somebody else's, because
-// disks are slow.
+// kBetweenWrites. A disk that does not take it is tried again, and the file before stays. Belongs to the
+// main thread; the writing itself is somebody else's, because disks are slow.
 #pragma once
 
 #include <functional>
@@ -23,7 +22,7 @@ class ConfigurationKeeper {
  public:
   static constexpr Duration kSettle = 1s;          // After a push, for what belongs to it.
   static constexpr Duration kBetweenWrites = 10s;  // At least.
-  static constexpr Duration kTryAgain = 60s;       // After the disk has refused.
+  static constexpr Duration kTryAgain = 60s;       // After the disk has refused, whatever changes.
 
   using Done = std::function<void(const Result<void>&)>;
   // Replaces the file, then calls `done` on the loop, not before it has returned. One at a time.

@@ -83,6 +83,15 @@ TEST_F(Kept, ARestartServesWhatWasHeldAndSaysSoToTheControlPlane) {
   EXPECT_TRUE(has("reco"));
 }
 
+TEST_F(Kept, AHeartbeatConfirmsWhatWasKept) {
+  settle();
+  changes(ResourceKind::kCluster, "5", {{"short", "c1", cluster("short"), 10}});
+  ASSERT_TRUE(restart(file()).ok());
+  EXPECT_TRUE(client->unconfirmed());
+  changes(ResourceKind::kCluster, "x", {{"short", "c1", "", 10}});
+  EXPECT_FALSE(client->unconfirmed());
+}
+
 TEST_F(Kept, WhatVanishedMeanwhileIsRemovedOnceTheControlPlaneSaysSo) {
   settle();
   changes(ResourceKind::kCluster, "5", {{"b", "c1", cluster("b")}});
@@ -264,7 +273,8 @@ TEST_F(Keeping, AChangeOfSeveralPushesIsWrittenOnceAndARowOfChangesAtABoundedRat
 
 TEST_F(Keeping, APartOfTheFirstConfigurationIsNotWritten) {
   changes(ResourceKind::kCluster, "1", {{"reco", "c1", cluster("reco")}});
-  world.run_for(10s);
+  world.run_for(1h);
+  EXPECT_TRUE(client->settled()) << "it serves with what there is";
   EXPECT_FALSE(keeper.unwritten());
   EXPECT_EQ(files.size(), 0u);
   changes(ResourceKind::kEndpoints, "2", {{"reco", "e1", endpoints("reco", 80)}});
@@ -274,12 +284,26 @@ TEST_F(Keeping, APartOfTheFirstConfigurationIsNotWritten) {
   EXPECT_EQ(files.size(), 1u);
 }
 
+TEST_F(Keeping, AnEmptyAnswerThatCompletesTheFirstConfigurationIsWritten) {
+  changes(ResourceKind::kCluster, "1", {{"reco", "c1", cluster("reco")}});
+  changes(ResourceKind::kEndpoints, "2", {{"reco", "e1", endpoints("reco", 80)}});
+  world.run_for(1h);
+  EXPECT_EQ(files.size(), 0u);
+  changes(ResourceKind::kListener, "3", {});
+  world.run_for(ConfigurationKeeper::kSettle);
+  EXPECT_EQ(files.size(), 1u);
+}
+
 TEST_F(Keeping, ADiskThatRefusesIsTriedAgainAndASlowOneIsNotHurried) {
   settle();
   world.run_for(ConfigurationKeeper::kSettle);
   finish(invalid("no space left on device"));
   EXPECT_EQ(keeper.failed(), 1u);
-  world.run_for(ConfigurationKeeper::kTryAgain);
+  world.run_for(ConfigurationKeeper::kTryAgain - 2s);
+  changes(ResourceKind::kEndpoints, "5", {{"reco", "e2", endpoints("reco", 81)}});
+  world.run_for(1s);
+  EXPECT_EQ(files.size(), 1u) << "a mesh that changes does not hurry it";
+  world.run_for(1s);
   ASSERT_EQ(files.size(), 2u);
   changes(ResourceKind::kCluster, "6", {{"b", "c1", cluster("b")}});
   world.run_for(1h);
