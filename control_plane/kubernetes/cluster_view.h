@@ -48,7 +48,6 @@ class ClusterView {
   struct PodPort {
     std::string name;
     uint16_t number = 0;
-    bool operator==(const PodPort&) const = default;
   };
   struct Pod {
     TextMap labels;

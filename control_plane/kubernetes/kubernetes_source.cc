@@ -88,8 +88,6 @@ void KubernetesSource::on_gone(const Resource& resource, const std::string& ns,
   note();
 }
 
-void KubernetesSource::on_listed(const Resource&) {}
-
 void KubernetesSource::note() {
   if (read_ && !gather_.running() && view_.changed()) gather_.start(kGather);
 }

@@ -47,7 +47,6 @@ class KubernetesSource final : public Source, private ResourceWatch::Owner {
  private:
   void on_object(const Resource& resource, const Json& object) override;
   void on_gone(const Resource& resource, const std::string& ns, const std::string& name) override;
-  void on_listed(const Resource& resource) override;
   bool settled() const;
   void note();
   void flush();

@@ -69,11 +69,6 @@ Task<void> ResourceWatch::run() {
   }
 }
 
-void ResourceWatch::settle() {
-  settled_ = true;
-  owner_.on_listed(resource_);
-}
-
 // Says what is wrong, once, and how long to wait.
 Duration ResourceWatch::fail(const Error& error) {
   if (error.retry() == Retry::kSafe) version_.clear();
@@ -87,7 +82,7 @@ Duration ResourceWatch::fail(const Error& error) {
         " ms");
   }
   trouble_ = error.message();
-  if (denied && !settled_) settle();
+  if (denied) settled_ = true;
   return delay;
 }
 
@@ -156,7 +151,7 @@ Task<Result<void>> ResourceWatch::list() {
     if (!seen.contains(key)) owner_.on_gone(resource_, key.first, key.second);
   }
   held_ = std::move(seen);
-  settle();
+  settled_ = true;
   co_return Result<void>();
 }
 

@@ -53,8 +53,6 @@ class ResourceWatch {
     virtual void on_object(const Resource& resource, const Json& object) = 0;
     virtual void on_gone(const Resource& resource, const std::string& ns,
                          const std::string& name) = 0;
-    // A list has ended, or there will be none for now: see trouble().
-    virtual void on_listed(const Resource& resource) = 0;
   };
 
   // Both outlive it.
@@ -67,7 +65,7 @@ class ResourceWatch {
   // Why the last try failed; "" while it goes well.
   const std::string& trouble() const { return trouble_; }
   std::size_t objects() const { return held_.size(); }
-  // The list has been tried with an answer that will not change soon.
+  // A list has ended, or was refused for a reason that will not change soon: see trouble().
   bool settled() const { return settled_; }
 
  private:
@@ -81,7 +79,6 @@ class ResourceWatch {
   bool put(const Json& object, std::set<Key>& seen);
   Error refused(std::string_view verb, const ApiAnswer& answer);
   Duration fail(const Error& error);
-  void settle();
 
   ApiServer& server_;
   const Resource resource_;

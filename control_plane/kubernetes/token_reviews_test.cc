@@ -132,5 +132,34 @@ TEST_F(ReviewsTest, TheAuthorityIsPutBackWhenItIsTakenOut) {
   EXPECT_NE(server_.asked[2].body.find("UklHSFQ="), std::string::npos);
 }
 
+TEST_F(ReviewsTest, TheAuthorityIsPutThereAgainAfterAFailureAndNotWithoutAPause) {
+  constexpr char kWrong[] = R"({"metadata": {"name": "glia-inject", "resourceVersion": "8"},
+    "webhooks": [{"name": "a", "clientConfig": {"caBundle": "Qk9HVVM="}}]})";
+  std::string event = cat(R"({"type": "MODIFIED", "object": )", kWrong, "}");
+  std::erase(event, '\n');
+  server_.will_say(
+      {.body = cat(R"({"metadata": {"resourceVersion": "7"}, "items": [)", kWrong, "]}")});
+  server_.will_say({.stays = true});
+  server_.will_say({.status = 500, .body = R"({"message": "etcd is slow"})"});
+  server_.will_say({.body = "{}"});
+  server_.will_say({.body = "{}"});
+  WebhookBundle bundle(api_, "RIGHT", 3);
+  world_.run_for(WebhookBundle::kPause / 2);
+  const auto patches = [&] {
+    return std::ranges::count(server_.asked, "PATCH", &SimApiServer::Asked::method);
+  };
+  EXPECT_EQ(patches(), 1);
+  world_.run_for(WebhookBundle::kPause);
+  EXPECT_EQ(patches(), 2);
+  // Somebody else puts his there, again and again.
+  for (int i = 0; i < 20; ++i) {
+    server_.tell(event + "\n");
+    world_.run_for(WebhookBundle::kPause / 100);
+  }
+  EXPECT_EQ(patches(), 2);
+  world_.run_for(WebhookBundle::kPause);
+  EXPECT_EQ(patches(), 3);
+}
+
 }  // namespace
 }  // namespace glia

@@ -1,5 +1,7 @@
 #include "control_plane/kubernetes/webhook_bundle.h"
 
+#include <utility>
+
 #include "proxy/base/base64.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
@@ -7,7 +9,7 @@
 namespace glia {
 
 WebhookBundle::WebhookBundle(ApiServer& server, const std::string& authority, uint64_t seed)
-    : questions_(server) {
+    : questions_(server), pause_(server.loop(), [this] { write(); }) {
   append_base64(bundle_, authority);
   ResourceWatch::Owner& self = *this;
   // By name, so that a role can name it.
@@ -34,24 +36,31 @@ std::string WebhookBundle::patch_of(const Json& configuration, const std::string
   return patch.empty() ? "" : patch.dump();
 }
 
-void WebhookBundle::on_object(const Resource& resource, const Json& object) {
-  const std::string patch = patch_of(object, bundle_);
-  if (patch.empty()) return;
-  questions_.ask(
-      {.method = "PATCH",
-       .path = cat(resource.path(), "/", kName),
-       .body = patch,
-       .content_type = "application/json-patch+json"},
-      [](const Result<ApiAnswer>& said) {
-        if (said && said->status == 200) {
-          LOG(info, "put our authority into MutatingWebhookConfiguration ", kName);
-        } else {
-          // The next version of it, or the next list, is another chance.
-          LOG(error, "cannot put our authority into MutatingWebhookConfiguration ", kName,
-              ", so pods may be refused: ", said ? refusal_of(*said) : said.error().message(),
-              "; the service account needs the verb patch on it");
-        }
-      });
+void WebhookBundle::on_object(const Resource&, const Json& object) {
+  due_ = patch_of(object, bundle_);
+  write();
+}
+
+void WebhookBundle::write() {
+  if (due_.empty() || pause_.running()) return;
+  pause_.start(kPause);
+  questions_.ask({.method = "PATCH",
+                  .path = watch_->resource().path_of("", kName),
+                  .body = due_,
+                  .content_type = "application/json-patch+json"},
+                 [this](const Result<ApiAnswer>& said) {
+                   if (said && said->status == 200) {
+                     LOG(info, "put our authority into MutatingWebhookConfiguration ", kName);
+                     trouble_.clear();
+                     return;
+                   }
+                   const std::string why = said ? refusal_of(*said) : said.error().message();
+                   if (why == std::exchange(trouble_, why)) return;
+                   LOG(error, "cannot put our authority into MutatingWebhookConfiguration ", kName,
+                       ", so pods may be refused: ", why,
+                       "; the service account needs the verb patch on it; trying again each ",
+                       kPause / 1s, " s");
+                 });
 }
 
 }  // namespace glia

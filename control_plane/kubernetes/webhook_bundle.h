@@ -13,6 +13,8 @@ namespace glia {
 class WebhookBundle final : private ResourceWatch::Owner {
  public:
   static constexpr char kName[] = "glia-inject";
+  // After each write: one that failed is tried again, and two who differ do not fight without a pause.
+  static constexpr Duration kPause = 10s;
 
   // `server` outlives it. `authority`: PEM.
   WebhookBundle(ApiServer& server, const std::string& authority, uint64_t seed);
@@ -22,11 +24,14 @@ class WebhookBundle final : private ResourceWatch::Owner {
 
  private:
   void on_object(const Resource& resource, const Json& object) override;
-  void on_gone(const Resource&, const std::string&, const std::string&) override {}
-  void on_listed(const Resource&) override {}
+  void on_gone(const Resource&, const std::string&, const std::string&) override { due_.clear(); }
+  void write();
 
   std::string bundle_;
+  std::string due_;  // The patch that the newest version of it needs; "": none.
+  std::string trouble_;
   ApiQuestions questions_;
+  CallbackTimer pause_;
   std::unique_ptr<ResourceWatch> watch_;
 };
 

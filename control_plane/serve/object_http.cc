@@ -155,7 +155,8 @@ Result<void> ObjectHttp::listen(const std::string& path) {
 }
 
 Result<ObjectHttp::Asked> ObjectHttp::read(const Request& request) {
-  Asked asked{.method = request.method, .kind = {}, .ns = {}, .name = {}, .version = {}};
+  Asked asked{
+      .method = request.method, .kind = {}, .ns = {}, .name = {}, .at_version = {}, .back_to = {}};
   const std::string_view path = request.path.substr(0, request.path.find('?'));
   const std::vector<std::string_view> parts = parts_of(path, '/');
   if (parts.empty() || parts[0] != "v1" || parts.size() > 4) {
@@ -169,8 +170,10 @@ Result<ObjectHttp::Asked> ObjectHttp::read(const Request& request) {
       const std::size_t equals = std::min(pair.find('='), pair.size());
       const std::string_view name = pair.substr(0, equals);
       const std::string_view value = pair.substr(std::min(equals + 1, pair.size()));
-      if (name == "resourceVersion" || name == "version") {
-        TRY(asked.version, number(value, name));
+      if (name == "resourceVersion") {
+        TRY(asked.at_version, number(value, name));
+      } else if (name == "version") {
+        TRY(asked.back_to, number(value, name));
       } else if (name == "dryRun" && (value == "true" || value == "false")) {
         asked.dry_run = value == "true";
       } else {
@@ -180,7 +183,16 @@ Result<ObjectHttp::Asked> ObjectHttp::read(const Request& request) {
     }
   }
   if (const auto match = request.headers.get("if-match")) {
-    TRY(asked.version, number(*match, "if-match"));
+    TRY(asked.at_version, number(*match, "if-match"));
+  }
+  // Nothing that somebody relies on is passed over.
+  if (asked.is_rollback() && (asked.at_version || asked.dry_run)) {
+    return invalid(
+        "a rollback takes version=N alone, no resourceVersion, if-match or dryRun; GET /v1/history "
+        "says what it would take back");
+  }
+  if (!asked.is_rollback() && asked.back_to) {
+    return invalid("version=N is for POST /v1/rollback; an object has a resourceVersion=N");
   }
   return asked;
 }
@@ -223,10 +235,10 @@ Task<ObjectHttp::Answer> ObjectHttp::change(const Request& request, Asked asked)
   v1::ApplyRequest wanted;
   wanted.set_who("HTTP");
   wanted.set_dry_run(asked.dry_run);
-  if (asked.method == "POST" && asked.kind == "rollback" && asked.ns.empty()) {
+  if (asked.is_rollback()) {
     v1::RollbackRequest back;
     back.set_who("HTTP");
-    back.set_version(asked.version.value_or(0));
+    back.set_version(asked.back_to.value_or(0));
     desk_.rollback(back, loop_.clock().wall_now(), place.done());
   } else if ((asked.method == "PUT" && one) || (asked.method == "POST" && apply)) {
     v1::ObjectFile& file = *wanted.add_files();
@@ -236,13 +248,13 @@ Task<ObjectHttp::Answer> ObjectHttp::change(const Request& request, Asked asked)
       file.set_only_kind(asked.kind);
       file.set_only_name(cat(asked.ns, "/", asked.name));
     }
-    if (asked.version) file.set_version(*asked.version);
+    if (asked.at_version) file.set_version(*asked.at_version);
     desk_.apply(wanted, loop_.clock().wall_now(), place.done());
   } else if (asked.method == "DELETE" && one) {
     v1::ObjectName& gone = *wanted.add_remove();
     gone.set_kind(asked.kind);
     gone.set_name(cat(asked.ns, "/", asked.name));
-    if (asked.version) gone.set_version(*asked.version);
+    if (asked.at_version) gone.set_version(*asked.at_version);
     desk_.apply(wanted, loop_.clock().wall_now(), place.done());
   } else {
     co_return Answer{405, cat(printable(asked.method), " is not for this path; see docs/apply.md")};

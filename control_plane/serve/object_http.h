@@ -42,9 +42,11 @@ class ObjectHttp final : private Service {
   // What is asked for, in parts.
   struct Asked {
     std::string_view method;
-    std::string kind, ns, name;  // "" each: not said.
-    std::optional<int64_t> version;
+    std::string kind, ns, name;         // "" each: not said.
+    std::optional<int64_t> at_version;  // Resource version that an object must be at.
+    std::optional<int64_t> back_to;     // Version of the history.
     bool dry_run = false;
+    bool is_rollback() const { return method == "POST" && kind == "rollback" && ns.empty(); }
   };
   // Somebody waits for what sidecars say.
   struct Waiting {

@@ -11,8 +11,10 @@ namespace {
 
 void* allocate_or_die(std::size_t bytes) {
   void* block = std::malloc(bytes);
+  if (block != nullptr) [[likely]]
+    return block;
   // As `new` does it: the program may have said how it ends.
-  if (const auto handler = std::get_new_handler(); block == nullptr && handler) handler();
+  if (const auto handler = std::get_new_handler()) handler();
   CHECK(block != nullptr);
   return block;
 }

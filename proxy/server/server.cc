@@ -27,13 +27,6 @@ bool Server::holds_port(const std::string& name, const ListenerConfig& listener)
   return held != snapshot_->listeners.end() && held->second->socket_key == listener.socket_key;
 }
 
-Result<PortReservation> Server::reserve_port(const std::string& name,
-                                             const ListenerConfig& listener) {
-  Result<PortReservation> port = PortReservation::reserve(listener.address);
-  if (!port) return std::move(port).error().in(cat("listener[", name, "]"));
-  return port;
-}
-
 Result<void> Server::reserve(const Snapshot& snapshot) {
   std::map<std::string, Reserved> fresh;
   for (const auto& [name, listener] : snapshot.listeners) {
@@ -41,8 +34,9 @@ Result<void> Server::reserve(const Snapshot& snapshot) {
     const bool reserved =
         ready != reserved_.end() && ready->second.socket_key == listener->socket_key;
     if (reserved || holds_port(name, *listener)) continue;
-    TRY(PortReservation port, reserve_port(name, *listener));
-    fresh.emplace(name, Reserved{listener->socket_key, std::move(port)});
+    Result<PortReservation> port = PortReservation::reserve(listener->address);
+    if (!port) return std::move(port).error().in(cat("listener[", name, "]"));
+    fresh.emplace(name, Reserved{listener->socket_key, *std::move(port)});
   }
   for (auto& [name, reserved] : fresh) {
     reserved_.erase(name);

@@ -68,6 +68,10 @@ class Server {
   Task<void> drained();
 
  private:
+  struct Reserved {
+    std::string socket_key;
+    PortReservation port;
+  };
   Task<void> follow(uint64_t publication);
   template <class Answer>
   Task<std::vector<Answer>> ask(std::function<Answer(Worker&)> question);
@@ -83,13 +87,7 @@ class Server {
   const Duration drain_time_;
   State state_ = State::kInitializing;
   SnapshotRef snapshot_;
-  struct Reserved {
-    std::string socket_key;
-    PortReservation port;
-  };
   bool holds_port(const std::string& name, const ListenerConfig& listener) const;
-  static Result<PortReservation> reserve_port(const std::string& name,
-                                              const ListenerConfig& listener);
 
   std::map<std::string, PortReservation> ports_;  // By listener, those of the drawing.
   std::map<std::string, Reserved> reserved_;      // Those of the drawing that comes.

@@ -134,6 +134,12 @@ class Objects(Scene):
                          {"default/app"})
         self.assertEqual(self.http("PUT", where + "?dryRun=true", route(weight=9))[0], 200)
         self.assertEqual(self.http("DELETE", where)[0], 200)
+        # What a rollback does not know is refused, not passed over.
+        for asked, headers in (("?dryRun=true", {}), ("?version=2&dryRun=true", {}),
+                               ("?resourceVersion=3", {}), ("?version=2", {"if-match": "3"})):
+            status, said = self.http("POST", "/v1/rollback" + asked, **headers)
+            self.assertEqual(status, 400)
+            self.assertIn("a rollback takes version=N alone", said["error"])
         self.assertEqual(self.http("POST", "/v1/rollback?version=2")[1]["version"], 4)
         both = route("a") + "---\n" + route("b")
         self.assertEqual(len(self.http("POST", "/v1/apply", both)[1]["changes"]), 2)
@@ -152,7 +158,8 @@ class Objects(Scene):
                       other["problems"])
         for method, path, status in (("GET", "/", 404), ("PATCH", "/v1/Service/default/app", 405),
                                      ("PUT", "/v1/Service", 405), ("GET", "/v1?nonsense=1", 400),
-                                     ("DELETE", "/v1/Service/default/x?resourceVersion=a", 400)):
+                                     ("DELETE", "/v1/Service/default/x?resourceVersion=a", 400),
+                                     ("DELETE", "/v1/Service/default/x?version=1", 400)):
             with self.subTest(method=method, path=path):
                 got, said = self.http(method, path, "x" if method == "PUT" else None)
                 self.assertEqual(got, status, said)
