@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -15,6 +14,7 @@
 #include "control_plane/objects/documents.h"
 #include "control_plane/objects/object_set.h"
 #include "proxy/base/text.h"
+#include "proxy/base/utc.h"
 
 namespace glia {
 namespace {
@@ -88,14 +88,6 @@ int show(const char* command, const Result<v1::ApplyResponse>& response, bool dr
   }
   if (!dry_run) std::printf("version %lld\n", static_cast<long long>(response->version()));
   return 0;
-}
-
-std::string utc(int64_t unix_seconds) {
-  const std::time_t at = unix_seconds;
-  std::tm parts = {};
-  ::gmtime_r(&at, &parts);
-  char text[32];
-  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
 }
 
 std::string yaml_of(const v1::Object& object) {
@@ -187,14 +179,14 @@ int history_command(const std::string& state_directory, int most, Output output)
     }
     if (output == Output::kJson) {
       all.push_back({{"version", version.version()},
-                     {"at", utc(version.at_unix_s())},
+                     {"at", utc_text(WallTime(std::chrono::seconds(version.at_unix_s())))},
                      {"who", version.who()},
                      {"what", version.what()},
                      {"changes", changes}});
     } else {
       std::printf("%lld  %s  %s  %s\n%s", static_cast<long long>(version.version()),
-                  utc(version.at_unix_s()).c_str(), version.who().c_str(), version.what().c_str(),
-                  names.c_str());
+                  utc_text(WallTime(std::chrono::seconds(version.at_unix_s()))).c_str(),
+                  version.who().c_str(), version.what().c_str(), names.c_str());
     }
   }
   if (output == Output::kJson) std::printf("%s\n", all.dump(2).c_str());

@@ -13,6 +13,7 @@
 #include <sstream>
 #include <vector>
 
+#include "proxy/base/file.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -71,10 +72,10 @@ bool is_address(const std::string& text) {
 
 // "10.96.0.1" of "10.96.0.1", "[fd00::1]:80" and "10.96.0.1:80"; "" of names.
 std::string address_in(std::string_view domain) {
-  std::string_view host =
-      domain.substr(0, domain.rfind(':') > domain.rfind(']') || domain.find(']') == domain.npos
-                           ? domain.rfind(':')
-                           : domain.npos);
+  const std::size_t colon = domain.rfind(':'), bracket = domain.rfind(']');
+  // Of "[fd00::1]" no colon is that of a port.
+  const bool port = colon != domain.npos && (bracket == domain.npos || colon > bracket);
+  std::string_view host = port ? domain.substr(0, colon) : domain;
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   std::string address(host);
   return is_address(address) ? address : "";
@@ -151,35 +152,17 @@ Error failed(std::string_view doing, const std::string& path, int why) {
                cat("cannot ", doing, " ", path, ": ", std::strerror(why), fix));
 }
 
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return ::fsync(fd) == 0;
-}
-
 // By a file beside it, so that nobody ever reads half of one. Some systems mount the file itself, which
 // cannot be replaced; then what is in it is.
 Result<void> replace(const std::string& path, std::string_view text) {
   struct stat was;
   if (::stat(path.c_str(), &was) != 0) return failed("look at", path, errno);
-  const std::string fresh = path + ".glia-fresh";
-  ::unlink(fresh.c_str());
-  int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return failed("write", fresh, errno);
-  const bool same_owner = ::fchown(fd, was.st_uid, was.st_gid) == 0;
-  bool done = same_owner && ::fchmod(fd, was.st_mode & 07777) == 0 && write_all(fd, text);
-  int why = errno;
-  ::close(fd);
-  if (done && ::rename(fresh.c_str(), path.c_str()) == 0) return {};
-  if (done) why = errno;
-  ::unlink(fresh.c_str());
-  if (!done || (why != EBUSY && why != EXDEV)) return failed("write", path, why);
-  fd = ::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  int why = replace_file(path, text, was.st_mode & 07777, FileOwner{was.st_uid, was.st_gid});
+  if (why == 0) return {};
+  if (why != EBUSY && why != EXDEV) return failed("write", path, why);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
   if (fd < 0) return failed("write", path, errno);
-  done = write_all(fd, text);
+  const bool done = write_whole(fd, text);
   why = errno;
   ::close(fd);
   if (!done) return failed("write", path, why);

@@ -1,6 +1,5 @@
 #include "vm/machine.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <sstream>
 
 #include "proxy/base/base64.h"
+#include "proxy/base/file.h"
 #include "proxy/base/text.h"
 #include "vm/hosts.h"
 
@@ -55,20 +55,9 @@ Result<void> write(const std::string& path, const File& file) {
   std::error_code trouble;
   fs::create_directories(fs::path(path).parent_path(), trouble);
   if (trouble) return failed("make the directory of", path, trouble.value());
-  const std::string fresh = path + ".fresh";
-  ::unlink(fresh.c_str());
-  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, file.mode);
-  if (fd < 0) return failed("write", path, errno);
-  ::fchmod(fd, file.mode);
-  const std::string all = cat(kOurs, file.content);
-  const bool written =
-      ::write(fd, all.data(), all.size()) == static_cast<ssize_t>(all.size()) && ::fsync(fd) == 0;
-  const int why = errno;
-  ::close(fd);
-  if (written && ::rename(fresh.c_str(), path.c_str()) == 0) return {};
-  const int last = written ? errno : why;
-  ::unlink(fresh.c_str());
-  return failed("write", path, last);
+  const int why = replace_file(path, cat(kOurs, file.content), file.mode);
+  if (why != 0) return failed("write", path, why);
+  return {};
 }
 
 // What a sidecar needs and nothing else.

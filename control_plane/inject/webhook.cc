@@ -149,11 +149,8 @@ Task<void> InjectWebhook::serve(ServerStream& stream) {
   }
   if (answer.status != 200)
     LOG(warning, "webhook: answered ", answer.status, ": ", trim(answer.body, "\n"));
-  Response response(stream.arena());
-  response.status = answer.status;
-  response.headers.add("content-type", answer.status == 200 ? "application/json" : "text/plain");
-  response.body = std::make_unique<TextBody>(Slice::copy(answer.body));
-  co_await stream.respond(std::move(response));
+  const char* const type = answer.status == 200 ? "application/json" : "text/plain";
+  co_await stream.respond(text_response(stream, answer.status, type, answer.body));
 }
 
 }  // namespace glia

@@ -1,27 +1,18 @@
 #include "control_plane/kubernetes/status_writer.h"
 
-#include <ctime>
 #include <utility>
 
 #include "control_plane/kubernetes/cluster_view.h"
 #include "control_plane/objects/reference.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/base/utc.h"
 
 namespace glia {
 namespace {
 
 bool is_route(const Resource& resource) {
   return resource.kind == HttpRoute::kKind || resource.kind == GrpcRoute::kKind;
-}
-
-std::string utc(WallTime time) {
-  const std::time_t at =
-      std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
-  std::tm parts = {};
-  ::gmtime_r(&at, &parts);
-  char text[32];
-  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
 }
 
 const Json* of_type(const Json& conditions, const std::string& type) {
@@ -85,8 +76,8 @@ Json StatusWriter::wanted_conditions(const Seen& seen, const std::vector<Conditi
                    {"status", status},
                    {"reason", condition.reason},
                    {"message", condition.message},
-                   {"lastTransitionTime",
-                    since ? text_at(*was, "lastTransitionTime") : utc(loop_.clock().wall_now())},
+                   {"lastTransitionTime", since ? text_at(*was, "lastTransitionTime")
+                                                : utc_text(loop_.clock().wall_now())},
                    {"observedGeneration", seen.generation}});
   }
   return all;

@@ -3,20 +3,17 @@
 #include <openssl/sha.h>
 
 #include <cstring>
+#include <span>
+
+#include "proxy/base/hex.h"
 
 namespace glia {
 
 std::string digest(std::string_view content) {
   constexpr std::size_t kBytes = 8;
-  constexpr char kHex[] = "0123456789abcdef";
   unsigned char hash[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>(content.data()), content.size(), hash);
-  std::string out;
-  for (std::size_t i = 0; i < kBytes; ++i) {
-    out += kHex[hash[i] >> 4];
-    out += kHex[hash[i] & 15];
-  }
-  return out;
+  return lower_hex(std::span(hash).first(kBytes));
 }
 
 SetDigest SetDigest::of(std::string_view member) {
@@ -29,12 +26,12 @@ SetDigest SetDigest::of(std::string_view member) {
 }
 
 std::string SetDigest::text() const {
-  constexpr char kHex[] = "0123456789abcdef";
-  constexpr int kDigits = 16, kBits = 4;
   const uint64_t both = high ^ low;
-  std::string out;
-  for (int digit = kDigits - 1; digit >= 0; --digit) out += kHex[(both >> (digit * kBits)) & 15];
-  return out;
+  uint8_t bytes[sizeof both];  // The highest first.
+  for (std::size_t i = 0; i < sizeof bytes; ++i) {
+    bytes[i] = static_cast<uint8_t>(both >> (8 * (sizeof bytes - 1 - i)));
+  }
+  return lower_hex(bytes);
 }
 
 }  // namespace glia

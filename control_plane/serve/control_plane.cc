@@ -1,28 +1,19 @@
 #include "control_plane/serve/control_plane.h"
 
 #include <algorithm>
-#include <ctime>
-#include "control_plane/objects/reference.h"
 
+#include "control_plane/objects/reference.h"
 #include "control_plane/serve/ads_stream.h"
 #include "control_plane/serve/peer.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
+#include "proxy/base/utc.h"
 
 namespace glia {
 namespace {
 
 int64_t seconds(WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
-}
-
-// "2026-11-22T17:00:00Z"
-std::string utc(WallTime time) {
-  const std::time_t at = seconds(time);
-  std::tm parts = {};
-  ::gmtime_r(&at, &parts);
-  char text[32];
-  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
 }
 
 std::string indented(std::string_view text) {
@@ -193,10 +184,10 @@ Result<v1::CreateTokenResponse> ControlPlane::create_token(const v1::CreateToken
   response.set_expires_unix_s(seconds(token.expires));
   response.set_join_file(cat(
       "# Lets the sidecar of ", workload, " join mesh ", objects().mesh.metadata.name,
-      ", once, until ", utc(token.expires), ":\n# glia-proxy --join FILE\n", "workload: ", workload,
-      "\ncontrol: ", advertised_, "\nadmin: \"", member.admin_address(), "\"",
-      "\ntoken: ", token.secret, "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
-  LOG(info, "made a join token for ", workload, ", good until ", utc(token.expires));
+      ", once, until ", utc_text(token.expires), ":\n# glia-proxy --join FILE\n",
+      "workload: ", workload, "\ncontrol: ", advertised_, "\nadmin: \"", member.admin_address(),
+      "\"", "\ntoken: ", token.secret, "\ntrustBundle: |\n", indented(registrar_.trust_bundle())));
+  LOG(info, "made a join token for ", workload, ", good until ", utc_text(token.expires));
   return response;
 }
 

@@ -143,8 +143,8 @@ class ControlPlane {
   void tell_mistakes();
   void apply_untried(const SourceEdit& edit);
   void put_in_force();
-  // Offers what is new to a few; without any of them, it is in force.
   void tell_objects();
+  // Offers what is new to a few; without any of them, it is in force.
   void try_out();
   bool offer(std::string_view workload, Sidecar& sidecar, std::vector<AdsStream*>& told);
   // A sidecar has said something.

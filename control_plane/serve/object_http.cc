@@ -279,11 +279,7 @@ Task<void> ObjectHttp::serve(ServerStream& stream) {
   late.start(kLongestTime);
   Answer answer = co_await answer_to(stream.request());
   if (!answer.json.ends_with('\n')) answer.json = text_of(Json{{"error", answer.json}});
-  Response response(stream.arena());
-  response.status = answer.status;
-  response.headers.add("content-type", "application/json");
-  response.body = std::make_unique<TextBody>(Slice::copy(answer.json));
-  co_await stream.respond(std::move(response));
+  co_await stream.respond(text_response(stream, answer.status, "application/json", answer.json));
 }
 
 }  // namespace glia

@@ -33,6 +33,15 @@ class Alarm : public Timer {
   bool rung_ = false;
 };
 
+// An alarm that only limits how long a task may take.
+class TimeLimit final : public Alarm {
+ public:
+  using Alarm::Alarm;
+
+ private:
+  void fire() override { ring(); }
+};
+
 // co_await until(alarm, task): the task's value, or nothing if the alarm rang first; then the task is
 // destroyed, with all that it owns.
 template <class T>

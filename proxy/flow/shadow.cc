@@ -161,15 +161,6 @@ class Shadows::Shadow final : public Reapable {
   }
 
  private:
-  class Limit final : public Alarm {
-   public:
-    using Alarm::Alarm;
-    using Alarm::start;
-
-   private:
-    void fire() override { ring(); }
-  };
-
   Task<void> run() {
     // Whether it was answered, which nobody asks but the counters.
     const std::optional<bool> answered = co_await until(alarm_, send());
@@ -207,7 +198,7 @@ class Shadows::Shadow final : public Reapable {
   }
 
   Shadows& shadows_;
-  Limit alarm_;
+  TimeLimit alarm_;
   Request request_;
   std::string cluster_;
   ShadowPair* const pair_;  // Until its end is told.

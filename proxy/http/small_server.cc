@@ -4,6 +4,15 @@
 
 namespace glia {
 
+Response text_response(const ServerStream& stream, int status, std::string_view content_type,
+                       std::string_view text) {
+  Response response(stream.arena());
+  response.status = status;
+  response.headers.add("content-type", content_type);
+  response.body = std::make_unique<TextBody>(Slice::copy(text));
+  return response;
+}
+
 SmallServer::SmallServer(EventLoop& loop, Network& network, Service& service, Options options)
     : loop_(loop), network_(network), service_(service), options_(std::move(options)) {
   http_.limits.header_bytes = 16 * 1024;

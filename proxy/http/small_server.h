@@ -10,6 +10,10 @@
 
 namespace glia {
 
+// One that is written at once.
+Response text_response(const ServerStream& stream, int status, std::string_view content_type,
+                       std::string_view text);
+
 class SmallServer final : private AcceptHandler, private ServerConnection::Owner {
  public:
   // People, one Prometheus, a kubelet or some API servers; more would be somebody who uses up our

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "proxy/http/client.h"
 #include "proxy/net/loop.h"
@@ -37,6 +38,29 @@ class Connected final : public Reapable, private ClientConnection::Owner {
   bool ready_ = false;
   std::optional<Error> error_;
   std::unique_ptr<ClientConnection> connection_;
+};
+
+// Of a task that may end at any moment: its connection is reaped after it.
+class HeldConnection {
+ public:
+  explicit HeldConnection(EventLoop& loop) : loop_(loop) {}
+  HeldConnection(const HeldConnection&) = delete;
+  ~HeldConnection() { let_go(); }
+  // In place of the one before.
+  void hold(std::unique_ptr<Stream> stream) {
+    let_go();
+    connected_ = std::make_unique<Connected>(loop_, std::move(stream), ClientOptions());
+  }
+  Connected& operator*() const { return *connected_; }
+  Connected* operator->() const { return connected_.get(); }
+
+ private:
+  void let_go() {
+    if (connected_ != nullptr) loop_.reap(std::move(connected_));
+  }
+
+  EventLoop& loop_;
+  std::unique_ptr<Connected> connected_;
 };
 
 }  // namespace glia

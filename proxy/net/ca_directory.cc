@@ -11,6 +11,7 @@
 #include <iterator>
 #include <optional>
 
+#include "proxy/base/file.h"
 #include "proxy/base/log.h"
 #include "proxy/base/text.h"
 
@@ -51,16 +52,8 @@ Result<std::optional<std::string>> read_file(const std::string& path) {
 }
 
 Result<void> write_file(const std::string& path, std::string_view text, mode_t mode) {
-  const std::string fresh = path + ".new";
-  ::unlink(fresh.c_str());  // Of a run that was cut off.
-  const int file = ::open(fresh.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode);
-  if (file < 0) return trouble("create", fresh);
-  const bool written =
-      ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-      ::fsync(file) == 0;
-  ::close(file);
-  if (!written) return trouble("write", fresh);
-  if (::rename(fresh.c_str(), path.c_str()) != 0) return trouble("rename", fresh);
+  errno = replace_file(path, text, mode);
+  if (errno != 0) return trouble("write", path);
   return {};
 }
 

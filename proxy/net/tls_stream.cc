@@ -8,6 +8,7 @@
 #include <array>
 #include <functional>
 
+#include "proxy/base/hex.h"
 #include "proxy/base/text.h"
 #include "proxy/net/tls_session.h"
 
@@ -16,16 +17,6 @@ namespace {
 
 constexpr char kTruncated[] =
     "the peer closed the connection without close_notify; the data may be truncated";
-
-std::string lower_hex(std::span<const uint8_t> bytes) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : bytes) {
-    text += kHex[byte >> 4];
-    text += kHex[byte & 15];
-  }
-  return text;
-}
 
 WallTime chain_not_after(const PeerChain& chain) {
   WallTime until = WallTime::max();

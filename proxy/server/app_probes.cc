@@ -13,22 +13,6 @@ namespace {
 
 constexpr std::string_view kPrefix = "/app-probe/";
 
-struct Limit final : Alarm {
-  using Alarm::Alarm;
-  void fire() override { ring(); }
-};
-
-// A connection that may not end inside its own callback.
-struct Held {
-  ~Held() { loop.reap(std::move(connected)); }
-  void connect(Network& network, const Address& address) {
-    if (connected != nullptr) loop.reap(std::move(connected));
-    connected = std::make_unique<Connected>(loop, network.connect(address), ClientOptions());
-  }
-  EventLoop& loop;
-  std::unique_ptr<Connected> connected;
-};
-
 // Fields of the probe itself (httpHeaders) pass. Those of the connection do not, nor those in which an
 // application trusts its sidecar: anybody may ask here.
 void copy_fields(const Request& from, Request& to) {
@@ -80,18 +64,18 @@ Task<AppProbes::Answer> AppProbes::ask(const AppProbe& probe, const Request& fro
     return Answer{503, cat("the application does not answer on port ", probe.port, ": ",
                            error.message(), "\n")};
   };
-  Held held{loop_, nullptr};
+  HeldConnection held(loop_);
   std::optional<Error> error;
   std::string authority;
   for (const char* const loopback : {"127.0.0.1", "::1"}) {
     const Address address = *Address::ip(loopback, probe.port);
     authority = address.text();
-    held.connect(network_, address);
-    while (!held.connected->decided()) co_await wait_in(held.connected->changed());
-    if (!held.connected->error()) break;
-    if (!error) error = held.connected->error();
+    held.hold(network_.connect(address));
+    while (!held->decided()) co_await wait_in(held->changed());
+    if (!held->error()) break;
+    if (!error) error = held->error();
   }
-  Connected& connected = *held.connected;
+  Connected& connected = *held;
   if (connected.error()) co_return failed(*error);
   if (probe.path.empty()) co_return Answer{200, "connected\n"};
   const ArenaRef arena = ArenaRef::create();
@@ -124,16 +108,12 @@ Task<void> AppProbes::serve(ServerStream& stream) {
   if (found != probes_.end() && request.method != "GET") {
     answer = {405, "a probe comes by GET\n"};
   } else if (found != probes_.end()) {
-    Limit limit(loop_);
+    TimeLimit limit(loop_);
     limit.start(kLongest);
     std::optional<Answer> asked = co_await until(limit, ask(*found, request));
     answer = asked ? std::move(*asked) : Answer{504, "the application did not answer in time\n"};
   }
-  Response response(stream.arena());
-  response.status = answer.status;
-  response.headers.add_kept("content-type", "text/plain");
-  response.body = std::make_unique<TextBody>(Slice::copy(answer.text));
-  co_await stream.respond(std::move(response));
+  co_await stream.respond(text_response(stream, answer.status, "text/plain", answer.text));
 }
 
 }  // namespace glia

@@ -9,18 +9,6 @@
 namespace glia {
 namespace {
 
-struct Limit final : Alarm {
-  using Alarm::Alarm;
-  void fire() override { ring(); }
-};
-
-// A connection that may not end inside its own callback.
-struct Held {
-  ~Held() { loop.reap(std::move(connected)); }
-  EventLoop& loop;
-  std::unique_ptr<Connected> connected;
-};
-
 using Trouble = std::optional<std::string>;
 
 Task<Trouble> ask(EventLoop& loop, Network& network, const HealthOrder& order) {
@@ -28,9 +16,9 @@ Task<Trouble> ask(EventLoop& loop, Network& network, const HealthOrder& order) {
   const auto failed = [&](const Error& error) {
     return Trouble(cat("it does not answer on ", authority, ": ", error.message()));
   };
-  Held held{loop, std::make_unique<Connected>(loop, network.connect(*order.application),
-                                              ClientOptions())};
-  Connected& connected = *held.connected;
+  HeldConnection held(loop);
+  held.hold(network.connect(*order.application));
+  Connected& connected = *held;
   while (!connected.decided()) co_await wait_in(connected.changed());
   if (connected.error()) co_return failed(*connected.error());
   if (order.path.empty()) co_return Trouble();
@@ -51,7 +39,7 @@ Task<Trouble> ask(EventLoop& loop, Network& network, const HealthOrder& order) {
 }  // namespace
 
 Task<Trouble> look_at(EventLoop& loop, Network& network, HealthOrder order) {
-  Limit limit(loop);
+  TimeLimit limit(loop);
   limit.start(order.timeout);
   std::optional<Trouble> answer = co_await until(limit, ask(loop, network, order));
   if (answer) co_return std::move(*answer);

@@ -10,6 +10,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/random.h"
 #include "proxy/base/text.h"
+#include "proxy/base/utc.h"
 #include "proxy/base/version.h"
 #include "proxy/server/cgroup.h"
 #include "proxy/server/health_look.h"
@@ -123,7 +124,7 @@ void Proxy::restore(const std::string& owner) {
     if (Result<void> held = ads_->restore(kept->pushes); !held) {
       return std::move(held).error().in(path);
     }
-    kept_ = cat(path, " of ", rfc3339(kept->saved));
+    kept_ = cat(path, " of ", utc_text_with_millis(kept->saved));
     publish(configuration_->snapshot());  // Before anybody may ask whether we are ready.
     LOG(info, "begins with the configuration in ", kept_, " (", file->size(),
         " bytes), until the control plane says what is new");

@@ -1,9 +1,9 @@
 #include "proxy/xds/config_dump.h"
 
-#include <ctime>
 #include <utility>
 
 #include "proxy/base/text.h"
+#include "proxy/base/utc.h"
 #include "proxy/xds/json.h"
 #include "proxy/xds/wire.h"
 
@@ -63,7 +63,7 @@ void put_state(std::string& out, const Resource& resource, const Section& sectio
   out += cat("\"", section.body, "\":");
   put_body(out, resource, section.kind);
   out += ',';
-  put_text(out, "last_updated", rfc3339(resource.updated));
+  put_text(out, "last_updated", utc_text_with_millis(resource.updated));
 }
 
 void put_element(std::string& out, const Resource& resource, const Section& section) {
@@ -143,24 +143,13 @@ void put_own(std::string& out, const Configuration& configuration, std::string_v
     out += ',';
     put_text(out, "details", refusal->sentence);
     out += ',';
-    put_text(out, "last_update_attempt", rfc3339(refusal->when));
+    put_text(out, "last_update_attempt", utc_text_with_millis(refusal->when));
     out += '}';
   }
   out += "]}";
 }
 
 }  // namespace
-
-std::string rfc3339(WallTime when) {
-  const auto ns = when.time_since_epoch().count();
-  const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[40];
-  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  return cat(std::string_view(text, size), ".",
-             std::string_view(cat(1000 + ns / 1'000'000 % 1000)).substr(1), "Z");
-}
 
 Result<std::string> config_dump(const Configuration& configuration,
                                 const ConfigDumpChoice& choice) {

@@ -23,7 +23,4 @@ struct ConfigDumpChoice {
 // The error names the lists that there are.
 Result<std::string> config_dump(const Configuration& configuration, const ConfigDumpChoice& choice);
 
-// "2026-11-23T08:00:00.000Z"
-std::string rfc3339(WallTime when);
-
 }  // namespace glia

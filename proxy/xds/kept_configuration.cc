@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/base/hex.h"
 #include "proxy/base/text.h"
 #include "proxy/xds/wire.h"
 
@@ -28,11 +29,7 @@ std::string hex_sha256(std::string_view head, std::string_view body) {
   SHA256_Update(&context, head.data(), head.size());
   SHA256_Update(&context, body.data(), body.size());
   SHA256_Final(digest, &context);
-  std::string hex;
-  for (const uint8_t byte : digest) {
-    for (const int digit : {byte >> 4, byte & 15}) hex += "0123456789abcdef"[digit];
-  }
-  return hex;
+  return lower_hex(digest);
 }
 
 bool is_kept(ResourceKind kind, const Resource& resource) {

@@ -324,13 +324,13 @@ struct PrivateFiles : testing::Test {
 
 TEST_F(PrivateFiles, AreReplacedWholeAndReadByNobodyElse) {
   ASSERT_TRUE(write_private_file(directory, "some", "one").ok());
-  std::ofstream(path + ".new") << "half of someth";  // Of a run that was cut off.
+  std::ofstream(path + ".glia-new") << "half of someth";  // Of a run that was cut off.
   ASSERT_TRUE(write_private_file(directory, "some", "two").ok());
   EXPECT_EQ(**read_private_file(directory, "some", 3), "two");
   struct stat facts = {};
   ASSERT_EQ(::stat(path.c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0600u);
-  EXPECT_NE(::access((path + ".new").c_str(), F_OK), 0);
+  EXPECT_NE(::access((path + ".glia-new").c_str(), F_OK), 0);
 }
 
 TEST_F(PrivateFiles, WhatIsMissingIsNothingAndWhatOthersMayWriteIsNotTrusted) {

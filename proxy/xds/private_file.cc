@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "proxy/base/file.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -30,22 +31,6 @@ class Descriptor {
   const int number_;
 };
 
-bool write_all(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t wrote = ::write(file, text.data(), text.size());
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(wrote));
-  }
-  return ::fsync(file) == 0;
-}
-
-// A new name is on the disk only once its directory is.
-bool sync_directory(const std::string& directory) {
-  const Descriptor opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return opened.number() >= 0 && ::fsync(opened.number()) == 0;
-}
-
 Result<std::string> read_all(int file, const std::string& path, std::size_t most) {
   std::string content;
   char piece[65536];
@@ -64,19 +49,9 @@ Result<std::string> read_all(int file, const std::string& path, std::size_t most
 Result<void> write_private_file(const std::string& directory, std::string_view name,
                                 std::string_view content) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return trouble("make", directory);
-  const std::string path = cat(directory, "/", name), fresh = path + ".new";
-  ::unlink(fresh.c_str());  // Of a run that was cut off.
-  {
-    const Descriptor file(::open(fresh.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
-    if (file.number() < 0) return trouble("create", fresh);
-    if (!write_all(file.number(), content)) {
-      Error error = trouble("write", fresh);
-      ::unlink(fresh.c_str());  // It may be what filled the disk.
-      return error;
-    }
-  }
-  if (::rename(fresh.c_str(), path.c_str()) != 0) return trouble("replace", path);
-  if (!sync_directory(directory)) return trouble("write", directory);
+  const std::string path = cat(directory, "/", name);
+  errno = replace_file(path, content, 0600);
+  if (errno != 0) return trouble("write", path);
   return {};
 }
 

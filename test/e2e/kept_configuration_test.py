@@ -192,8 +192,8 @@ class Kept(Scene):
         self.everything_is_kept()
         web = self.running["web"]
         self.kill("web")
-        shutil.rmtree(web.state / f"{FILE}.new", ignore_errors=True)
-        (web.state / f"{FILE}.new" / "in-the-way").mkdir(parents=True)
+        shutil.rmtree(web.state / f"{FILE}.glia-new", ignore_errors=True)
+        (web.state / f"{FILE}.glia-new" / "in-the-way").mkdir(parents=True)
         self.start("web").ready()
         self.file.save(self.objects(service("more", app="app")))
         eventually(lambda: ask(self.at["web"], "more").status == 200, "the change is followed")
