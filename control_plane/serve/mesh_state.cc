@@ -349,17 +349,18 @@ void MeshState::remake(const Touched& touched) {
   if (touched.services.empty()) return;
   for (auto& [key, out] : now_.outbound) {
     std::set<WithinKey> users;
+    const auto relayed = out.relayed;
     for (const std::size_t service : touched.services) {
       put_service(service, key, out, out);
       users.merge(std::exchange(out.users[service], {}));
     }
     const NodeRef before = out.packed;
     pack_all(before, out);
-    // Those that may call only some Services have the listeners of all.
+    // Those that hold only some Services have the listeners of all, and what is relayed that they may call.
     const auto listeners = [](const NodeRef& node) { return node->of(XdsType::kListener).version; };
-    if (listeners(before) != listeners(out.packed)) {
+    if (listeners(before) != listeners(out.packed) || relayed != out.relayed) {
       for (const auto& [user, node] : now_.within) {
-        const auto& [ns, services, client, used] = user;
+        const auto& [ns, egress, client, used] = user;
         if (OutboundKey(ns, client) == key) users.insert(user);
       }
     }
@@ -386,12 +387,14 @@ std::shared_ptr<const NodeResources> MeshState::resources(std::string_view name,
   const Workload* workload = objects().workload(name);
   if (workload == nullptr) return nullptr;
   std::vector<std::string> services;
-  std::ranges::copy_if(used, std::back_inserter(services),
-                       [workload](const std::string& one) { return may_call(*workload, one); });
+  std::ranges::copy_if(used, std::back_inserter(services), [workload](const std::string& one) {
+    return may_call(workload->spec.egress, one);
+  });
   constexpr ClientKind kClient = ClientKind::kSidecar;
   if (now_.within.size() > most_within_) forget_used();
-  return whole(*workload, kClient,
-               within({workload->metadata.ns, std::move(services), kClient, true}));
+  return whole(
+      *workload, kClient,
+      within({workload->metadata.ns, workload->spec.egress, kClient, std::move(services)}));
 }
 
 std::shared_ptr<const NodeResources> MeshState::callable(std::string_view name) {
@@ -462,6 +465,10 @@ void MeshState::put_service(std::size_t place, const OutboundKey& key, const Out
   const MeshService& service = objects().services[place];
   Resources made = translate_service(objects(), service, key.first);
   out.leads_to[place] = clusters_of(made.routes.front());
+  out.relayed.erase(place);
+  if (auto relayed = relayed_clusters(objects(), service); !relayed.empty()) {
+    out.relayed[place] = std::move(relayed);
+  }
   for (const auto& cluster : made.clusters) out.owners[cluster.name()] = place;
   Names names = put(std::move(made), key.second, before, out);
   std::swap(names, out.made_of[place]);
@@ -502,7 +509,7 @@ MeshState::Outbound& MeshState::outbound(const std::string& ns, ClientKind clien
 
 void MeshState::forget_used() {
   std::erase_if(now_.within, [](const auto& entry) {
-    return std::get<bool>(entry.first) && entry.second.use_count() == 1;
+    return std::get<3>(entry.first) && entry.second.use_count() == 1;
   });
   for (auto& [key, outbound] : now_.outbound) {
     for (auto& [service, users] : outbound.users) {
@@ -514,16 +521,21 @@ void MeshState::forget_used() {
 
 // Clusters and endpoints are those of the whole, the routes a table of their own.
 MeshState::NodeRef MeshState::within(const WithinKey& key) {
-  const auto& [ns, services, client, used] = key;
+  const auto& [ns, egress, client, used] = key;
   NodeRef& made = now_.within[key];
   if (made != nullptr) return made;
   Outbound& all = outbound(ns, client);
-  std::set<std::string> clusters = relayed_clusters(objects(), services);
+  std::set<std::string> clusters;
+  for (const auto& [place, relayed] : all.relayed) {
+    if (!may_call(egress, objects().services[place].metadata.key())) continue;
+    clusters.insert(relayed.begin(), relayed.end());
+    all.users[place].insert(key);
+  }
   ResourceMap hosts;
   if (used && undiscovered_ == nullptr) undiscovered_ = pack_host(undiscovered_host(host_idle_));
   const PackedRef unknown = used ? undiscovered_ : held(all.hosts, kUnknownHost);
   if (unknown != nullptr) hosts.set(kUnknownHost, unknown);
-  for (const std::string& name : services) {
+  for (const std::string& name : used.value_or(egress)) {
     const std::size_t slash = name.find('/');
     if (slash == name.npos) {
       const PackedRef alone = held(all.hosts, name);
@@ -559,7 +571,7 @@ MeshState::NodeRef MeshState::within(const WithinKey& key) {
 
 MeshState::NodeRef MeshState::shared(const Workload& workload, ClientKind client) {
   if (!workload.spec.egress.empty()) {
-    return within({workload.metadata.ns, workload.spec.egress, client, false});
+    return within({workload.metadata.ns, workload.spec.egress, client, {}});
   }
   return outbound(workload.metadata.ns, client).packed;
 }

@@ -75,7 +75,8 @@ class MeshState {
   // Made on first use and kept until the objects change; null if there is no such workload.
   std::shared_ptr<const NodeResources> resources(std::string_view workload,
                                                  ClientKind client = ClientKind::kSidecar);
-  // The same for a sidecar that holds only what it has used: `used` as find_host() names it.
+  // The same for a sidecar that holds only what it has used: `used` as find_host() names it. It holds all
+  // relayed Services that it may call, too: a relayed connection names no host that could be asked for.
   std::shared_ptr<const NodeResources> resources(std::string_view workload,
                                                  const std::set<std::string>& used);
   // The way to all that its sidecar may call, whether it holds that already or will when it has used it;
@@ -85,9 +86,10 @@ class MeshState {
  private:
   using NodeRef = std::shared_ptr<const NodeResources>;
   using OutboundKey = std::pair<std::string, ClientKind>;
-  // By namespace, the Services that its workloads may call, and kind of client; and whether they are
-  // only those that were used so far.
-  using WithinKey = std::tuple<std::string, std::vector<std::string>, ClientKind, bool>;
+  // By namespace, the Services that its workloads may call (none: all), and kind of client; and which of
+  // them were used so far, of sidecars that hold no others.
+  using WithinKey = std::tuple<std::string, std::vector<std::string>, ClientKind,
+                               std::optional<std::vector<std::string>>>;
   struct Names {
     std::set<std::string> listeners, hosts;
   };
@@ -95,10 +97,11 @@ class MeshState {
   struct Outbound {
     ResourceMap clusters, endpoints, listeners, hosts;
     NodeRef packed;
-    // By place of a Service: what it has here, clusters to which its hosts lead, and who of those that
-    // may call only some Services has something of it.
+    // By place of a Service: what it has here, clusters to which its hosts lead, those of its relayed
+    // ports, and who of those that hold only some Services has something of it.
     std::map<std::size_t, Names> made_of;
     std::map<std::size_t, std::set<std::string>> leads_to;
+    std::map<std::size_t, std::set<std::string>> relayed;  // Clusters; only of who has some.
     std::map<std::size_t, std::set<WithinKey>> users;
     std::map<std::string, std::size_t, std::less<>> owners;  // Cluster -> place of its Service.
   };
@@ -108,7 +111,7 @@ class MeshState {
   struct Made {
     std::map<std::string, NodeRef, std::less<>> own;  // By workload.
     std::map<OutboundKey, Outbound> outbound;
-    std::map<WithinKey, NodeRef> within;  // Of workloads that may call only some Services.
+    std::map<WithinKey, NodeRef> within;  // Of workloads that hold only some Services.
     std::map<OutboundKey, Whole> whole;   // By workload.
   };
 

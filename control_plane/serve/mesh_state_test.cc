@@ -91,6 +91,22 @@ TEST(MeshState, ASidecarOnDemandHasWhatItHasUsedAndKnowsHowToFindMore) {
   EXPECT_EQ(all.resources("front", {"default/c"}), all.resources("front", {"default/c"}));
 }
 
+std::string relayed(const std::string& name, const std::string& more) {
+  return cat("---\napiVersion: v1\nkind: Service\nmetadata: {name: ", name,
+             "}\nspec: {selector: {app: c}, ports: [{port: 5432, targetPort: http", more, "}]}\n");
+}
+constexpr char kRelayed[] = ", appProtocol: tcp";
+
+// A relayed connection names no host that could be asked for.
+TEST(MeshState, ASidecarOnDemandHasAllThatIsRelayedAndThatItMayCall) {
+  MeshState some = state(
+      mesh(", egress: [c, db]", relayed("db", kRelayed) + relayed("not-for-front", kRelayed)));
+  EXPECT_EQ(names(*some.resources("front", std::set<std::string>()), XdsType::kCluster),
+            "inbound:http outbound:5432:db.default");
+  EXPECT_EQ(names(*some.resources("front", {"default/c"}), XdsType::kEndpoints),
+            "outbound:5432:db.default outbound:80:c.default");
+}
+
 // As it is asked for every sidecar that reports.
 TEST(MeshState, WhatASidecarMayCallIsNotMadeForItWhileItHasNotUsedIt) {
   MeshState all = state(mesh());
@@ -250,6 +266,22 @@ class TakenBack : public testing::Test {
   std::optional<MeshState> state_;
   std::string version_, made_;
 };
+
+TEST_F(TakenBack, APortThatIsRelayedFromNowOnConcernsAllOnDemand) {
+  const auto held = [&] {
+    return names(*state_->resources("front", {"default/b"}), XdsType::kCluster);
+  };
+  const auto save = [&](const std::string& more) {
+    EXPECT_EQ(edit({{"mesh.yaml", mesh()}, {"c.yaml", split(1) + relayed("db", more)}}),
+              Edit::kTaken);
+  };
+  save("");
+  EXPECT_EQ(held(), "inbound:http outbound:80:b.default");
+  save(kRelayed);
+  EXPECT_EQ(held(), "inbound:http outbound:5432:db.default outbound:80:b.default");
+  save("");
+  EXPECT_EQ(held(), "inbound:http outbound:80:b.default");
+}
 
 TEST_F(TakenBack, OneObjectThatChanged) {
   ASSERT_EQ(edit({{"c.yaml", split(2)}}), Edit::kTaken);

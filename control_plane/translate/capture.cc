@@ -5,6 +5,7 @@
 #include <set>
 
 #include "control_plane/translate/chain.h"
+#include "control_plane/translate/find_host.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "envoy/extensions/filters/listener/http_inspector/v3/http_inspector.pb.h"
@@ -62,11 +63,6 @@ struct AtPort {
   std::map<std::string, std::set<std::string>> tcp;  // Cluster -> addresses.
 };
 
-bool may_call(const Workload& workload, const MeshService& service) {
-  const auto& egress = workload.spec.egress;
-  return egress.empty() || std::ranges::find(egress, service.metadata.key()) != egress.end();
-}
-
 void add_members(const ObjectSet& objects, const MeshService& service,
                  const MeshService::Port& port, std::map<uint16_t, AtPort>& ports) {
   for (const std::size_t member : service.members) {
@@ -85,7 +81,7 @@ void add_members(const ObjectSet& objects, const MeshService& service,
 std::map<uint16_t, AtPort> destinations(const ObjectSet& objects, const Workload& workload) {
   std::map<uint16_t, AtPort> ports;
   for (const MeshService& service : objects.services) {
-    if (!may_call(workload, service)) continue;
+    if (!may_call(workload.spec.egress, service.metadata.key())) continue;
     for (const MeshService::Port& port : service.spec.ports) {
       if (port.app_protocol == kTls) ports[port.port];  // Asked for by name.
       if (service.headless()) {
@@ -177,7 +173,9 @@ class Outbound {
   void add_names(uint16_t port, Add add) {
     for (const MeshService& service : objects_.services) {
       const MeshService::Port* own = service.port(port);
-      if (own == nullptr || own->app_protocol != kTls || !may_call(workload_, service)) continue;
+      if (own == nullptr || own->app_protocol != kTls ||
+          !may_call(workload_.spec.egress, service.metadata.key()))
+        continue;
       Chain& chain = add(cat("name:", outbound_cluster(service, port)), "tls");
       for (const std::string& name : names_of(service, workload_)) {
         chain.mutable_filter_chain_match()->add_server_names(name);

@@ -69,8 +69,7 @@ bool on_demand(const ObjectSet& objects, const Workload& workload) {
          SidecarDiscovery::kOnDemand;
 }
 
-bool may_call(const Workload& caller, const std::string& found) {
-  const std::vector<std::string>& egress = caller.spec.egress;
+bool may_call(const std::vector<std::string>& egress, const std::string& found) {
   return egress.empty() || std::ranges::binary_search(egress, found);
 }
 
@@ -83,7 +82,7 @@ Result<std::string> find_host(const ObjectSet& objects, const Workload& caller,
   const MeshService* service = service_meant(objects, ns, host.substr(0, colon));
   const bool is_service = service != nullptr && is_host_of(*service, host, ns);
   std::string found = is_service ? service->metadata.key() : alone_meant(objects, host);
-  if (!found.empty() && may_call(caller, found)) return found;
+  if (!found.empty() && may_call(caller.spec.egress, found)) return found;
   if (!found.empty()) {
     return Error(
         ErrorKind::kDenied, Fault::kDownstream,

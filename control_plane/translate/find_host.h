@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "control_plane/objects/object_set.h"
 #include "proxy/base/result.h"
@@ -16,7 +17,7 @@ bool on_demand(const ObjectSet& objects, const Workload& workload);
 // kNoRoute if it means nothing, kDenied if `caller` may not call it (spec.egress).
 Result<std::string> find_host(const ObjectSet& objects, const Workload& caller,
                               std::string_view host);
-// May it still be called?
-bool may_call(const Workload& caller, const std::string& found);
+// Does this spec.egress (none: everything) have what was found?
+bool may_call(const std::vector<std::string>& egress, const std::string& found);
 
 }  // namespace glia

@@ -221,19 +221,15 @@ bool is_tcp(const ObjectSet& objects, const MeshService& service, const MeshServ
   });
 }
 
-std::set<std::string> relayed_clusters(const ObjectSet& objects,
-                                       const std::vector<std::string>& services) {
+std::set<std::string> relayed_clusters(const ObjectSet& objects, const MeshService& service) {
   std::set<std::string> clusters;
-  for (const MeshService& service : objects.services) {
-    if (std::ranges::find(services, service.metadata.key()) == services.end()) continue;
-    for (const MeshService::Port& port : service.spec.ports) {
-      if (!is_tcp(objects, service, port)) continue;
-      clusters.insert(outbound_cluster(service, port.port));
-      if (!service.headless()) continue;
-      for (const std::size_t member : service.members) {
-        const Workload::Port* target = MeshService::target(port, objects.workloads[member]);
-        if (target != nullptr) clusters.insert(direct_cluster(objects.workloads[member], *target));
-      }
+  for (const MeshService::Port& port : service.spec.ports) {
+    if (!is_tcp(objects, service, port)) continue;
+    clusters.insert(outbound_cluster(service, port.port));
+    if (!service.headless()) continue;
+    for (const std::size_t member : service.members) {
+      const Workload::Port* target = MeshService::target(port, objects.workloads[member]);
+      if (target != nullptr) clusters.insert(direct_cluster(objects.workloads[member], *target));
     }
   }
   return clusters;

@@ -23,9 +23,8 @@ inline constexpr std::string_view kTcp = "tcp", kTls = "tls";
 // Is the port relayed, by its own word or by that of a workload behind it?
 bool is_tcp(const ObjectSet& objects, const MeshService& service, const MeshService::Port& port);
 
-// The clusters of relayed ports of these Services ("namespace/name"), to which no route leads.
-std::set<std::string> relayed_clusters(const ObjectSet& objects,
-                                       const std::vector<std::string>& services);
+// The clusters of a Service's relayed ports, to which no route leads.
+std::set<std::string> relayed_clusters(const ObjectSet& objects, const MeshService& service);
 
 // "direct:<port>:<workload>.<namespace>"
 std::string direct_cluster(const Workload& workload, const Workload::Port& port);

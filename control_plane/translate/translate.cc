@@ -9,6 +9,7 @@
 #include "control_plane/translate/capture.h"
 #include "control_plane/translate/chain.h"
 #include "control_plane/translate/cors.h"
+#include "control_plane/translate/find_host.h"
 #include "control_plane/translate/outbound.h"
 #include "control_plane/translate/pack.h"
 #include "control_plane/translate/rbac.h"
@@ -168,7 +169,11 @@ std::string version_of(const std::vector<Message>& resources) {
 // What a workload that may call only some Services has of the way to all.
 void narrow(const ObjectSet& objects, const std::vector<std::string>& services,
             Resources& outbound) {
-  std::set<std::string> clusters = relayed_clusters(objects, services);
+  std::set<std::string> clusters;
+  for (const MeshService& service : objects.services) {
+    if (!may_call(services, service.metadata.key())) continue;
+    clusters.merge(relayed_clusters(objects, service));
+  }
   envoy::config::route::v3::RouteConfiguration some =
       RouteIndex(outbound.routes.front()).within(services, clusters);
   outbound.routes.front() = std::move(some);

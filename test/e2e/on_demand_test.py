@@ -114,6 +114,18 @@ class OnDemand(Scene):
         return float(next(line for line in page.splitlines()
                           if line.startswith("glia_hosts_given_back_total ")).split()[1])
 
+    def test_what_is_relayed_is_held_from_the_start(self):
+        database = service("db", app="app")
+        database["spec"]["ports"][0].update(port=5432, appProtocol="tcp")
+        self.file.save([*self.objects(), database])
+        eventually(lambda: clusters_of(self.at["web"]) == ["outbound:5432:db.default"],
+                   "a connection names no host that could be asked for")
+        self.assertEqual(clusters_of(self.at["narrow"]), [], "its egress is app alone")
+        self.assertEqual(ask(self.at["web"], "app").status, 200)
+        del database["spec"]["ports"][0]["appProtocol"]
+        self.file.save([*self.objects(), database])
+        eventually(lambda: clusters_of(self.at["web"]) == ["outbound:80:app.default"], "it is like all others")
+
     def test_one_that_cannot_ask_holds_everything(self):
         sidecar = self.enterContext(BootstrapSidecar(
             self.directory, self.control, "third", self.third(), harness.GLIA_PROXY))
