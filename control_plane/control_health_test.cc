@@ -1,7 +1,6 @@
 // HealthService of a whole glia-control, called by real gRPC clients: who is heard, and who is out of the
 // endpoints because of it.
 #include "control_plane/control_test_support.h"
-#include "control_plane/serve/peer.h"
 #include "glia/v1/health.grpc.pb.h"
 
 namespace glia {
@@ -10,43 +9,19 @@ namespace {
 using Report = v1::HealthReport;
 
 // One stream of a sidecar.
-class Telling {
- public:
-  Telling(const std::shared_ptr<grpc::Channel>& channel, const std::string& caller)
-      : stub_(v1::HealthService::NewStub(channel)) {
-    context_.set_deadline(std::chrono::system_clock::now() + 30s);
-    if (!caller.empty()) context_.AddMetadata(kForwardedCertificateHeader, cat("URI=", caller));
-    stream_ = stub_->StreamHealth(&context_);
-  }
-  ~Telling() {
-    if (!ended_) context_.TryCancel(), stream_->Finish();
-  }
+struct Telling : Talk<Report, v1::HealthOrder> {
+  Telling(const std::shared_ptr<grpc::Channel>& channel, std::string_view caller)
+      : Talk(caller, [&](grpc::ClientContext* context) {
+          return v1::HealthService::NewStub(channel)->StreamHealth(context);
+        }) {}
   void say(Report::State state, const std::string& why = "",
            const std::string& workload = "default/back") {
     Report report;
     report.set_workload(workload);
     report.set_state(state);
     report.set_why(why);
-    stream_->Write(report);
+    send(report);
   }
-  v1::HealthOrder order() {
-    v1::HealthOrder order;
-    EXPECT_TRUE(stream_->Read(&order));
-    return order;
-  }
-  grpc::Status end() {
-    v1::HealthOrder order;
-    while (stream_->Read(&order)) {
-    }
-    ended_ = true;
-    return stream_->Finish();
-  }
-
- private:
-  std::unique_ptr<v1::HealthService::Stub> stub_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<Report, v1::HealthOrder>> stream_;
-  bool ended_ = false;
 };
 
 class ControlHealthTest : public ControlFixture {
@@ -79,7 +54,7 @@ TEST_F(ControlHealthTest, EachReportIsAnsweredAndWhoIsNotWellIsNoEndpoint) {
   ASSERT_EQ(start(), "");
   Telling back(channel("grpc.sock"), kBack);
   back.say(Report::UNKNOWN);
-  const v1::HealthOrder order = back.order();
+  const v1::HealthOrder order = back.receive();
   EXPECT_EQ(order.interval_ms(), 10'000u);
   EXPECT_EQ(order.timeout_ms(), 1000u);
   EXPECT_EQ(order.failures(), 2u);
@@ -88,13 +63,13 @@ TEST_F(ControlHealthTest, EachReportIsAnsweredAndWhoIsNotWellIsNoEndpoint) {
   EXPECT_EQ(order.path(), "/healthz");
   EXPECT_EQ(away(), "");  // The control plane has just begun.
   back.say(Report::NOT_WELL, "it answers 500");
-  back.order();
+  back.receive();
   is_away("its application is not well: it answers 500");
   back.say(Report::WELL);
-  back.order();
+  back.receive();
   is_away("");
   back.say(Report::LEAVING);
-  back.order();
+  back.receive();
   is_away("its sidecar has ended");
 }
 
@@ -102,12 +77,12 @@ TEST_F(ControlHealthTest, AnEditIsANewOrderAndWhoIsNotAskedIsAnEndpoint) {
   ASSERT_EQ(start(), "");
   Telling back(channel("grpc.sock"), kBack);
   back.say(Report::UNKNOWN);
-  EXPECT_EQ(back.order().interval_ms(), 0u);
+  EXPECT_EQ(back.receive().interval_ms(), 0u);
   save(with_health());
-  EXPECT_EQ(back.order().interval_ms(), 10'000u);
+  EXPECT_EQ(back.receive().interval_ms(), 10'000u);
   is_away("its sidecar, with a join file, has not told yet that its application is well");
   save(mesh());
-  EXPECT_EQ(back.order().interval_ms(), 0u);
+  EXPECT_EQ(back.receive().interval_ms(), 0u);
   is_away("");
 }
 
@@ -135,7 +110,7 @@ TEST_F(ControlHealthTest, AStreamKeepsToOneWorkloadAndToItsLimits) {
   EXPECT_EQ(other.end().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   Telling large(channel("grpc.sock"), kBack);
   large.say(Report::NOT_WELL, std::string(8192, 'x'));
-  EXPECT_FALSE(large.end().ok());
+  EXPECT_EQ(large.end().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   Telling fast(channel("grpc.sock"), kBack);
   for (int i = 0; i < 100; ++i) fast.say(Report::WELL);
   EXPECT_EQ(fast.end().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);

@@ -1,7 +1,6 @@
 // ReportService of a whole glia-control, called by real gRPC clients: who is asked for what, and what
 // ends a stream.
 #include "control_plane/control_test_support.h"
-#include "control_plane/serve/peer.h"
 #include "glia/v1/report.grpc.pb.h"
 
 namespace glia {
@@ -10,36 +9,11 @@ namespace {
 constexpr char kBackCluster[] = "outbound:80:back.default";
 
 // One stream of a sidecar.
-class Reporting {
- public:
-  Reporting(const std::shared_ptr<grpc::Channel>& channel, const std::string& caller)
-      : stub_(v1::ReportService::NewStub(channel)) {
-    context_.set_deadline(std::chrono::system_clock::now() + 30s);
-    if (!caller.empty()) context_.AddMetadata(kForwardedCertificateHeader, cat("URI=", caller));
-    stream_ = stub_->StreamReports(&context_);
-  }
-  ~Reporting() {
-    if (!ended_) context_.TryCancel(), stream_->Finish();
-  }
-  bool send(const v1::Report& report = {}) { return stream_->Write(report); }
-  v1::ReportOrder order() {
-    v1::ReportOrder order;
-    EXPECT_TRUE(stream_->Read(&order));
-    return order;
-  }
-  grpc::Status end() {
-    v1::ReportOrder order;
-    while (stream_->Read(&order)) {
-    }
-    ended_ = true;
-    return stream_->Finish();
-  }
-
- private:
-  std::unique_ptr<v1::ReportService::Stub> stub_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<v1::Report, v1::ReportOrder>> stream_;
-  bool ended_ = false;
+struct Reporting : Talk<v1::Report, v1::ReportOrder> {
+  Reporting(const std::shared_ptr<grpc::Channel>& channel, std::string_view caller)
+      : Talk(caller, [&](grpc::ClientContext* context) {
+          return v1::ReportService::NewStub(channel)->StreamReports(context);
+        }) {}
 };
 
 std::vector<std::string> names(const v1::ReportOrder& order) {
@@ -72,10 +46,10 @@ class ControlReportTest : public ControlFixture {
 TEST_F(ControlReportTest, AsksForWhatASidecarHoldsAndAddsUpWhatItTells) {
   ASSERT_EQ(start(), "");
   Reporting front(channel("grpc.sock"), kFront);
-  front.send();
-  EXPECT_EQ(names(front.order()), Names());
+  front.send({});
+  EXPECT_EQ(names(front.receive()), Names());
   want({kBackCluster, "outbound:80:nowhere.default"});
-  const v1::ReportOrder order = front.order();
+  const v1::ReportOrder order = front.receive();
   EXPECT_EQ(names(order), Names{kBackCluster});
   EXPECT_EQ(order.interval().seconds(), 1);
   front.send(requests(5));
@@ -89,16 +63,16 @@ TEST_F(ControlReportTest, AsksForWhatASidecarHoldsAndAddsUpWhatItTells) {
   std::string without = mesh();
   without.resize(without.find("---\napiVersion: v1\nkind: Service"));
   save(without);
-  EXPECT_EQ(names(front.order()), Names());
+  EXPECT_EQ(names(front.receive()), Names());
 }
 
 TEST_F(ControlReportTest, RefusesWhoIsNobodyInTheMesh) {
   ASSERT_EQ(start(), "");
   Reporting nobody(channel("grpc.sock"), "");
-  nobody.send();
+  nobody.send({});
   EXPECT_EQ(nobody.end().error_code(), grpc::StatusCode::PERMISSION_DENIED);
   Reporting stranger(channel("grpc.sock"), "spiffe://demo.mesh/ns/default/sa/stranger");
-  stranger.send();
+  stranger.send({});
   const grpc::Status ended = stranger.end();
   EXPECT_EQ(ended.error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_EQ(ended.error_message(),
@@ -112,8 +86,8 @@ TEST_F(ControlReportTest, EndsAStreamThatReportsBeforeAnOrderOrTooOften) {
   EXPECT_EQ(early.end().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   want({kBackCluster});
   Reporting often(channel("grpc.sock"), kFront);
-  often.send();
-  often.order();
+  often.send({});
+  often.receive();
   for (int i = 0; i < 1000 && often.send(requests(1)); ++i) {
   }
   const grpc::Status ended = often.end();
@@ -125,8 +99,8 @@ TEST_F(ControlReportTest, EndsAStreamWhoseReportIsTooLarge) {
   ASSERT_EQ(start(), "");
   want({kBackCluster});
   Reporting large(channel("grpc.sock"), kFront);
-  large.send();
-  large.order();
+  large.send({});
+  large.receive();
   v1::Report report = requests(1);
   for (int i = 0; i < 600; ++i) report.add_clusters()->set_cluster(std::string(1000, 'c'));
   large.send(report);

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "control_plane/control.h"
+#include "control_plane/serve/peer.h"
 #include "glia/v1/status.grpc.pb.h"
 #include "proxy/base/text.h"
 
@@ -78,6 +79,41 @@ class Running {
   std::string failure_;
   Control* control_ = nullptr;  // While loop_ runs.
   std::thread thread_;
+};
+
+// One stream of whoever has this SPIFFE ID; "": of nobody. `open` makes it of a context.
+template <class In, class Out>
+class Talk {
+ public:
+  template <class Open>
+  Talk(std::string_view caller, Open open) {
+    context_.set_deadline(std::chrono::system_clock::now() + 30s);
+    if (!caller.empty()) {
+      context_.AddMetadata(kForwardedCertificateHeader, cat("Hash=00;URI=", caller));
+    }
+    stream_ = open(&context_);
+  }
+  ~Talk() {
+    if (!ended_) context_.TryCancel(), stream_->Finish();
+  }
+  bool send(const In& message) { return stream_->Write(message); }
+  Out receive() {
+    Out message;
+    EXPECT_TRUE(stream_->Read(&message));
+    return message;
+  }
+  grpc::Status end() {
+    Out message;
+    while (stream_->Read(&message)) {
+    }
+    ended_ = true;
+    return stream_->Finish();
+  }
+
+ private:
+  grpc::ClientContext context_;  // Keeps the channel.
+  std::unique_ptr<grpc::ClientReaderWriter<In, Out>> stream_;
+  bool ended_ = false;
 };
 
 class ControlFixture : public testing::Test {

@@ -21,44 +21,18 @@ using DeltaRequest = xds::discovery::v3::DeltaDiscoveryRequest;
 using DeltaResponse = xds::discovery::v3::DeltaDiscoveryResponse;
 constexpr char kBackCluster[] = "outbound:80:back.default";
 
-// One stream of front's sidecar. `open` makes it of a context.
+// One stream of front's sidecar.
 template <class In, class Out>
-class Talk {
- public:
-  using Stream = std::unique_ptr<grpc::ClientReaderWriter<In, Out>>;
-  explicit Talk(const std::function<Stream(grpc::ClientContext*)>& open) {
-    context_.set_deadline(std::chrono::system_clock::now() + 30s);
-    context_.AddMetadata(kForwardedCertificateHeader, cat("Hash=00;URI=", kFront));
-    stream_ = open(&context_);
-  }
-  ~Talk() {
-    if (!ended_) context_.TryCancel(), stream_->Finish();
-  }
+struct OfFront : Talk<In, Out> {
+  explicit OfFront(const auto& open) : Talk<In, Out>(kFront, open) {}
   void send(In request) {
     request.mutable_node()->set_id("default/front");
-    stream_->Write(request);
+    Talk<In, Out>::send(request);
   }
-  Out receive() {
-    Out response;
-    EXPECT_TRUE(stream_->Read(&response));
-    return response;
-  }
-  grpc::Status end() {
-    Out response;
-    while (stream_->Read(&response)) {
-    }
-    ended_ = true;
-    return stream_->Finish();
-  }
-
- private:
-  grpc::ClientContext context_;
-  Stream stream_;
-  bool ended_ = false;
 };
 
-using Delta = Talk<DeltaRequest, DeltaResponse>;
-using World = Talk<Request, Response>;
+using Delta = OfFront<DeltaRequest, DeltaResponse>;
+using World = OfFront<Request, Response>;
 
 DeltaRequest subscribe(XdsType type, const std::vector<std::string>& names) {
   DeltaRequest request;
@@ -80,9 +54,9 @@ class ControlXdsTest : public ControlFixture {
   static std::string edited() { return mesh() + service("front"); }
 
   std::unique_ptr<Delta> delta_ads() {
-    ads_ = xds::discovery::v3::AggregatedDiscoveryService::NewStub(channel("grpc.sock"));
+    const auto ads = xds::discovery::v3::AggregatedDiscoveryService::NewStub(channel("grpc.sock"));
     return std::make_unique<Delta>(
-        [this](grpc::ClientContext* context) { return ads_->DeltaAggregatedResources(context); });
+        [&](grpc::ClientContext* context) { return ads->DeltaAggregatedResources(context); });
   }
   // Asks for a type and accepts what comes.
   static DeltaResponse take(Delta& stream, XdsType type, const std::vector<std::string>& names) {
@@ -100,7 +74,6 @@ class ControlXdsTest : public ControlFixture {
     EXPECT_TRUE(called.ok()) << called.error_message();
     return response;
   }
-  std::unique_ptr<xds::discovery::v3::AggregatedDiscoveryService::Stub> ads_;
 };
 
 bool accepted(const v1::Status& status, std::size_t types) {

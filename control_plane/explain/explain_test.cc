@@ -103,14 +103,17 @@ TEST(Explain, NamesAnInferencePoolAndWhatItsClusterIsMadeOf) {
             text.npos)
       << text;
   EXPECT_NE(text.find("127.0.1.3:8080 default/model-2: "), text.npos) << text;
+  int clusters = 0;
   for (const MadeOf& made : made_of(set, *set.workload("web"))) {
     EXPECT_EQ(made.resource.find("host pool:"), made.resource.npos);
     if (made.resource != "cluster pool:two-2.0.default") continue;
+    ++clusters;
     EXPECT_EQ(made.objects,
               (std::vector<std::string>{"InferencePool default/two-2.0 (mesh.yaml:57)",
                                         "Workload default/model-2 (mesh.yaml:15)",
                                         "ModelPolicy default/two (mesh.yaml:62)"}));
   }
+  EXPECT_EQ(clusters, 1);
 }
 
 std::string asked(const std::string& url, const std::string& method = "",

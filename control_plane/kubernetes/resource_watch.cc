@@ -12,11 +12,6 @@ Error failed(std::string message) {
   return Error(ErrorKind::kProtocol, Fault::kUpstream, std::move(message));
 }
 
-// The version that we asked from is not kept any more.
-Error gone(std::string message) {
-  return Error(ErrorKind::kClosed, Fault::kUpstream, std::move(message), Retry::kSafe);
-}
-
 std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -71,7 +66,6 @@ Task<void> ResourceWatch::run() {
 
 // Says what is wrong, once, and how long to wait.
 Duration ResourceWatch::fail(const Error& error) {
-  if (error.retry() == Retry::kSafe) version_.clear();
   const bool denied = std::exchange(denied_, false);
   const Duration delay =
       denied ? kDeniedRetry - Duration(static_cast<Duration::rep>(random_.below(
@@ -88,7 +82,7 @@ Duration ResourceWatch::fail(const Error& error) {
 
 Error ResourceWatch::refused(std::string_view verb, const ApiAnswer& answer) {
   const std::string said = refusal_of(answer);
-  if (answer.status == 410) return gone(said);
+  if (answer.status == 410) version_.clear();  // It is not kept any more.
   denied_ = answer.status == 403 || answer.status == 404;
   if (answer.status == 403) {
     return failed(cat("may not ", verb, " ", resource_.text(), " (", said,
@@ -201,7 +195,7 @@ Result<void> ResourceWatch::take_event(std::string_view line) {
   const Json& object = object_at(event, "object");
   if (type == "ERROR") {
     const std::string message = text_at(object, "message");
-    if (text_at(object, "code") == "410") return gone(message);
+    if (text_at(object, "code") == "410") version_.clear();
     return failed(cat("the watch broke off: ", message));
   }
   const Json& metadata = object_at(object, "metadata");

@@ -39,6 +39,13 @@ class ResourceWatchTest : public testing::Test, private ResourceWatch::Owner {
   }
   std::string last() const { return server_.asked.empty() ? "" : server_.asked.back().path; }
   bool asked(std::string_view part) const { return last().find(part) != std::string::npos; }
+  // Since world_.fabric().record().
+  int connects() {
+    int count = 0;
+    const std::string events = world_.fabric().transcript();
+    for (std::size_t at = 0; (at = events.find(" connect ", at)) != events.npos; ++at) ++count;
+    return count;
+  }
   void watch_begins(std::string_view events = "") {
     server_.will_say({.status = 200, .body = std::string(events), .stays = true});
   }
@@ -177,11 +184,22 @@ TEST_F(ResourceWatchTest, AServerThatIsAwayIsTriedAgainMoreAndMoreSeldomAndNothi
   watch_begins();
   start();
   settle();
+  world_.fabric().record();
   world_.fabric().kill(SimApiServer::kIp);
   settle(10min);
   EXPECT_EQ(held(), "one@5");
   EXPECT_FALSE(watch_.trouble().empty());
   EXPECT_EQ(server_.asked.size(), 2u);
+  // A wait is half to whole of what is due: 200 ms first, twice that each time.
+  EXPECT_GE(connects(), 10min / ResourceWatch::kLastRetry);
+  EXPECT_LE(connects(), 10min / (ResourceWatch::kLastRetry / 2) + 8);
+
+  world_.fabric().revive(SimApiServer::kIp);
+  watch_begins(event("ADDED", object("two", "101")));
+  settle(ResourceWatch::kLastRetry + 1s);
+  EXPECT_TRUE(asked("resourceVersion=100")) << last();
+  EXPECT_EQ(server_.asked.size(), 3u);
+  EXPECT_EQ(held(), "one@5 two@101");
 }
 
 TEST_F(ResourceWatchTest, BeforeTheFirstListAServerThatIsAwayIsWaitedFor) {

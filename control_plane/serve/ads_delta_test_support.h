@@ -10,7 +10,6 @@
 
 #include "control_plane/serve/ads_session.h"
 #include "control_plane/serve/ads_test_target.h"
-#include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -109,12 +108,5 @@ inline const Target kTwo = {.clusters = {{"a", "a1"}, {"b", "b1"}},
                             .endpoints = {{"a", "ea1"}, {"b", "eb1"}},
                             .listeners = {{"in", "in1"}},
                             .routes = {{"out", "r1"}}};
-
-inline std::string nobody(const std::string& cluster) {
-  envoy::config::endpoint::v3::ClusterLoadAssignment none;
-  none.set_cluster_name(cluster);
-  none.add_endpoints();
-  return none.SerializeAsString();
-}
 
 }  // namespace glia

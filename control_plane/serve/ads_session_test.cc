@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "control_plane/serve/ads_test_target.h"
-#include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "proxy/base/text.h"
 
 namespace glia {
@@ -160,14 +159,6 @@ TEST_F(AdsSessionTest, KeepsOldClustersWhileTheirRoutesAreStillInUse) {
   EXPECT_EQ(arrives(), "routes r2 [r2]");
   refuses("no");
   EXPECT_EQ(arrives(), "") << "the proxy still routes to a";
-}
-
-// A serialized ClusterLoadAssignment of that cluster without endpoints.
-std::string nobody(const std::string& cluster) {
-  envoy::config::endpoint::v3::ClusterLoadAssignment none;
-  none.set_cluster_name(cluster);
-  none.add_endpoints();
-  return none.SerializeAsString();
 }
 
 TEST_F(AdsSessionTest, AClusterKeepsItsLastEndpointsAndIdentitiesUntilRoutesHaveMoved) {

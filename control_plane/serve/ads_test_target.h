@@ -6,6 +6,7 @@
 #include <string>
 
 #include "control_plane/serve/node_resources.h"
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
 
 namespace glia {
 
@@ -40,5 +41,13 @@ inline const Target kSmall = {.clusters = {{"a", "a1"}},
                               .endpoints = {{"a", "ea1"}},
                               .listeners = {{"in", "in1"}},
                               .routes = {{"out", "r1"}}};
+
+// A serialized ClusterLoadAssignment of that cluster without endpoints.
+inline std::string nobody(const std::string& cluster) {
+  envoy::config::endpoint::v3::ClusterLoadAssignment none;
+  none.set_cluster_name(cluster);
+  none.add_endpoints();
+  return none.SerializeAsString();
+}
 
 }  // namespace glia

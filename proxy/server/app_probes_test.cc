@@ -74,12 +74,12 @@ TEST_F(AppProbesTest, AConnectionIsAnswerEnoughForTcp) {
   EXPECT_NE(got->body.find("the application does not answer on port 9"), std::string::npos);
 }
 
-// Anybody may ask here, so nobody is vouched for.
 TEST_F(AppProbesTest, AnApplicationThatListensOnIpv6AloneIsFound) {
   SimUpstream modern(world_, *Address::ip("::1", 9), Codec::kHttp1);
   EXPECT_EQ(ask("/app-probe/none/liveness")->status, 200);
 }
 
+// Anybody may ask here, so nobody is vouched for.
 TEST_F(AppProbesTest, WhatASidecarSaysOfACallerDoesNotPass) {
   application_.replies(200);
   kubelet_.send({.path = "/app-probe/web/readiness",

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <iterator>
 
 #include "proxy/base/text.h"
 #include "proxy/net/x509.h"
@@ -136,7 +135,6 @@ TEST_F(Kept, AFileOfAnotherSidecarOrAnotherFormatIsRefusedWithTheReason) {
 // A newer program may refuse what an older one took: the decoders are those of the wire.
 TEST_F(Kept, WhatCannotBeUsedIsRefusedWholeAndIsNoRefusalOfAPush) {
   settle();
-  std::string bad = cluster("bad");
   PushedResources push{
       .version = "1", .type_url = type_url_of(ResourceKind::kCluster), .nonce = ""};
   push.resources.push_back({.bytes = cluster("good"), .name = "good", .version = "1"});

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import unittest
 
-import harness
 from bootstrap import bootstrap, cluster, listener, to
 from counting_origins import all_origins
 from harness import BIN, WITHIN_S, Proxy, Scene, eventually

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import unittest
 
-from bootstrap import bootstrap, cluster, listener, to
+from bootstrap import bootstrap, cluster, listener
 from harness import Proxy, Scene, eventually, fetch, peer, tally
 from origins import HttpOrigin
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import unittest
 
-from bootstrap import bootstrap, cluster, downstream_tls, listener, says, to
+from bootstrap import bootstrap, cluster, downstream_tls, listener, to
 from certificates import Authority
 from harness import Proxy, Scene
 from origins import HttpOrigin

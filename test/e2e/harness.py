@@ -31,8 +31,19 @@ LOG_TAIL = 40  # lines
 SANITIZED = bool(os.environ.get("GLIA_SANITIZED"))
 
 
+def run(*command, status=0, **options):
+    """A program that has ended, with this status; with any, if it is None."""
+    ran = subprocess.run([str(word) for word in command], **{
+        "capture_output": True, "text": True, "timeout": WITHIN_S, **options})
+    if status is not None and ran.returncode != status:
+        raise AssertionError(f"{' '.join(map(str, command))}: status {ran.returncode}: "
+                             f"{ran.stdout}{ran.stderr}")
+    return ran
+
+
 def eventually(look, what, within_s=WITHIN_S):
-    """Calls look() until its answer is true, and returns that answer."""
+    """Calls look() until its answer is true, and returns that answer. `what`: a text, or what makes it once
+    it is needed."""
     pause = threading.Event()
     start = time.monotonic()
     while True:
@@ -40,7 +51,7 @@ def eventually(look, what, within_s=WITHIN_S):
         if answer:
             return answer
         if time.monotonic() - start > within_s:
-            raise AssertionError(f"not seen within {within_s} s: {what}")
+            raise AssertionError(f"not seen within {within_s} s: {what() if callable(what) else what}")
         pause.wait(0.02)  # Only how often we look.
 
 
@@ -221,19 +232,21 @@ class Proxy(Program):
         return fetch(self.admin_port, path, method, headers)
 
     def metric(self, name, **labels):
-        """The sum of the samples of this name that carry these labels."""
-        total = 0
-        for line in self.admin("/stats/prometheus").text.splitlines():
-            match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
-            if match and all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items()):
-                total += float(match[2])
-        return total
+        """The sum of the samples of this name that carry these labels; 0 if there are none."""
+        return sum_of_samples(self.admin("/stats/prometheus").text, name, **labels) or 0
 
     def fetch(self, path="/", listener="in", **options):
         return fetch(self.ports[listener], path, **options)
 
     def url(self, path="/", listener="in", scheme="http"):
         return f"{scheme}://127.0.0.1:{self.ports[listener]}{path}"
+
+
+def sum_of_samples(page, name, **labels):
+    """Of those of this name that carry these labels on a page for Prometheus; None if there are none."""
+    samples = [float(match[2]) for match in re.finditer(rf"^{name}(?:\{{(.*)\}})? (\S+)$", page, re.M)
+               if all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items())]
+    return sum(samples) if samples else None
 
 
 def access_log_lines(path):

@@ -4,50 +4,36 @@ import json
 import re
 import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import meshes
 from harness import Scene, eventually, free_port
-from meshes import ControlPlane, MeshFile, Sidecar, free_network, mesh, service, workload
+from meshes import ControlPlane, MeshFile, Sidecar, free_network, mesh, service, settled, workload
 from shared_budget_test import Redis
+from small_server import Answering, SmallServer
 
-TOKENS, INPUT, OUTPUT = 10000, 1000, 20
-CHAT = json.dumps({"model": "m", "max_tokens": 500,
+TOKENS, INPUT, OUTPUT, MOST = 10000, 1000, 400, 600
+CHAT = json.dumps({"model": "m", "max_tokens": MOST,
                    "messages": [{"role": "user", "content": "why " * INPUT}]}).encode()
 
 
-class Engine(BaseHTTPRequestHandler):
-    """Whoever of the two is asked first takes for ever, until it is let go."""
-
-    protocol_version = "HTTP/1.1"
+class Engine(Answering):
+    """Whoever of the two is asked first says nothing, until its request is of no use any more."""
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
+        self.asked()
         shared = self.server.shared
         with shared.lock:
             shared.asked.append(dict(self.headers))
             first = len(shared.asked) == 1
         if first:
             shared.go.wait()
-        body = json.dumps({"choices": [], "usage": {
-            "prompt_tokens": INPUT, "completion_tokens": OUTPUT,
-            "total_tokens": INPUT + OUTPUT}}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        try:
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:  # The one that was cancelled has nobody who listens.
             self.close_connection = True
+            return
+        self.answer({"choices": [], "usage": {"prompt_tokens": INPUT, "completion_tokens": OUTPUT,
+                                              "total_tokens": INPUT + OUTPUT}})
 
     def do_GET(self):  # Metrics, which it has none of.
-        self.send_response(404)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+        self.answer(b"", 404)
 
 
 class Shared:
@@ -56,14 +42,6 @@ class Shared:
 
 
 class HedgedBudget(Scene):
-    def engine(self, shared):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
-        server.daemon_threads, server.shared = True, shared
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        return server.server_address[1]
-
     def used(self, redis):
         found = re.match(r"\$\d+\r\n([\d.]+)", redis.say("HGET", "glia:{llm}:month\n\n", "level"))
         return round(TOKENS - float(found[1])) if found else 0
@@ -78,12 +56,13 @@ class HedgedBudget(Scene):
         budget = {"tokenBudgets": [{"name": "month", "tokens": TOKENS, "per": "744h"}],
                   "sharedBudgets": {"redis": f"127.0.0.1:{redis.port}", "share": "llm",
                                     "timeout": "5s"}}
-        servers = [workload(name, at[name], self.engine(shared), app="llm",
-                            modelServer={"engine": "vllm"}, **budget) for name in ("one", "two")]
+        servers = [workload(name, at[name], self.enterContext(SmallServer(Engine, shared=shared)).port,
+                            app="llm", modelServer={"engine": "vllm"}, **budget)
+                   for name in ("one", "two")]
         policy = {"apiVersion": "glia.dev/v1", "kind": "ModelPolicy", "metadata": {"name": "llm"},
                   "spec": {"targetRef": {"name": "llm"}, "hedge": {"after": "100ms", "least": 10}}}
-        file = MeshFile(self.directory, [mesh(), workload("caller", at["caller"]), *servers,
-                                         service("llm"), policy])
+        objects = [mesh(), workload("caller", at["caller"]), *servers, service("llm")]
+        file = MeshFile(self.directory, [*objects, policy])
         control = self.enterContext(ControlPlane(self.directory, file))
         for name in names:
             self.enterContext(Sidecar(self.directory, control, name, at[name]))
@@ -96,13 +75,20 @@ class HedgedBudget(Scene):
         self.assertEqual(len(shared.asked), 2, "it was sent twice")
         for headers in shared.asked:  # It is between sidecars.
             self.assertNotIn("x-glia-copy", {name.lower() for name in headers})
-        # The one that was cancelled pays for the prompt, as far as it was estimated.
-        eventually(lambda: 0.9 * INPUT < self.used(redis) < 1.1 * INPUT + OUTPUT,
-                   f"it is charged once, not {self.used(redis)}")
+        # The one that was cancelled pays for the prompt, as far as it was estimated. Neither holds what
+        # it may have needed (MOST) any more.
+        eventually(lambda: 0.9 * INPUT + OUTPUT < self.used(redis) < 1.1 * INPUT + OUTPUT,
+                   lambda: f"it is charged once, not {self.used(redis)}")
         before = self.used(redis)
-        # Who says so of a request that was sent once pays all the same.
+        # Who says so of a request that was sent once pays all the same. Without the policy none is sent twice.
+        old = control.status()["configVersion"]
+        file.save(objects)
+        eventually(lambda: (now := control.status())["configVersion"] != old and settled(now, *names),
+                   "nobody sends second copies any more")
         self.assertEqual(ask().status, 200)
-        eventually(lambda: self.used(redis) == before + INPUT + OUTPUT, "one more is charged")
+        self.assertEqual(len(shared.asked), 3, "it was sent once")
+        eventually(lambda: self.used(redis) == before + INPUT + OUTPUT,
+                   lambda: f"one more is charged, to {self.used(redis)} from {before}")
 
 
 if __name__ == "__main__":

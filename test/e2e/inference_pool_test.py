@@ -8,6 +8,7 @@ from harness import Scene, eventually, fetch, tally
 from meshes import ADMIN_PORT, ControlPlane, MeshFile, Sidecar, free_network, mesh, workload
 from pool_servers import PoolServers
 
+ASKED = 80
 POOL_GROUP = "inference.networking.k8s.io"
 CHAT = json.dumps({"model": "llama", "messages": [{"role": "user", "content": "why"}],
                    "max_tokens": 2}).encode()
@@ -66,34 +67,28 @@ class InferencePools(Scene):
         return meshes.ask(self.at["caller"], "chat", "/v1/chat/completions", method="POST",
                           body=CHAT, headers={"content-type": "application/json"})
 
-    def endpoints(self):
-        """What the caller's sidecar holds of the pools: cluster -> rows."""
-        page = fetch(ADMIN_PORT, "/endpoints?format=json", host=self.at["caller"]).text
-        return page
-
-    def clusters(self):
-        dump = fetch(ADMIN_PORT, "/config_dump", host=self.at["caller"]).text
-        return dump
+    def requests(self):
+        """To each of the pools, since the sidecar began."""
+        return {name: meshes.metric(self.at["caller"], "envoy_cluster_upstream_rq_total",
+                                    envoy_cluster_name=f"pool:{name}.default") or 0
+                for name in ("large", "small")}
 
     def test_each_pool_takes_its_share_with_its_own_picker(self):
         eventually(lambda: self.ask().status == 200, "the pools answer")
-        for _ in range(60):
+        before = self.requests()
+        for _ in range(ASKED):
             self.assertEqual(self.ask().status, 200)
-        page = self.endpoints()
+        counts = {name: count - before[name] for name, count in self.requests().items()}
+        self.assertEqual(sum(counts.values()), ASKED, counts)
+        self.assert_share(counts, "small", 0.5)
+        endpoints = fetch(ADMIN_PORT, "/endpoints?format=json", host=self.at["caller"]).text
         for name in ("pool:large.default", "pool:small.default"):
-            self.assertIn(name, page)
-        requests = {name: self.requests(name) for name in ("large", "small")}
-        self.assertGreater(min(requests.values()), 10, requests)
-        dump = self.clusters()
-        self.assertIn("HOT_COLD", dump)
-
-    def requests(self, name):
-        total = 0
-        for line in fetch(ADMIN_PORT, "/stats/prometheus", host=self.at["caller"]).text.splitlines():
-            if (line.startswith("envoy_cluster_upstream_rq_total{")
-                    and f'envoy_cluster_name="pool:{name}.default"' in line):
-                total += float(line.rpartition(" ")[2])
-        return total
+            self.assertIn(name, endpoints)
+        dump = fetch(ADMIN_PORT, "/config_dump", host=self.at["caller"]).json
+        clusters = [row["cluster"] for part in dump["configs"]
+                    for row in part.get("dynamic_active_clusters", [])]
+        self.assertEqual([one["name"] for one in clusters if "HOT_COLD" in json.dumps(one)],
+                         ["pool:small.default"])
 
     def test_an_empty_pool_answers_for_itself_only(self):
         eventually(lambda: self.ask().status == 200, "the pools answer")

@@ -5,7 +5,6 @@ import base64
 import pathlib
 import re
 import shutil
-import subprocess
 import tempfile
 import unittest
 
@@ -13,23 +12,13 @@ import yaml
 
 import harness
 import meshes
-from harness import ROOT
+from harness import ROOT, run
 
 DEPLOY = ROOT / "deploy"
 VERSION = re.search(r'kGliaVersion = "([^"]+)"', (ROOT / "proxy/base/version.h").read_text())[1]
-# With the kinds and rights of the source that reads a cluster.
-WHOLE = all((DEPLOY / name).exists() for name in ("crds.yaml", "rbac.yaml"))
 CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"},
        "spec": {"containers": [{"name": "app", "image": "app"}]}}
-
-
-def run(*command, status=0, text=None, **options):
-    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, input=text,
-                         timeout=harness.WITHIN_S, **options)
-    if ran.returncode != status:
-        raise AssertionError(f"{' '.join(map(str, command))}: {ran.returncode}: {ran.stdout}{ran.stderr}")
-    return ran
 
 
 def documents_of(text):
@@ -58,12 +47,11 @@ class Install(harness.Scene):
     def test_all_that_is_needed_is_there_in_an_order_that_works(self):
         documents = self.install()
         kinds = [one["kind"] for one in documents]
-        accounts = ("ServiceAccount",) if WHOLE else ()
-        for kind in ("Namespace", *accounts, "Secret", "Service", "Deployment", "NetworkPolicy",
+        for kind in ("Namespace", "ServiceAccount", "Secret", "Service", "Deployment", "NetworkPolicy",
                      "PodDisruptionBudget", "MutatingWebhookConfiguration", "Mesh"):
             self.assertEqual(kinds.count(kind), 1, kind)
         self.assertEqual(kinds[0], "Namespace")
-        for earlier, later in (*((one, "Deployment") for one in accounts), ("Secret", "Deployment"),
+        for earlier, later in (("ServiceAccount", "Deployment"), ("Secret", "Deployment"),
                                ("Deployment", "MutatingWebhookConfiguration")):
             self.assertLess(kinds.index(earlier), kinds.index(later))
         for one in documents:
@@ -109,7 +97,6 @@ class Install(harness.Scene):
             self.assertIn((pod["spec"]["serviceAccountName"], service["metadata"]["namespace"]),
                           [(subject["name"], subject.get("namespace")) for subject in binding["subjects"]])
 
-    @unittest.skipUnless(WHOLE, "glia-control of this tree does not read a cluster: no crds.yaml, rbac.yaml")
     def test_every_flag_is_one_that_glia_control_has(self):
         known = set(re.findall(r"--[a-z-]+", run(harness.GLIA_CONTROL, "--help").stdout))
         command = self.one(self.install(), "Deployment")["spec"]["template"]["spec"]["containers"][0][
@@ -127,7 +114,7 @@ class Install(harness.Scene):
 
     def test_what_is_injected_finds_the_control_plane(self):
         service = self.one(self.install(), "Service")
-        pod = yaml.safe_load(run(harness.GLIA, "inject", "-f", "-", text=yaml.safe_dump(POD)).stdout)
+        pod = yaml.safe_load(run(harness.GLIA, "inject", "-f", "-", input=yaml.safe_dump(POD)).stdout)
         proxy = next(one for one in pod["spec"]["initContainers"] if one["name"] == "glia-proxy")
         control = proxy["command"][proxy["command"].index("--control") + 1]
         name = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
@@ -202,7 +189,6 @@ class Install(harness.Scene):
         self.assertEqual(bundle.strip(), base64.b64decode(data["ca.pem"]).decode().strip())
 
 
-@unittest.skipUnless(WHOLE, "this tree has no crds.yaml and rbac.yaml, which the base names")
 class Kustomize(unittest.TestCase):
     def test_the_base_has_every_manifest_that_is_there(self):
         listed = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]

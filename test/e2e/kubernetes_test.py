@@ -15,6 +15,7 @@ import yaml
 
 import kube
 from harness import GLIA_PROXY, Program, eventually, fetch, free_port
+from meshes import free_network
 
 
 class Pods(kube.KubernetesScene):
@@ -41,7 +42,8 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {name: buyer, namespace: shop}
 """)
-        cls.addresses = (f"127.{40 + os.getpid() % 200}.{i // 250}.{1 + i % 250}" for i in range(1000))
+        network = free_network()
+        cls.addresses = (f"{network}.{host}" for host in range(1, 11))
 
     @classmethod
     def _configure_webhook(cls, port):
@@ -219,7 +221,8 @@ spec: {targetRef: {kind: Service, name: nowhere}}
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "nowhere", "namespace": "shop"},
             "spec": {"ports": [{"name": "http", "port": 80}]}}])
-        eventually(lambda: "NOT IN FORCE" not in self.control.status(), "it is in force now")
+        eventually(lambda: " 1 TrafficPolicy" in (said := self.control.status())
+                   and "NOT IN FORCE" not in said, "it is in force now")
         self.assertGreater(self.control.in_force(), before)
         eventually(lambda: self.accepted("wrong") == "True", "its status says so")
 

@@ -35,6 +35,7 @@ def make_tokenizer(directory):
     (directory / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
 
 
+@unittest.skipUnless(os.environ.get("GLIA_LONG"), "takes a minute; ./dev test --long")
 @unittest.skipUnless(importlib.util.find_spec("guidellm"),
                      "guidellm is not in the Python environment; ./dev test --long installs it")
 class LoadGenerator(Scene):

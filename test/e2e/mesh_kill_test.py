@@ -9,10 +9,9 @@ import os
 import random
 import unittest
 
-import harness
 from harness import Scene, eventually
 from mesh_run_test import Traffic
-from meshes import (ControlPlane, MeshFile, free_network, is_ready, mesh, service, settled, workload)
+from meshes import ControlPlane, KeepingSidecar, MeshFile, free_network, mesh, service, settled, workload
 from origins import HttpOrigin
 
 KILLS = 100 if os.environ.get("GLIA_LONG") else 10
@@ -23,17 +22,6 @@ APPS = ("app-v1", "app-v2")
 SENT_AGAIN = {"apiVersion": "glia.dev/v1", "kind": "TrafficPolicy", "metadata": {"name": "app"},
               "spec": {"targetRef": {"name": "app"}, "retry": {
                   "on": ["ConnectFailure", "Reset", "GatewayError"], "attempts": 4, "backoff": "20ms"}}}
-
-
-class Sidecar(harness.Program):
-    """glia-proxy that keeps its identity on disk, so that it can be started again."""
-
-    def __init__(self, directory, name, join_file, address):
-        super().__init__(f"sidecar-{name}", [
-            harness.GLIA_PROXY, "--join", join_file, "--state-dir", directory / f"state-{name}",
-            "--concurrency", "1"], directory)
-        eventually(lambda: self.check_alive() or is_ready(address), f"the sidecar of {name} is ready",
-                   within_s=WITHIN_S)
 
 
 class Killed(Scene):
@@ -65,7 +53,8 @@ class Killed(Scene):
             port = self.running[name].port
             self.running[name] = ControlPlane(self.directory, self.file, port)
         else:
-            self.running[name] = Sidecar(self.directory, name, self.joins[name], self.at[name])
+            self.running[name] = KeepingSidecar(self.directory, name, self.joins[name], self.at[name])
+            self.running[name].ready(WITHIN_S)
 
     def served(self, number):
         """Who answered the next requests of one of the callers, about so many of them."""
@@ -81,8 +70,7 @@ class Killed(Scene):
     def test_no_request_fails_whoever_is_killed(self):
         self.all_is_well()
         for name in APPS:  # A sidecar that was never given a moment to keep anything has to wait.
-            eventually((self.directory / f"state-{name}" / "configuration.kept").exists,
-                       f"the sidecar of {name} has kept its configuration", within_s=WITHIN_S)
+            self.running[name].kept(within_s=WITHIN_S)
         for i in range(KILLS):
             victims = self.random.choice(((CONTROL,), *((app,) for app in APPS),
                                           *((CONTROL, app) for app in APPS)))

@@ -17,7 +17,8 @@ from bootstrap import cluster, socket_address, upstream_tls
 from certificates import Identity, make_request
 
 TRUST_DOMAIN = "e2e.mesh"
-ADMIN_PORT, OUTBOUND_PORT, PORT = 15000, 15001, 8080  # On addresses that nobody else has.
+# On addresses that nobody else has. READY_PORT: where kubelet asks the sidecars of pods.
+ADMIN_PORT, OUTBOUND_PORT, READY_PORT, PORT = 15000, 15001, 15021, 8080
 HTTP_ROUTES = "gateway.networking.k8s.io/v1"
 
 
@@ -30,7 +31,7 @@ def free_network(hosts=10):
     for _ in range(200):
         network = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}"
         if all(_is_free(f"{network}.{host}", port) for host in range(1, hosts + 1)
-               for port in (ADMIN_PORT, OUTBOUND_PORT, PORT)):
+               for port in (ADMIN_PORT, OUTBOUND_PORT, READY_PORT, PORT)):
             return network
     raise AssertionError("found no free part of 127.0.0.0/8")
 
@@ -171,6 +172,34 @@ class Sidecar(harness.Program):
         return is_ready(self.address)
 
 
+class KeepingSidecar(harness.Program):
+    """glia-proxy that keeps what it has on disk, so that it can be started again; not waited for."""
+
+    KEPT = "configuration.kept"
+
+    def __init__(self, directory, name, join_file, address):
+        self.address = address
+        self.state = pathlib.Path(directory, f"state-{name}")
+        super().__init__(f"sidecar-{name}", [
+            harness.GLIA_PROXY, "--join", join_file, "--state-dir", self.state, "--concurrency", "1"],
+            directory)
+
+    def ready(self, within_s=harness.WITHIN_S):
+        harness.eventually(lambda: self.check_alive() or is_ready(self.address), f"{self.name} is ready",
+                           within_s)
+        return self
+
+    @property
+    def file(self):
+        return self.state / self.KEPT
+
+    def kept(self, *words, within_s=harness.WITHIN_S):
+        """Waits until these are in the file."""
+        harness.eventually(lambda: self.file.exists() and all(word.encode() in self.file.read_bytes()
+                                                              for word in words),
+                           f"{self.name} has kept {words}", within_s)
+
+
 class BootstrapSidecar(harness.Program):
     """Envoy, or glia-proxy, with the bootstrap that a mesh needs: the way to the control plane, its
     certificate and the authorities; the rest comes over ADS."""
@@ -217,6 +246,12 @@ def is_ready(address):
         return harness.fetch(ADMIN_PORT, "/ready", host=address).status == 200
     except OSError:
         return False
+
+
+def metric(address, name, **labels):
+    """Of the sidecar there: as sum_of_samples()."""
+    page = harness.fetch(ADMIN_PORT, "/stats/prometheus", host=address).text
+    return harness.sum_of_samples(page, name, **labels)
 
 
 def ask(address, service, path="/", **options):

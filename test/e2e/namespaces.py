@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import harness
+from harness import run
 
 _numbers = itertools.count()
 
@@ -21,17 +22,6 @@ def must_be_root():
     if os.geteuid() != 0:
         raise AssertionError("these tests make network namespaces: run them as root, or with "
                              "CAP_NET_ADMIN and CAP_SYS_ADMIN")
-
-
-def run(*command, **options):
-    """The finished program; an error if it fails, unless check=False."""
-    options = {"check": True, "capture_output": True, "text": True, "timeout": harness.WITHIN_S,
-               **options}
-    try:
-        return subprocess.run([str(word) for word in command], **options)
-    except subprocess.CalledProcessError as error:
-        raise AssertionError(f"{' '.join(map(str, command))}: status {error.returncode}: "
-                             f"{error.stdout}{error.stderr}") from None
 
 
 def run_in(namespace, *command, **options):

@@ -60,7 +60,7 @@ class RefusedChange(Scene):
                          rf"default/app refuses listeners \w+: .*the file {password} cannot be read")
         self.assertRegex(self.control.text(), r"error configuration \w+ is taken back")
         self.assertEqual(ask(self.at["web"], "app").status, 200)
-        self.assertEqual(ask(self.at["web"], "more").status, 404, "web gave it back")
+        eventually(lambda: ask(self.at["web"], "more").status == 404, "web gives it back")
 
         applied = self.glia("apply", "-f", "-", text=ROUTE)
         self.assertEqual(applied.returncode, 0, applied.stderr)
@@ -69,6 +69,7 @@ class RefusedChange(Scene):
         password.write_text("secret")
         self.file.save(self.objects("again", password))
         eventually(lambda: ask(self.at["web"], "again").status == 200, "what mends it is in force")
+        eventually(lambda: settled(self.control.status(), "web", "app"), "all is accepted again")
         self.assertEqual(self.glia("status").returncode, 0)
 
     def test_a_port_that_is_taken_is_a_refusal(self):

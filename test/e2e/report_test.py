@@ -4,7 +4,6 @@ real glia-control behind its front door, and a small engine."""
 import json
 import pathlib
 import re
-import subprocess
 import unittest
 
 import harness
@@ -59,15 +58,10 @@ class Reports(Scene):
                           headers={"content-type": "application/json"},
                           body=json.dumps({"model": "m", "stream": True, "messages": []}))
 
-    def metric(self, name):
-        page = harness.fetch(meshes.ADMIN_PORT, "/stats/prometheus", host=self.front).text
-        found = re.search(rf"^{name} (\d+)$", page, re.M)
-        return int(found[1]) if found else 0
-
     def test_an_order_arrives_and_the_counts_add_up(self):
         # Both hold the cluster, so both are asked, and say so although nothing was sent.
         eventually(lambda: self.control.seen(ENGINE).get("sidecars") == 2, "both sidecars report")
-        self.assertEqual(self.metric("glia_reported_clusters"), 1)
+        self.assertEqual(meshes.metric(self.front, "glia_reported_clusters"), 1)
         before = self.control.seen(ENGINE)
         for _ in range(20):
             self.assertEqual(self.chat().status, 200)

@@ -30,10 +30,11 @@ class ResourcesLiveForAWhile(Scene):
             *(workload(name, self.at[name]) for name in ("delta", "all"))])
         self.control = self.enterContext(ControlPlane(
             self.directory, self.file, flags=("--resource-ttl-s", TTL_S)))
+        self.sidecars = []
 
-    def start(self, name, program=harness.GLIA_PROXY, api_type="DELTA_GRPC"):
-        return self.enterContext(BootstrapSidecar(
-            self.directory, self.control, name, self.at[name], program, api_type))
+    def start(self, name, api_type="DELTA_GRPC"):
+        self.sidecars.append(self.enterContext(BootstrapSidecar(
+            self.directory, self.control, name, self.at[name], harness.GLIA_PROXY, api_type)))
 
     def callers_live_and_die(self, *callers):
         for name in callers:
@@ -50,6 +51,8 @@ class ResourcesLiveForAWhile(Scene):
         for name in callers:
             eventually(lambda: status_of(self.at[name]) != 200, f"{name} has dropped what it held",
                        within_s=2 * TTL_S)
+        for sidecar in self.sidecars:
+            sidecar.check_alive()
 
     def test_our_client(self):
         self.start("app")

@@ -220,20 +220,26 @@ double bounded_pareto(Random& random, double shape, double least, double most) {
   return least / std::pow(1 - random.unit() * (1 - std::pow(least / most, shape)), 1 / shape);
 }
 
+// Prompts and answers of which few are very long, that use so much of the servers.
+std::vector<Prompt> heavy_tails(double use, uint64_t seed) {
+  Random random(seed);
+  std::vector<Prompt> prompts(4000);
+  double sum = 0;
+  for (Prompt& prompt : prompts) {
+    prompt.unique = static_cast<uint64_t>(bounded_pareto(random, 1.1, 64, 16'000));
+    prompt.output = static_cast<uint32_t>(bounded_pareto(random, 1.3, 8, 1'000));
+    sum += static_cast<double>(prompt.unique);
+  }
+  arrive(prompts, use * kServers * 16'000 * 4000 / sum, random);
+  return prompts;
+}
+
 // Issue 6, proof 2: p99 of TTFT at most 0.6 x least request.
 TEST(PlacementTest, KeepsShortPromptsFromBehindLongOnes) {
   for (const double use : {0.7, 0.85, 0.95}) {
     double ours = 0, theirs = 0;
     for (uint64_t seed = 1; seed <= 3; ++seed) {
-      Random random(seed);
-      std::vector<Prompt> prompts(4000);
-      double sum = 0;
-      for (Prompt& prompt : prompts) {
-        prompt.unique = static_cast<uint64_t>(bounded_pareto(random, 1.1, 64, 16'000));
-        prompt.output = static_cast<uint32_t>(bounded_pareto(random, 1.3, 8, 1'000));
-        sum += static_cast<double>(prompt.unique);
-      }
-      arrive(prompts, use * kServers * 16'000 * 4000 / sum, random);
+      const std::vector<Prompt> prompts = heavy_tails(use, seed);
       const Seen composed_seen = composed(prompts), least_seen = least_request(prompts);
       say("composed", composed_seen);
       say("least request", least_seen);
@@ -260,15 +266,7 @@ TEST(PlacementTest, TokensToReadKeepTwoChoicesFromQueuesBehindLongPrompts) {
   for (const double use : {0.7, 0.85, 0.95}) {
     double with = 0, without = 0;
     for (uint64_t seed = 1; seed <= 3; ++seed) {
-      Random random(seed);
-      std::vector<Prompt> prompts(4000);
-      double sum = 0;
-      for (Prompt& prompt : prompts) {
-        prompt.unique = static_cast<uint64_t>(bounded_pareto(random, 1.1, 64, 16'000));
-        prompt.output = static_cast<uint32_t>(bounded_pareto(random, 1.3, 8, 1'000));
-        sum += static_cast<double>(prompt.unique);
-      }
-      arrive(prompts, use * kServers * 16'000 * 4000 / sum, random);
+      const std::vector<Prompt> prompts = heavy_tails(use, seed);
       const Seen ours = seen(prompts, true), requests = seen(prompts, false);
       say("P2C, tokens", ours);
       say("P2C", requests);
