@@ -15,6 +15,8 @@ constexpr int kInvalidArgument = 3;         // google.rpc.Code
 constexpr std::size_t kSentenceMax = 4096;  // bytes of a NACK's message
 // Resources of one kind whose time to live is kept; those beyond live for ever.
 constexpr std::size_t kMostEnds = 20'000;
+// Errors of resources of one kind that are kept; those beyond are logged alone.
+constexpr std::size_t kMostErrors = 20'000;
 constexpr std::string_view kRequest = "envoy.service.discovery.v3.DiscoveryRequest";
 constexpr std::string_view kDeltaRequest = "envoy.service.discovery.v3.DeltaDiscoveryRequest";
 
@@ -53,6 +55,7 @@ Push part_of(ResourceKind kind, const PushedResources& push, bool delta) {
     part.resources.push_back(resource.bytes);
     if (delta) part.delta->versions.push_back(resource.version);
   }
+  for (const ResourceTrouble& error : push.errors) part.unsaid.insert(error.name);
   return part;
 }
 
@@ -270,6 +273,7 @@ void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   backoff_.reset();
   topic.version = push.version;
   note_ends(kind, push);
+  note_errors(kind, push);
   topic.refused.clear();
   topic.sentence.clear();
   topic.hold = Duration::zero();
@@ -282,7 +286,8 @@ void AdsClient::accept(ResourceKind kind, const PushedResources& push) {
   }
   if (hosts_ != nullptr) hosts_->look();
   unconfirmed_ = false;
-  const bool only_heard = delta() && push.resources.empty() && push.removed.empty();
+  const bool only_heard =
+      delta() && push.resources.empty() && push.removed.empty() && push.errors.empty();
   if (check_complete() || !only_heard) changed_();
 }
 
@@ -300,6 +305,26 @@ void AdsClient::note_ends(ResourceKind kind, const PushedResources& push) {
   const ResourceMap& held = configuration_.draft().of(kind);
   std::erase_if(topic.ends, [&held](const auto& entry) { return !held.contains(entry.first); });
   look_at_ends();
+}
+
+// An error is over when the resource comes, or is not wanted any more.
+void AdsClient::note_errors(ResourceKind kind, const PushedResources& push) {
+  std::map<std::string, std::string>& errors = topic(kind).errors;
+  for (const ResourceTrouble& error : push.errors) {
+    const auto known = errors.find(error.name);
+    if (known != errors.end() && known->second == error.why) continue;
+    LOG(warning, "the control plane cannot say what ", word_of(kind), " ", error.name,
+        " is: ", error.why);
+    if (known != errors.end() || errors.size() < kMostErrors) errors[error.name] = error.why;
+  }
+  std::set<std::string_view> named;
+  for (const ResourceTrouble& error : push.errors) named.insert(error.name);
+  const ResourceMap& held = configuration_.draft().of(kind);
+  const bool full_state = wildcard(kind) && !delta();
+  std::erase_if(errors, [&](const auto& entry) {
+    return !named.contains(entry.first) && (full_state || held.contains(entry.first));
+  });
+  for (const std::string& name : push.removed) errors.erase(name);
 }
 
 std::optional<Duration> AdsClient::time_left(ResourceKind kind, const std::string& name) const {
@@ -375,15 +400,38 @@ void AdsClient::on_end(std::string_view why) {
   reconnect_.start(delay);
 }
 
-bool AdsClient::complete() const {
+bool AdsClient::has_lists() const {
   const Bootstrap& bootstrap = configuration_.bootstrap();
   const Draft& draft = configuration_.draft();
-  if (bootstrap.cds && draft.version(ResourceKind::kCluster).empty()) return false;
-  if (bootstrap.lds && draft.version(ResourceKind::kListener).empty()) return false;
-  return configuration_.warming().empty();
+  return (!bootstrap.cds || !draft.version(ResourceKind::kCluster).empty()) &&
+         (!bootstrap.lds || !draft.version(ResourceKind::kListener).empty());
+}
+
+bool AdsClient::complete() const { return has_lists() && configuration_.warming().empty(); }
+
+bool AdsClient::only_errors_are_missing() const {
+  if (!has_lists()) return false;
+  const Draft& draft = configuration_.draft();
+  bool missing = false;
+  for (const ResourceKind kind :
+       {ResourceKind::kSecret, ResourceKind::kEndpoints, ResourceKind::kRoutes}) {
+    for (const std::string& name : draft.wanted(kind)) {
+      const bool held = kind == ResourceKind::kSecret ? draft.secret(name) != nullptr
+                                                      : draft.of(kind).contains(name);
+      if (held) continue;
+      if (!topic(kind).errors.contains(name)) return false;
+      missing = true;
+    }
+  }
+  return missing;
 }
 
 bool AdsClient::check_complete() {
+  if (!settled_ && only_errors_are_missing()) {
+    LOG(warning, "starting without what the control plane has only errors for");
+    settled_ = true;
+    first_fetch_.stop();
+  }
   if (was_complete_ || !complete()) return false;
   was_complete_ = settled_ = true;
   first_fetch_.stop();

@@ -7,6 +7,9 @@
 // and the last good version; in delta it says which names came and went, and a fresh stream begins
 // with the version of everything that is held, so that only what changed comes again.
 //
+// Of a resource that the control plane cannot say anything of (resource_errors), what is held stays, and a
+// start does not wait for it.
+//
 // A resource may come with a time to live (ttl): it is dropped when that has passed without a push
 // or a heartbeat that speaks of it.
 #pragma once
@@ -105,7 +108,8 @@ class AdsClient final : private AdsCall::Watcher {
     bool machine_lacks = false;        // And that may pass.
     Duration hold = Duration::zero();  // Before the next answer to `refused`.
     std::unique_ptr<CallbackTimer> held_answer;
-    std::map<std::string, TimePoint> ends;  // Of resources that came with a time to live.
+    std::map<std::string, TimePoint> ends;      // Of resources that came with a time to live.
+    std::map<std::string, std::string> errors;  // Why the control plane has no word on a resource.
   };
 
   void on_message(std::string_view bytes) override;
@@ -124,11 +128,15 @@ class AdsClient final : private AdsCall::Watcher {
   void refuse(ResourceKind kind, const std::string& version, std::string sentence,
               const std::string& fingerprint);
   void note_ends(ResourceKind kind, const PushedResources& push);
+  void note_errors(ResourceKind kind, const PushedResources& push);
   void look_at_ends();
   void expire();
   bool wildcard(ResourceKind kind) const;
   bool delta() const { return configuration_.bootstrap().ads_delta; }
   bool complete() const;
+  bool has_lists() const;
+  // Nothing more is to come: of all that is missing the control plane cannot say what it is.
+  bool only_errors_are_missing() const;
   // True: what was missing until now has come.
   bool check_complete();
   Topic& topic(ResourceKind kind) { return topics_[static_cast<std::size_t>(kind)]; }

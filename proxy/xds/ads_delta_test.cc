@@ -49,6 +49,20 @@ TEST_F(AdsDelta, WhatIsRemovedGoesAndIsNotAskedForAnyMore) {
   EXPECT_TRUE(configuration->snapshot()->listeners.empty());
 }
 
+TEST_F(AdsDelta, AnErrorInPlaceOfAResourceIsNoRemovalUnlessThereIsNoSuchResource) {
+  constexpr uint64_t kNotFound = 5, kUnavailable = 14;  // google.rpc.Code
+  settle();
+  changes(ResourceKind::kCluster, "5", {{"idle", "c1", cluster("idle")}});
+  changes(ResourceKind::kEndpoints, "6", {{"idle", "e1", endpoints("idle", 80)}});
+  ASSERT_TRUE(has("idle"));
+  take();
+  changes(ResourceKind::kCluster, "7", {}, {}, {{"idle", kUnavailable, "its source is away"}});
+  EXPECT_EQ(take(), (Lines{"cds n7"})) << "it is accepted";
+  EXPECT_TRUE(has("idle"));
+  changes(ResourceKind::kCluster, "8", {}, {}, {{"idle", kNotFound, "deleted"}});
+  EXPECT_FALSE(has("idle"));
+}
+
 TEST_F(AdsDelta, AClusterInUseStaysUntilNoRouteNamesIt) {
   settle();
   changes(ResourceKind::kCluster, "5", {{"b", "c1", cluster("b")}}, {"reco"});

@@ -110,6 +110,38 @@ TEST_F(AdsTest, WhatIsAbsentIsRemovedForClustersAndListenersOnly) {
   EXPECT_EQ(take(), (Lines{"cds v3 ne", "eds v2 nc"}));  // An empty list unsubscribes.
 }
 
+constexpr uint64_t kNotFound = 5, kUnavailable = 14;  // google.rpc.Code
+
+// The protocol's rule for resource_errors: an error is no deletion, unless it says that there is no such
+// resource.
+TEST_F(AdsTest, WhatTheControlPlaneCannotSayStaysAsItWas) {
+  push(ResourceKind::kCluster, "1", "a", {cluster("a"), cluster("b"), cluster("c")});
+  push(ResourceKind::kEndpoints, "1", "b", {endpoints("a", 1), endpoints("b", 2)});
+  push(ResourceKind::kListener, "1", "c", {});
+  take();
+  push(ResourceKind::kCluster, "2", "d", {cluster("a")},
+       {{"b", kUnavailable, "its source is away"}, {"c", kNotFound, "deleted"}});
+  EXPECT_EQ(take().front(), "cds v2 nd") << "it is accepted";
+  EXPECT_EQ(configuration->snapshot()->clusters.count("b"), 1u);
+  EXPECT_EQ(configuration->draft().of(ResourceKind::kCluster).count("c"), 0u);
+  // The next state of the world is one without errors.
+  push(ResourceKind::kCluster, "3", "e", {cluster("a")});
+  EXPECT_EQ(configuration->snapshot()->clusters.count("b"), 0u);
+}
+
+TEST_F(AdsTest, StartUpDoesNotWaitForWhatTheControlPlaneHasOnlyErrorsFor) {
+  push(ResourceKind::kCluster, "1", "a", {cluster("a"), cluster("b")});
+  push(ResourceKind::kListener, "1", "c", {});
+  push(ResourceKind::kEndpoints, "1", "b", {endpoints("a", 1)});
+  EXPECT_FALSE(client->settled()) << "nothing was said of the endpoints of b";
+  push(ResourceKind::kEndpoints, "2", "d", {endpoints("a", 1)},
+       {{"b", kUnavailable, "its source is away"}});
+  EXPECT_TRUE(client->settled());
+  EXPECT_FALSE(client->was_complete());
+  push(ResourceKind::kEndpoints, "3", "e", {endpoints("a", 1), endpoints("b", 2)});
+  EXPECT_TRUE(client->was_complete());
+}
+
 TEST_F(AdsTest, AfterAReconnectVersionsAndNamesAreToldAgain) {
   push(ResourceKind::kCluster, "7", "a", {cluster("reco")});
   take();

@@ -156,8 +156,20 @@ struct PlayedAds : testing::Test {
   }
   ~PlayedAds() override { client.reset(); }
 
+  // A resource_errors entry; codes are google.rpc.Code.
+  struct Trouble {
+    std::string name;
+    uint64_t code;
+    std::string why;
+  };
+  static void fill(Message& error, const Trouble& trouble) {
+    error.add_message("resource_name").add_text("name", trouble.name);
+    Message& status = error.add_message("error_detail");
+    status.add_bits("code", trouble.code);
+    status.add_text("message", trouble.why);
+  }
   void push(ResourceKind kind, const std::string& version, const std::string& nonce,
-            const std::vector<std::string>& resources) {
+            const std::vector<std::string>& resources, const std::vector<Trouble>& errors = {}) {
     Message response(*MessageSchema::find("envoy.service.discovery.v3.DiscoveryResponse"));
     response.add_text("version_info", version);
     response.add_text("type_url", type_url_of(kind));
@@ -167,6 +179,7 @@ struct PlayedAds : testing::Test {
       any.add_text("type_url", type_url_of(kind));
       any.add_text("value", resource);
     }
+    for (const Trouble& error : errors) fill(response.add_message("resource_errors"), error);
     watcher->on_message(encode_wire(response));
   }
   // All that was sent since the last time.
@@ -199,13 +212,17 @@ struct PlayedDelta : PlayedAds {
     any.add_text("value", part.bytes);
   }
   void changes(ResourceKind kind, const std::string& nonce, const std::vector<Part>& parts,
-               const std::vector<std::string>& removed = {}) {
+               const std::vector<std::string>& removed = {},
+               const std::vector<Trouble>& errors = {}) {
     Message response(*MessageSchema::find("envoy.service.discovery.v3.DeltaDiscoveryResponse"));
     response.add_text("system_version_info", "s" + nonce);
     response.add_text("type_url", type_url_of(kind));
     response.add_text("nonce", nonce);
     for (const Part& part : parts) fill(response.add_message("resources"), kind, part);
     for (const std::string& name : removed) response.add_text("removed_resources", name);
+    for (const Trouble& error : errors) {
+      PlayedAds::fill(response.add_message("resource_errors"), error);
+    }
     watcher->on_message(encode_wire(response));
   }
   // A proxy with one cluster, one listener and routes from one to the other.

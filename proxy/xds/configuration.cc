@@ -40,7 +40,7 @@ Result<void> Configuration::adopt_with(const std::vector<Push>& pushes) {
     if (push.delta) {
       next.change(push.kind, push.version, push.resources, *push.delta, now, errors);
     } else {
-      next.apply(push.kind, push.version, push.resources, now, errors);
+      next.apply(push.kind, push.version, push.resources, now, errors, push.unsaid);
     }
   }
   next.prune();

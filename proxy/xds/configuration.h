@@ -23,6 +23,7 @@ struct Push {
   std::vector<std::string_view> resources;  // Borrowed.
   // Nothing: state of the world, as Draft::apply() has it; else as Draft::change().
   std::optional<DeltaPart> delta = {};
+  std::set<std::string> unsaid = {};  // Of a state of the world: see Draft::apply().
 };
 
 class Configuration {

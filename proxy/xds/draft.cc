@@ -156,7 +156,8 @@ void Draft::put(ResourceKind kind, const std::string& version, ResourceMap pushe
 }
 
 void Draft::apply(ResourceKind kind, const std::string& version,
-                  const std::vector<std::string_view>& resources, WallTime now, Errors& errors) {
+                  const std::vector<std::string_view>& resources, WallTime now, Errors& errors,
+                  const std::set<std::string>& unsaid) {
   Errors found;
   ResourceMap pushed = decode_all(
       kind, resources, [&version](std::size_t) -> const std::string& { return version; }, now,
@@ -164,10 +165,12 @@ void Draft::apply(ResourceKind kind, const std::string& version,
   if (!found.empty()) return errors.take(std::move(found));
   if (kind == ResourceKind::kCluster) {
     for (const auto& [name, resource] : of(kind)) {
-      if (!resource->is_static) leaving_.insert(name);
+      if (!resource->is_static && !unsaid.contains(name)) leaving_.insert(name);
     }
   } else if (kind == ResourceKind::kListener) {
-    std::erase_if(map_of(kind), [](const auto& entry) { return !entry.second->is_static; });
+    std::erase_if(map_of(kind), [&unsaid](const auto& entry) {
+      return !entry.second->is_static && !unsaid.contains(entry.first);
+    });
   }
   put(kind, version, std::move(pushed));
 }

@@ -62,9 +62,11 @@ class Draft {
                   Errors& errors);
   // A push of one kind: the bytes of its resources. Listeners and clusters that are not in it are
   // removed (static ones stay); routes, endpoints and secrets are only added or replaced, and only
-  // if they are wanted. With errors nothing is changed.
+  // if they are wanted. Of `unsaid` the control plane could not say anything: they stay as they are.
+  // With errors nothing is changed.
   void apply(ResourceKind kind, const std::string& version,
-             const std::vector<std::string_view>& resources, WallTime now, Errors& errors);
+             const std::vector<std::string_view>& resources, WallTime now, Errors& errors,
+             const std::set<std::string>& unsaid = {});
   // The same for delta: the rest stays as it is. What is removed of routes, endpoints and secrets
   // stays while it is wanted.
   void change(ResourceKind kind, const std::string& version,

@@ -66,6 +66,22 @@ PushedResource open_any(const Message& any, std::string_view type, std::size_t i
   return {.bytes = text_in(any, "value"), .name = "", .version = ""};
 }
 
+// A resource_errors entry: an envoy.service.discovery.v3.ResourceError.
+void take_error(const Message& error, bool delta, PushedResources& push) {
+  constexpr uint64_t kNotFound = 5;  // google.rpc.Code
+  const Entry* const name = error.find("resource_name");
+  const Entry* const detail = error.find("error_detail");
+  if (name == nullptr) return;
+  ResourceTrouble trouble{.name = text_in(*name->message, "name"), .why = ""};
+  const Entry* const code = detail == nullptr ? nullptr : detail->message->find("code");
+  if (code != nullptr && code->bits == kNotFound) {
+    if (delta) push.removed.push_back(std::move(trouble.name));
+    return;
+  }
+  if (detail != nullptr) trouble.why = text_in(*detail->message, "message");
+  push.errors.push_back(std::move(trouble));
+}
+
 }  // namespace
 
 std::optional<ResourceKind> kind_of(std::string_view type_url) {
@@ -82,9 +98,12 @@ Result<PushedResources> decode_push(std::string_view bytes) {
                        .type_url = text_in(message, "type_url"),
                        .nonce = text_in(message, "nonce")};
   for (const Entry& entry : message.entries) {
-    if (entry.field->name() != "resources") continue;
-    push.resources.push_back(
-        open_any(*entry.message, type_of_url(push.type_url), push.resources.size(), push.trouble));
+    if (entry.field->name() == "resources") {
+      push.resources.push_back(open_any(*entry.message, type_of_url(push.type_url),
+                                        push.resources.size(), push.trouble));
+    } else if (entry.field->name() == "resource_errors") {
+      take_error(*entry.message, /*delta=*/false, push);
+    }
   }
   return push;
 }
@@ -101,6 +120,8 @@ Result<PushedResources> decode_delta_push(std::string_view bytes) {
                                             push.resources.size(), push.trouble));
     } else if (entry.field->name() == "removed_resources") {
       push.removed.push_back(entry.text);
+    } else if (entry.field->name() == "resource_errors") {
+      take_error(*entry.message, /*delta=*/true, push);
     }
   }
   return push;

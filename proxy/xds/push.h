@@ -22,11 +22,18 @@ struct PushedResource {
   bool heartbeat = false;
 };
 
+// A resource of which the control plane cannot say what it is, and why.
+struct ResourceTrouble {
+  std::string name, why;
+};
+
 struct PushedResources {
   std::string version, type_url, nonce;
   std::vector<PushedResource> resources;
   std::vector<std::string> removed;  // Names; only in delta.
-  std::string trouble;               // A resource that is not of the push's type; "" if all are.
+  // Without those that do not exist: in delta they are removed, else they are absent.
+  std::vector<ResourceTrouble> errors = {};
+  std::string trouble;  // A resource that is not of the push's type; "" if all are.
 };
 
 Result<PushedResources> decode_push(std::string_view bytes);
