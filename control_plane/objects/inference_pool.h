@@ -42,7 +42,7 @@ struct InferencePool {
   struct Spec {
     Selector selector;
     std::vector<Port> target_ports;  // Each is an endpoint of each workload.
-    std::string app_protocol;        // Not looked at: sidecars speak HTTP/2 with each other.
+    std::string app_protocol;        // Of pods in a cluster; in files not looked at.
     std::optional<Picker> endpoint_picker_ref;
     Place at;
   };

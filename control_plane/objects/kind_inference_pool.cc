@@ -84,7 +84,9 @@ Kind inference_pool_kind() {
           list(pool_port("The port of the workloads that model requests go to."), 1, kMostPorts),
           "Each is an endpoint of its own of each workload.")
       .optional("appProtocol", &Pool::Spec::app_protocol, one_of({"http", "kubernetes.io/h2c"}),
-                "Not looked at: sidecars speak HTTP/2 with each other.", "http")
+                "In files not looked at: sidecars speak HTTP/2 with each other, and a Workload says "
+                "what its ports speak. Of pods in a cluster it says that.",
+                "http")
       .optional("endpointPickerRef", &Pool::Spec::endpoint_picker_ref, picker(),
                 "Read, with a warning, and not asked: each caller's sidecar chooses by itself, as "
                 "the ModelPolicy of the pool says.")
